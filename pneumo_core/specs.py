@@ -1,0 +1,262 @@
+"""What one trial is, as data: preprocessing, model, training, and the objective that judges it.
+
+Every spec is frozen, keyword-only, validated when made, and travels as JSON (`codec`). A default lives
+here once, its reason beside it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from pneumo_core import codec
+from pneumo_core.errors import nearest
+
+Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
+Normalization = Literal["none", "batch", "layer"]
+Resize = Literal["squash", "pad"]
+ObjectiveKind = Literal["recall", "specificity", "pauc", "auc", "recall_and_specificity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """How a decoded X-ray becomes an array of `image_size_px` × `image_size_px` × `channels`, uint8."""
+
+    image_size_px: int = 64
+    channels: int = 1  # X-rays are grey; a pretrained backbone repeats the channel inside the model
+    resize: Resize = "squash"  # "pad" keeps the aspect ratio, itself a shortcut on this data (AUC 0.875)
+
+    def __post_init__(self) -> None:
+        check_range("image_size_px", self.image_size_px, 8, 1024)
+        check_choice("channels", self.channels, (1, 3))
+        check_choice("resize", self.resize, get_args(Resize))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.image_size_px, self.image_size_px, self.channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseSpec:
+    """A multi-layer perceptron over flattened pixels."""
+
+    kind: Literal["dense"] = "dense"
+    units: tuple[int, ...] = (64,)
+    activation: Activation = "relu"
+    normalization: Normalization = "none"
+    dropout: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_head(self)
+        check_choice("normalization", self.normalization, get_args(Normalization))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnSpec:
+    """Convolutional blocks, each halving the image, then a head."""
+
+    kind: Literal["cnn"] = "cnn"
+    filters: tuple[int, ...] = (16, 32, 64)  # one entry a block
+    convolutions_per_block: int = 1
+    kernel_px: int = 3
+    pooling: Literal["max", "average", "stride"] = "max"
+    normalization: Normalization = "none"
+    residual: bool = False
+    head: Literal["flatten", "average"] = "flatten"
+    units: tuple[int, ...] = ()  # dense layers between head and output
+    activation: Activation = "relu"
+    dropout: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_head(self)
+        _check_positive_ints("filters", self.filters, at_least=1)
+        check_range("convolutions_per_block", self.convolutions_per_block, 1, 4)
+        check_choice("kernel_px", self.kernel_px, (1, 3, 5, 7))
+        check_choice("pooling", self.pooling, ("max", "average", "stride"))
+        check_choice("normalization", self.normalization, get_args(Normalization))
+        check_choice("head", self.head, ("flatten", "average"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """A named image network, frozen or fine-tuned from a layer on, optional convolutions, and a head."""
+
+    kind: Literal["backbone"] = "backbone"
+    name: str = "EfficientNetLite0"
+    weights: Literal["imagenet", "none"] = "imagenet"
+    trainable_from: str | None = None  # None: frozen; "all": whole network; else first trainable layer's name
+    filters: tuple[int, ...] = ()  # optional extra 3×3 convolutions, each followed by 2×2 max pooling
+    head: Literal["flatten", "average"] = "average"
+    units: tuple[int, ...] = ()
+    activation: Activation = "relu"
+    dropout: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_head(self)
+        check_choice("weights", self.weights, ("imagenet", "none"))
+        _check_positive_ints("filters", self.filters)
+        check_choice("head", self.head, ("flatten", "average"))
+        if self.weights == "none" and self.trainable_from is None:
+            raise ValueError(
+                "`trainable_from` must not be None when `weights` is 'none': a frozen network of random "
+                "weights learns nothing; use 'all'"
+            )
+
+
+ModelSpec = DenseSpec | CnnSpec | BackboneSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSpec:
+    """Random changes of training images. Zero turns one off; ranges are symmetric and uniform."""
+
+    flip: float = 0.0  # probability of a left-right flip
+    rotation_deg: float = 0.0
+    shift: float = 0.0  # fraction of the image side
+    shear_deg: float = 0.0
+    zoom: float = 0.0  # 0.1: scale between 0.9 and 1.1
+    contrast: float = 0.0  # 0.2: factor between 0.8 and 1.2 about the image mean
+    blur_px: float = 0.0  # largest Gaussian radius
+    jpeg: float = 0.0  # probability of a JPEG round trip at quality 30 to 90: hides compression shortcuts
+    fixed_copies: int = 0  # 0: fresh every epoch; k: originals plus k copies drawn once, as the original project
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jpeg"):
+            check_range(name, getattr(self, name), 0.0, 1.0)
+        for name, high in (("rotation_deg", 180.0), ("shear_deg", 60.0), ("shift", 0.5), ("zoom", 0.9)):
+            check_range(name, getattr(self, name), 0.0, high)
+        check_range("contrast", self.contrast, 0.0, 1.0)
+        check_range("blur_px", self.blur_px, 0.0, 10.0)
+        check_range("fixed_copies", self.fixed_copies, 0, 10)
+
+    @property
+    def is_identity(self) -> bool:
+        return not any(getattr(self, f.name) for f in fields(self) if f.name != "fixed_copies")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """How a model is fitted: optimiser, schedule, batches, regularisation, stopping."""
+
+    epochs: int = 20
+    steps_per_epoch: int | None = None  # None: the whole training role
+    batch_size: int = 64
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.0  # sgd only
+    weight_decay: float = 0.0  # decoupled; adamw and sgd
+    schedule: Literal["constant", "plateau", "cosine"] = "plateau"
+    warmup_epochs: float = 0.0
+    plateau_patience: int = 7  # epochs without improvement of `monitor` before the rate is multiplied
+    plateau_factor: float = 0.5
+    class_weights: Literal["none", "balanced"] = "balanced"  # 74 % of the archive's train folder is positive
+    label_smoothing: float = 0.0
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    monitor: Literal["val_loss", "auc", "pauc"] = "val_loss"  # smooth where recall comes in steps of 1/n
+    patience: int = 14  # epochs without improvement before training stops; the best weights are kept
+
+    def __post_init__(self) -> None:
+        check_range("epochs", self.epochs, 1, 100_000)
+        if self.steps_per_epoch is not None:
+            check_range("steps_per_epoch", self.steps_per_epoch, 1, 1_000_000)
+        check_range("batch_size", self.batch_size, 1, 65_536)
+        check_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        check_range("learning_rate", self.learning_rate, 1e-8, 10.0)
+        check_range("momentum", self.momentum, 0.0, 0.9999)
+        check_range("weight_decay", self.weight_decay, 0.0, 1.0)
+        check_choice("schedule", self.schedule, ("constant", "plateau", "cosine"))
+        check_range("warmup_epochs", self.warmup_epochs, 0.0, float(self.epochs))
+        check_range("plateau_patience", self.plateau_patience, 1, 100_000)
+        check_range("plateau_factor", self.plateau_factor, 0.001, 0.999)
+        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+        check_range("label_smoothing", self.label_smoothing, 0.0, 0.5)
+        check_choice("monitor", self.monitor, ("val_loss", "auc", "pauc"))
+        check_range("patience", self.patience, 1, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """One trial: what is read, what is built, how it is trained."""
+
+    model: ModelSpec
+    data: DataSpec = field(default_factory=DataSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+
+    @property
+    def digest(self) -> str:
+        return codec.digest(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSpec:
+    """What a study maximises and under which ceiling on the false-negative rate (FNR).
+
+    Recall is 1 − FNR at one threshold, so "highest recall under an FNR ceiling" alone is won by calling
+    everyone ill; the specificity floor is what makes the default objective mean something.
+    """
+
+    kind: ObjectiveKind = "recall"
+    fnr_ceiling: float = 0.03
+    specificity_floor: float = 0.90
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ObjectiveKind):
+            raise ValueError(f"`kind` of the objective is unknown: {self.kind!r}{nearest(self.kind, get_args(ObjectiveKind))}")
+        check_range("fnr_ceiling", self.fnr_ceiling, 0.0001, 0.9999)
+        check_range("specificity_floor", self.specificity_floor, 0.0, 0.9999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """How images get their roles. Shares are of the images that no official test folder claims.
+
+    `per_image_random` leaks siblings of a patient across roles; it exists only to reproduce the original
+    project's published numbers (80/10/10).
+    """
+
+    protocol: Literal["patient_grouped", "per_image_random"] = "patient_grouped"
+    validation: float = 0.15  # the objective's recall comes in steps of 1/n positives: not too few
+    calibration: float = 0.15  # 99 positives certify a 3 % ceiling at 95 % confidence only without a miss
+    test: float = 0.15  # taken only where the source has no official test folder
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("protocol", self.protocol, ("patient_grouped", "per_image_random"))
+        for name in ("validation", "test"):
+            check_range(name, getattr(self, name), 0.01, 0.5)
+        check_range("calibration", self.calibration, 0.0, 0.5)
+        if self.validation + self.calibration + self.test > 0.9:
+            raise ValueError("`validation` + `calibration` + `test` must leave at least 0.1 for training")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise `ValueError` unless `value` is a number in [`low`, `high`]; NaN is not."""
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if ok and isinstance(low, int) and isinstance(high, int):
+        ok = isinstance(value, int)
+    if not ok:
+        kind = "a whole number" if isinstance(low, int) and isinstance(high, int) else "a number"
+        raise ValueError(f"`{name}` must be {kind} in [{low}, {high}], got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise `ValueError` unless `value` is one of `choices`."""
+    options = tuple(choices)
+    if value not in options:
+        raise ValueError(f"`{name}` must be one of {list(options)}, got {value!r}")
+
+
+def _check_positive_ints(name: str, values: tuple[int, ...], at_least: int = 0) -> None:
+    ok = isinstance(values, tuple) and all(isinstance(v, int) and v >= 1 for v in values)
+    if not ok or len(values) < at_least:
+        raise ValueError(f"`{name}` must be a tuple of at least {at_least} whole numbers ≥ 1, got {values!r}")
+
+
+def _check_head(spec: DenseSpec | CnnSpec | BackboneSpec) -> None:
+    _check_positive_ints("units", spec.units, at_least=1 if isinstance(spec, DenseSpec) else 0)
+    check_choice("activation", spec.activation, get_args(Activation))
+    if not (isinstance(spec.dropout, int | float) and 0 <= spec.dropout < 1):
+        raise ValueError(f"`dropout` must be in [0, 1), got {spec.dropout!r}")
+    check_range("l2", spec.l2, 0.0, 1.0)
