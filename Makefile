@@ -1,0 +1,56 @@
+# Two commands on a fresh machine with Python 3.11+, pip and make: `make quickstart`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pneumo_core spaces studies search
+
+.PHONY: help install install-dev quickstart test test-jax test-slow lint types format check lock clean
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed ## virtual environment with the pinned packages and the command `pneumo`
+install-dev: $(VENV)/.installed-dev ## the same with test tools, JAX and DICOM
+
+quickstart: install ## set up, then search on generated phantoms: ends with a feasible best trial
+	$(BIN)/pneumo launch quickstart
+
+test: install-dev ## the whole suite (TensorFlow backend, then the model tests on JAX)
+	$(BIN)/python -m pytest -q -m "not slow"
+	$(MAKE) --no-print-directory test-jax
+
+test-jax: install-dev ## the model and training tests on the JAX backend
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" tests/pneumo_core
+
+test-slow: install-dev ## the tests that train for minutes
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install-dev
+	$(BIN)/ruff check $(SOURCES) tests
+	$(BIN)/ruff format --check $(SOURCES) tests
+
+types: install-dev
+	$(BIN)/mypy
+
+format: install-dev ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix $(SOURCES) tests
+	$(BIN)/ruff format $(SOURCES) tests
+
+check: lint types test ## format, lint, types and tests: what CI runs
+
+lock: install-dev ## pin the dependencies of pyproject.toml anew
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --extra efficientnet-lite --extra dicom --extra postgresql -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --extra dev --extra jax --extra efficientnet-lite --extra dicom --extra postgresql -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## remove the virtual environment and the tools' caches (never `runs/`)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
