@@ -203,7 +203,9 @@ class ObjectiveSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ObjectiveKind):
-            raise ValueError(f"`kind` of the objective is unknown: {self.kind!r}{nearest(self.kind, get_args(ObjectiveKind))}")
+            raise ValueError(
+                f"`kind` of the objective is unknown: {self.kind!r}{nearest(self.kind, get_args(ObjectiveKind))}"
+            )
         check_range("fnr_ceiling", self.fnr_ceiling, 0.0001, 0.9999)
         check_range("specificity_floor", self.specificity_floor, 0.0, 0.9999)
 

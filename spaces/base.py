@@ -1,0 +1,131 @@
+"""What a space may ask for: the `Suggest` protocol, and the suggesters that are not a search."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from pneumo_core.errors import StudyError, nearest
+
+Scalar = str | int | float | bool | None
+
+
+class Suggest(Protocol):
+    """Draws one value a name. `optuna.Trial` satisfies it; the meaning of the arguments is Optuna's."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """What a space asked for under one name."""
+
+    kind: str  # float, int or categorical
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Scalar, ...] = ()
+
+    def __str__(self) -> str:
+        if self.kind == "categorical":
+            return "one of " + ", ".join(map(str, self.choices))
+        scale = ", log scale" if self.log else ""
+        step = f", step {self.step:g}" if self.step not in (None, 1) else ""
+        return f"{self.kind} in [{self.low:g}, {self.high:g}]{scale}{step}"
+
+    def contains(self, value: Scalar) -> bool:
+        if self.kind == "categorical":
+            return any(value == c and type(value) is type(c) for c in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float) or self.low is None or self.high is None:
+            return False
+        return self.low <= value <= self.high and (self.kind == "float" or value == int(value))
+
+
+@dataclass
+class Recorder:
+    """A `Suggest` that remembers every `Parameter`; values are drawn uniformly from a seed, or given.
+
+    With `given`, a name that is not in it raises `StudyError`, as does a value outside its range.
+    """
+
+    seed: int = 0
+    given: Mapping[str, Scalar] | None = None
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    values: dict[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        parameter = Parameter(kind="float", low=low, high=high, step=step, log=log)
+        return float(self._value(name, parameter, lambda: self._draw(low, high, step, log)))  # type: ignore[arg-type]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        parameter = Parameter(kind="int", low=low, high=high, step=step, log=log)
+        return int(self._value(name, parameter, lambda: round(self._draw(low, high, step, log))))  # type: ignore[arg-type]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
+        parameter = Parameter(kind="categorical", choices=tuple(choices))
+        return self._value(name, parameter, lambda: choices[self._rng.integers(len(choices))])
+
+    def _draw(self, low: float, high: float, step: float | None, log: bool) -> float:
+        if log:
+            return float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        if step is not None:
+            return low + step * int(self._rng.integers(int((high - low) / step + 1e-9) + 1))
+        return float(self._rng.uniform(low, high))
+
+    def _value(self, name: str, parameter: Parameter, draw: "DrawValue") -> Scalar:
+        known = self.parameters.setdefault(name, parameter)
+        if known != parameter:
+            raise StudyError(f"parameter `{name}` is suggested twice with different ranges: {known}, then {parameter}")
+        if name not in self.values:
+            self.values[name] = draw() if self.given is None else self._given(name, parameter)
+        return self.values[name]
+
+    def _given(self, name: str, parameter: Parameter) -> Scalar:
+        assert self.given is not None
+        if name not in self.given:
+            raise StudyError(f"parameter `{name}` ({parameter}) has no value among {sorted(self.given)}")
+        if not parameter.contains(self.given[name]):
+            raise StudyError(f"parameter `{name}` must be {parameter}, got {self.given[name]!r}")
+        return self.given[name]
+
+
+class DrawValue(Protocol):
+    def __call__(self) -> Scalar: ...
+
+
+@dataclass(frozen=True)
+class Prefixed:
+    """A `Suggest` that puts `prefix` before every name, so that two spaces can live in one study."""
+
+    suggest: Suggest
+    prefix: str
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return self.suggest.suggest_float(self.prefix + name, low, high, step=step, log=log)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return self.suggest.suggest_int(self.prefix + name, low, high, step=step, log=log)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
+        return self.suggest.suggest_categorical(self.prefix + name, choices)
+
+
+def unused(given: Mapping[str, Scalar], recorder: Recorder) -> str | None:
+    """Return a message when `given` has names that the space never asked for, else None."""
+    extra = sorted(set(given) - set(recorder.values))
+    return f"parameter `{extra[0]}` is not in the space{nearest(extra[0], recorder.values)}" if extra else None

@@ -1,0 +1,56 @@
+"""Optimiser, schedule, batches, regularisation and augmentation."""
+
+from pneumo_core.specs import AugmentSpec, TrainSpec
+from spaces.base import Suggest
+
+
+def training(
+    suggest: Suggest,
+    *,
+    epochs: int = 20,
+    steps_per_epoch: int | None = None,
+    patience: int = 14,
+    plateau_patience: int = 7,
+    augment: AugmentSpec | None = None,
+) -> TrainSpec:
+    """Draw how a model is fitted for at most `epochs`; `augment` fixes the augmentation instead of drawing it."""
+    optimizer = suggest.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])
+    schedule = suggest.suggest_categorical("schedule", ["constant", "plateau", "cosine"])
+    return TrainSpec(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        patience=patience,
+        plateau_patience=plateau_patience,
+        optimizer=optimizer,
+        learning_rate=suggest.suggest_float("learning_rate", 1e-4, 3e-2, log=True),
+        momentum=suggest.suggest_float("momentum", 0.0, 0.95) if optimizer == "sgd" else 0.0,
+        weight_decay=suggest.suggest_float("weight_decay", 1e-6, 1e-1, log=True) if optimizer == "adamw" else 0.0,
+        schedule=schedule,
+        warmup_epochs=suggest.suggest_float("warmup_epochs", 0.0, min(3.0, epochs / 4))
+        if schedule == "cosine"
+        else 0.0,
+        batch_size=suggest.suggest_int("batch_size", 16, 128, log=True),
+        class_weights=suggest.suggest_categorical("class_weights", ["balanced", "none"]),
+        label_smoothing=suggest.suggest_float("label_smoothing", 0.0, 0.1),
+        augment=augmentation(suggest) if augment is None else augment,
+    )
+
+
+def augmentation(suggest: Suggest) -> AugmentSpec:
+    """Draw the strength of geometric and of photometric augmentation; each may be off.
+
+    Two strengths instead of eight parameters: a search of a few hundred trials can't tell eight apart.
+    The shifts, shear and zoom at strength 1 are those of the original project.
+    """
+    geometric = suggest.suggest_float("augment_geometric", 0.0, 1.0)
+    photometric = suggest.suggest_float("augment_photometric", 0.0, 1.0)
+    return AugmentSpec(
+        flip=0.5 * (geometric > 0.5),
+        rotation_deg=15 * geometric,
+        shift=0.1 * geometric,
+        shear_deg=6 * geometric,
+        zoom=0.1 * geometric,
+        contrast=0.4 * photometric,
+        blur_px=1.0 * photometric,
+        jpeg=0.5 * photometric,
+    )

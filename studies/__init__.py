@@ -1,0 +1,1 @@
+"""What can be launched by name: one short file a study, each exposing `STUDY`."""

@@ -1,0 +1,90 @@
+"""From what the user types to a checked `StudySpec`: a name under `studies/`, or a path to a file."""
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import studies
+from pneumo_core.errors import StudyError, nearest
+from pneumo_core.specs import TrialSpec
+from spaces.base import Recorder, unused
+from studies.spec import StudySpec
+
+N_PROBES = 64  # random draws of a space that must all give a valid trial before a search starts
+_NOT_STUDIES = {"load", "spec"}
+
+
+def names() -> list[str]:
+    """Return the names of the studies that come with the package."""
+    return sorted(module.name for module in pkgutil.iter_modules(studies.__path__) if module.name not in _NOT_STUDIES)
+
+
+def load(study: str) -> StudySpec:
+    """Return the study that `study` names. Raises `StudyError` naming the mistake and the remedy."""
+    module = _from_file(Path(study)) if study.endswith(".py") or "/" in study else _from_name(study)
+    spec = getattr(module, "STUDY", None)
+    if not isinstance(spec, StudySpec):
+        raise StudyError(f"{study}: must define `STUDY = StudySpec(...)`, got {type(spec).__name__}")
+    check(spec)
+    return spec
+
+
+def probes(spec: StudySpec) -> list[tuple[Recorder, TrialSpec]]:
+    """Return `N_PROBES` seeded random draws of the study's space, each with what it was suggested."""
+    drawn = []
+    for seed in range(N_PROBES):
+        recorder = Recorder(seed=seed)
+        drawn.append((recorder, _draw(spec, recorder)))
+    return drawn
+
+
+def check(spec: StudySpec) -> None:
+    """Raise `StudyError` unless random draws and every enqueued point give valid trials."""
+    probes(spec)
+    for i, point in enumerate(spec.enqueue):
+        recorder = Recorder(given=point)
+        try:
+            _draw(spec, recorder)
+        except StudyError as error:
+            raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {error}") from error
+        if message := unused(point, recorder):
+            raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {message}")
+
+
+def _draw(spec: StudySpec, recorder: Recorder) -> TrialSpec:
+    try:
+        trial = spec.space(recorder)
+    except StudyError:
+        raise
+    except Exception as error:
+        raise StudyError(f"study {spec.name!r}: its space fails for {recorder.values}: {_say(error)}") from error
+    if not isinstance(trial, TrialSpec):
+        raise StudyError(f"study {spec.name!r}: its space must return a TrialSpec, got {type(trial).__name__}")
+    return trial
+
+
+def _from_name(name: str) -> ModuleType:
+    if name not in names():
+        raise StudyError(f"study {name!r} is unknown{nearest(name, names())}; or give a path to a study file")
+    return importlib.import_module(f"studies.{name}")
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise StudyError(f"study file {path} does not exist")
+    spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise StudyError(f"study file {path} must be a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise StudyError(f"study file {path}: {_say(error)}") from error
+    return module
+
+
+def _say(error: Exception) -> str:
+    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {error}{where}"

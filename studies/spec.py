@@ -1,0 +1,121 @@
+"""A study as data: what is searched, what is maximised under which ceiling, how, and for how long."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from pneumo_core.errors import nearest
+from pneumo_core.specs import ObjectiveSpec, SplitSpec, TrialSpec, check_range
+from spaces.base import Scalar, Suggest
+
+Space = Callable[[Suggest], TrialSpec]
+SamplerKind = Literal["tpe", "random", "qmc", "grid", "nsga2"]
+PrunerKind = Literal["median", "successive_halving", "hyperband", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSpec:
+    """How the next trial is chosen."""
+
+    kind: SamplerKind = "tpe"  # honours the ceiling and copes with conditional parameters
+    n_startup_trials: int = 10  # random ones before the model of TPE is trusted
+
+    def __post_init__(self) -> None:
+        if str(self.kind) == "cmaes":
+            raise ValueError(
+                "sampler 'cmaes' can't be used: CMA-ES ignores constraints, so it would not see the "
+                "false-negative ceiling; use 'tpe' or 'nsga2'"
+            )
+        _check_kind("sampler", self.kind, get_args(SamplerKind))
+        check_range("n_startup_trials", self.n_startup_trials, 0, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunerSpec:
+    """When a weak trial is stopped early, judged by the objective's threshold-free metric after each epoch."""
+
+    kind: PrunerKind = "median"
+    n_startup_trials: int = 4  # complete trials before anything is pruned (median only)
+    n_warmup_epochs: int = 2  # epochs that no trial is pruned in: first metrics are mostly noise
+    reduction_factor: int = 3  # successive halving and Hyperband
+
+    def __post_init__(self) -> None:
+        _check_kind("pruner", self.kind, get_args(PrunerKind))
+        check_range("n_startup_trials", self.n_startup_trials, 0, 100_000)
+        check_range("n_warmup_epochs", self.n_warmup_epochs, 0, 100_000)
+        check_range("reduction_factor", self.reduction_factor, 2, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSpec:
+    """Total number of trials, whatever number of launches they take; optional wall-clock limit of one launch."""
+
+    trials: int = 50
+    timeout_s: float | None = None
+    max_retries: int = 2  # a trial whose process died goes on from its checkpoint this many times
+    max_same_failures: int = 5  # consecutive failures of one cause before the search stops with a diagnosis
+
+    def __post_init__(self) -> None:
+        check_range("trials", self.trials, 1, 10_000_000)
+        if self.timeout_s is not None:
+            check_range("timeout_s", self.timeout_s, 0.001, 1e9)
+        check_range("max_retries", self.max_retries, 0, 1000)
+        check_range("max_same_failures", self.max_same_failures, 1, 1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """Which images: a folder, a MedMNIST `.npz` or `phantom`; None leaves it to `--data`."""
+
+    source: str | None = None
+    negative: str = "NORMAL"
+    positive: str = "PNEUMONIA"
+    split: SplitSpec = field(default_factory=SplitSpec)
+
+    def __post_init__(self) -> None:
+        for name in ("negative", "positive"):
+            if not getattr(self, name):
+                raise ValueError(f"`{name}` must be the name of a class folder, got an empty text")
+        if self.negative == self.positive:
+            raise ValueError(f"`negative` and `positive` must differ, got {self.negative!r} for both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A whole study. `space` must be a pure function of what it is suggested."""
+
+    name: str
+    space: Space
+    objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
+    data: SourceSpec = field(default_factory=SourceSpec)
+    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    pruner: PrunerSpec = field(default_factory=PrunerSpec)
+    budget: BudgetSpec = field(default_factory=BudgetSpec)
+    enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
+    seed: int = 0
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != self.name.strip() or "/" in self.name:
+            raise ValueError(f"`name` must be a word without '/' or surrounding blanks, got {self.name!r}")
+        if not callable(self.space):
+            raise ValueError(f"`space` must be a function of a `Suggest`, got {type(self.space).__name__}")
+        for field_name, kind in _PARTS.items():
+            value = getattr(self, field_name)
+            if not isinstance(value, kind):
+                raise ValueError(f"`{field_name}` must be a {kind.__name__}, got {value!r}")
+        check_range("seed", self.seed, 0, 2**32 - 1)
+
+
+_PARTS = {
+    "objective": ObjectiveSpec,
+    "data": SourceSpec,
+    "sampler": SamplerSpec,
+    "pruner": PrunerSpec,
+    "budget": BudgetSpec,
+}
+
+
+def _check_kind(what: str, kind: str, known: tuple[str, ...]) -> None:
+    if kind not in known:
+        raise ValueError(f"{what} {kind!r} is unknown{nearest(str(kind), known)}")
