@@ -13,8 +13,8 @@ can say so:
 | auc                    | as recall                                                      | AUC            | 0.5      |
 | recall_and_specificity | floor and ceiling: most Youden J; if none, as recall           | recall, spec.  | (0, 1)   |
 
-The constraint is always FNR − ceiling at the operating point, feasible when ≤ 0. The thresholds here are plug-in: chosen and judged on the same data, good for ranking
-trials and for nothing more. `certify` makes the promise.
+The constraint is always FNR − ceiling at the operating point, feasible when ≤ 0. The thresholds here are plug-in:
+chosen and judged on the same data, good for ranking trials and for nothing more. `certify` makes the promise.
 """
 
 from dataclasses import dataclass
