@@ -1,0 +1,112 @@
+"""Folders and files that are either whole or not there, whoever is killed and however many build at once."""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pneumo_core.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two builders may then do the same work, and one result is thrown away
+    fcntl = None  # type: ignore[assignment]
+
+
+def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:
+    """Return `folder`, made by `build(temporary folder)` unless `is_whole(folder)` holds already.
+
+    A builder works in a temporary folder beside `folder` and renames it, so nobody ever sees half a folder. A lock file
+    makes a second builder wait for the first; it also tells that any temporary folder found under it was left by a
+    builder that died. A folder that is there and not whole is replaced; who has its files mapped keeps them.
+    Raises `StorageError` where the place can't be written or is full.
+    """
+    if is_whole(folder):
+        return folder
+    with storage_errors(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_name(f"{folder.name}.lock")):
+            if not is_whole(folder):
+                _clean(folder)
+                _build(folder, build)
+    return folder
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Make the file `path` whole by `write(temporary path)` and a rename."""
+    temporary = _temporary(path)
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise `StorageError` unless the disk of `folder`, which exists, has room for `needed_bytes`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise StorageError(
+            f"no room in `{folder}`: {needed_bytes} bytes needed, {free} bytes free; "
+            "free some or choose another cache folder"
+        )
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` of writing under `folder` into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with contextlib.suppress(OSError):
+                free = f", {shutil.disk_usage(folder).free} bytes free"
+            raise StorageError(
+                f"the disk of `{folder}` is full{free}; free some or choose another cache folder"
+            ) from error
+        raise StorageError(
+            f"can't write to `{folder}`: {error.strerror or error}; choose a cache folder that can be written"
+        ) from error
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir()
+        build(temporary)
+        _remove(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Move a damaged folder aside in one step, then delete it."""
+    if folder.exists():
+        aside = _temporary(folder)
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clean(folder: Path) -> None:
+    for left_over in folder.parent.glob(f"{folder.name}.tmp-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex}")
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which the system gives up when this process dies."""
+    with path.open("w") as file:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks: the rename still keeps folders whole
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield

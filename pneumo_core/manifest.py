@@ -1,0 +1,62 @@
+"""What is in a source of images, as data: one record an image, the rejected files, and a digest of it all."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from pneumo_core import codec
+
+OfficialRole = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """One readable image.
+
+    `path` is relative to the source, with forward slashes (for a `.npz`: array name and row). `digest` names the
+    file's bytes; `look` names the set of images that look the same, and is the image's own digest where it is alone.
+    """
+
+    path: str
+    label: int  # 1: positive class
+    group: str  # patient
+    kind: str  # normal, bacteria, virus, or the class name
+    official_role: OfficialRole | None
+    width_px: int
+    height_px: int
+    mode: str
+    n_bytes: int
+    digest: str
+    look: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A file that was found among the images and can't be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A scanned source. `records` and `rejected` are in the order of their paths."""
+
+    source: str  # absolute path of the folder or `.npz`
+    negative: str
+    positive: str
+    records: tuple[ImageRecord, ...]
+    rejected: tuple[Rejected, ...] = ()
+    look_cut: float = 0.98  # correlation from which two images looked the same, see `duplicates`
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of contents, labels, patients and relative paths; not of location, file order or rejected files."""
+        facts = sorted([r.path, r.label, r.digest, r.group, r.look, r.official_role or ""] for r in self.records)
+        return codec.digest([self.negative, self.positive, facts])
+
+    def n_of_class(self, label: int) -> int:
+        return sum(record.label == label for record in self.records)
+
+    def class_name(self, label: int) -> str:
+        return self.positive if label else self.negative

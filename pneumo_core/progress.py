@@ -1,0 +1,10 @@
+"""How long work says how far it is."""
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)`, from the thread that called the long function, `done` rising to `total`."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Say nothing: the progress of callers that gave none."""
