@@ -76,7 +76,7 @@ class Recorder:
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
         parameter = Parameter(kind="categorical", choices=tuple(choices))
-        return self._value(name, parameter, lambda: choices[self._rng.integers(len(choices))])
+        return self._value(name, parameter, lambda: choices[int(self._rng.integers(len(choices)))])
 
     def _draw(self, low: float, high: float, step: float | None, log: bool) -> float:
         if log:

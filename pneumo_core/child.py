@@ -1,0 +1,96 @@
+"""The trainer process: loads Keras once, then trains the trials that come over the socket.
+
+Started as `python -m pneumo_core.child FD`. It ends when told nothing more, or at once when the coordinator
+is gone: the reader thread sees the socket close even while a step is running.
+"""
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from pneumo_core.errors import PneumoError, TrialFailed
+from pneumo_core.result import TrialResult
+from pneumo_core.wire import Channel, EpochDone, Message, Ready, Reply, RunTrial, TrialDone, TrialError
+
+OnEpoch = Callable[[int, dict[str, float]], bool]
+Trainer = Callable[[RunTrial, OnEpoch], TrialResult]
+
+
+def main() -> None:
+    """Serve trials with the real trainer on the socket whose number is the first argument."""
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    inbox = listen(channel)
+    from pneumo_core.run import environment  # Keras loads here, after the reader watches the coordinator
+
+    channel.send(Ready(environment=environment()))
+    serve(channel, inbox, train)
+
+
+def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
+    """Run one real trial."""
+    from pneumo_core.preprocess import open_fit_arrays
+    from pneumo_core.run import run_trial
+
+    checkpoint = Path(task.checkpoint) if task.checkpoint else None
+    return run_trial(task.spec, task.objective, open_fit_arrays(Path(task.arrays)), task.seed, on_epoch, checkpoint)
+
+
+def listen(channel: Channel) -> "queue.Queue[Message]":
+    """Return the queue that a daemon thread fills; the process exits when the coordinator is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    inbox: queue.Queue[Message] = queue.Queue()
+
+    def read() -> None:
+        try:
+            while True:
+                for message in channel.receive():
+                    inbox.put(message)
+        except (EOFError, OSError):
+            os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return inbox
+
+
+def serve(channel: Channel, inbox: "queue.Queue[Message]", trainer: Trainer) -> None:
+    """Train what comes, one trial after another, for ever."""
+    while True:
+        task = inbox.get()
+        if isinstance(task, RunTrial):
+            channel.send(_outcome(task, channel, inbox, trainer))
+
+
+def _outcome(
+    task: RunTrial, channel: Channel, inbox: "queue.Queue[Message]", trainer: Trainer
+) -> TrialDone | TrialError:
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        channel.send(EpochDone(number=task.number, epoch=epoch, metrics=metrics))
+        reply = inbox.get()
+        assert isinstance(reply, Reply)
+        assert reply.number == task.number
+        return reply.stop
+
+    try:
+        return TrialDone(number=task.number, result=trainer(task, on_epoch))
+    except TrialFailed as error:
+        return TrialError(number=task.number, reason=error.reason, message=str(error))
+    except MemoryError as error:
+        return TrialError(number=task.number, reason="out_of_memory", message=str(error) or "no memory left")
+    except Exception as error:
+        traceback.print_exc()
+        known = isinstance(error, PneumoError | ValueError)
+        return TrialError(
+            number=task.number,
+            reason="bad_spec" if known else "exception",
+            message=str(error) if known else f"{type(error).__name__}: {error}",
+        )
+
+
+if __name__ == "__main__":
+    main()

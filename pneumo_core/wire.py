@@ -1,0 +1,115 @@
+"""What the coordinator and a trainer say to each other: JSON lines over one socket, each naming its trial.
+
+Every message carries a trial's number, so that one trainer may serve several trials at once.
+"""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pneumo_core import codec
+from pneumo_core.result import TrialResult
+from pneumo_core.specs import ObjectiveSpec, TrialSpec
+
+MAX_LINE_BYTES = 64 * 2**20  # a result with a million scores; more than this is not a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTrial:
+    """Coordinator to trainer: train this."""
+
+    kind: Literal["run"] = "run"
+    number: int
+    spec: TrialSpec
+    objective: ObjectiveSpec
+    seed: int
+    arrays: str  # folder of prepared arrays; the trainer opens train and validation only
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """Coordinator to trainer: go on after an epoch, or stop (pruned)."""
+
+    kind: Literal["reply"] = "reply"
+    number: int
+    stop: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochDone:
+    """Trainer to coordinator: an epoch ended; it waits for the `Reply`."""
+
+    kind: Literal["epoch"] = "epoch"
+    number: int
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialDone:
+    """Trainer to coordinator: the trial ended, pruned or not."""
+
+    kind: Literal["done"] = "done"
+    number: int
+    result: TrialResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialError:
+    """Trainer (or executor, for a trainer that died) to coordinator: the trial can't go on."""
+
+    kind: Literal["error"] = "error"
+    number: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """Trainer to coordinator: the framework is loaded."""
+
+    kind: Literal["ready"] = "ready"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+Message = RunTrial | Reply | EpochDone | TrialDone | TrialError | Ready
+
+
+@dataclass
+class Channel:
+    """One end of the socket. `receive` never blocks longer than the socket's own timeout."""
+
+    sock: socket.socket
+    _rest: bytes = b""
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def send(self, message: Message) -> None:
+        """Raise `OSError` when the other end is gone."""
+        self.sock.sendall(json.dumps(codec.to_json(message)).encode() + b"\n")
+
+    def receive(self) -> Iterator[Message]:
+        """Yield the messages of one read. Raises `EOFError` when the other end closed, after the last of them."""
+        try:
+            data = self.sock.recv(2**20)
+        except ConnectionError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise EOFError("a message is longer than any real one")
+        for line in lines:
+            yield decode(line)
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def decode(line: bytes) -> Message:
+    """Return the message in one JSON line. Raises `ValueError` for anything else."""
+    return codec.from_json(Message, json.loads(line))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Optuna studies over trials: storage, executors, the coordinator and the command line. Never loads Keras."""

@@ -1,0 +1,77 @@
+"""What each trainer process may use: CPU cores, or one GPU. Set as environment before a framework loads."""
+
+import os
+import shutil
+import subprocess
+
+from pneumo_core.errors import UserError
+
+BACKENDS = ("tensorflow", "jax")
+
+
+def slot_environments(device: str, n_workers: int | None, backend: str | None) -> list[dict[str, str]]:
+    """Return one environment a trainer: `device` is auto, cpu, or GPU numbers such as `0,1`.
+
+    By default one trainer a GPU, or one with all cores; on the CPU the cores are divided among the trainers.
+    Raises `UserError` for a device that is not there.
+    """
+    gpus = _choose_gpus(device)
+    n_slots = n_workers or max(1, len(gpus))
+    common = {
+        "KERAS_BACKEND": _check_backend(backend or os.environ.get("KERAS_BACKEND", "tensorflow")),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if gpus:
+        return [common | _gpu(gpus[slot % len(gpus)]) for slot in range(n_slots)]
+    return [common | _cpu(slot, n_slots) for slot in range(n_slots)]
+
+
+def _gpu(number: str) -> dict[str, str]:
+    return {
+        "CUDA_VISIBLE_DEVICES": number,
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+
+
+def _cpu(slot: int, n_slots: int) -> dict[str, str]:
+    """Pin a slot to its share of the cores: thread pools of every backend size themselves by what they may use."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    mine = cores[slot % max(1, len(cores)) :: n_slots] or cores
+    threads = {name: str(max(1, len(mine))) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} if mine else {}
+    pinned = {"PNEUMO_CPUS": ",".join(map(str, mine))} if mine and n_slots > 1 else {}
+    return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"} | threads | pinned
+
+
+def _choose_gpus(device: str) -> list[str]:
+    if device == "cpu":
+        return []
+    present = _gpus_present()
+    if device == "auto":
+        return present
+    wanted = device.split(",")
+    for number in wanted:
+        if number not in present:
+            there = ", ".join(present) or "none"
+            raise UserError(f"--device {device}: there is no GPU {number!r}; GPUs here: {there}; or use auto or cpu")
+    return wanted
+
+
+def _gpus_present() -> list[str]:
+    """Return the numbers of the NVIDIA GPUs, without loading a framework."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.split()
+
+
+def _check_backend(backend: str) -> str:
+    if backend not in BACKENDS:
+        raise UserError(f"the Keras backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    return backend

@@ -1,0 +1,31 @@
+"""Where trials run: the protocol that the coordinator drives, whatever stands behind it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
+
+Event = Ready | EpochDone | TrialDone | TrialError
+
+
+class Executor(Protocol):
+    """Runs trials side by side. Every submitted trial ends in exactly one `TrialDone` or `TrialError`."""
+
+    @property
+    def n_slots(self) -> int:
+        """How many trials may run at once."""
+
+    def submit(self, task: RunTrial) -> None:
+        """Start a trial; the caller never has more than `n_slots` unfinished."""
+
+    def reply(self, number: int, *, stop: bool) -> None:
+        """Answer the trial's last `EpochDone`; it waits until then."""
+
+    def cancel(self, number: int) -> None:
+        """Forget a trial and stop its work at once; no event of it comes any more."""
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        """Wait for something to happen, at most `timeout_s`, and return it in the order it happened."""
+
+    def close(self) -> None:
+        """Stop everything at once and leave no process behind."""

@@ -1,0 +1,62 @@
+"""Specs of samplers and pruners to Optuna's objects."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, GridSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+
+from pneumo_core.errors import StudyError
+from spaces.base import Parameter, Scalar
+from studies.spec import PrunerSpec, SamplerSpec
+
+
+def sampler(spec: SamplerSpec, seed: int, parameters: dict[str, Parameter]) -> BaseSampler:
+    """Return the sampler of `spec`; `parameters` are those of the space, which a grid must know in advance."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if spec.kind == "tpe":
+            return TPESampler(seed=seed, n_startup_trials=spec.n_startup_trials, warn_independent_sampling=False)
+        if spec.kind == "nsga2":
+            return NSGAIISampler(seed=seed)
+        if spec.kind == "qmc":
+            return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        if spec.kind == "grid":
+            return GridSampler({name: _levels(name, p) for name, p in parameters.items()}, seed=seed)
+        return RandomSampler(seed=seed)
+
+
+def is_sequence(spec: SamplerSpec) -> bool:
+    """Return whether the sampler walks one fixed sequence, so that its seed must not change between trials."""
+    return spec.kind in ("qmc", "grid")
+
+
+def pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
+    """Return the pruner of `spec` for trials of at most `max_epochs`, which must be the same in every process."""
+    if spec.kind == "median":
+        return MedianPruner(n_startup_trials=spec.n_startup_trials, n_warmup_steps=spec.n_warmup_epochs)
+    if spec.kind == "successive_halving":
+        return SuccessiveHalvingPruner(
+            min_resource=max(1, spec.n_warmup_epochs), reduction_factor=spec.reduction_factor
+        )
+    if spec.kind == "hyperband":
+        return HyperbandPruner(
+            min_resource=max(1, spec.n_warmup_epochs), max_resource=max_epochs, reduction_factor=spec.reduction_factor
+        )
+    return NopPruner()
+
+
+def _levels(name: str, parameter: Parameter) -> Sequence[Scalar]:
+    if parameter.kind == "categorical":
+        return parameter.choices
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if parameter.step is None or parameter.log:
+        raise StudyError(
+            f"sampler 'grid' needs a finite space, but `{name}` is a {parameter}: "
+            "give it a step or choices, or use 'qmc' or 'random'"
+        )
+    values = np.arange(parameter.low, parameter.high + parameter.step * 1e-9, parameter.step)
+    return [int(v) if parameter.kind == "int" else float(v) for v in values]

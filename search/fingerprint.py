@@ -1,0 +1,56 @@
+"""What makes two launches the same study, and what to say when they are not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pneumo_core import codec
+from pneumo_core.manifest import Manifest
+from pneumo_core.split import Split
+from studies import load
+from studies.spec import StudySpec
+
+Fingerprint = dict[str, Any]
+
+
+def of_study(spec: StudySpec) -> Fingerprint:
+    """Return the fingerprint of space, objective and seed.
+
+    A space is a function; what counts is what it asks for and what it returns, not how it is written. So
+    the parameters seen in seeded draws are compared one by one, and the drawn trials by their digest.
+    """
+    drawn = load.probes(spec)
+    parameters = {name: str(p) for recorder, _ in drawn for name, p in recorder.parameters.items()}
+    trials = codec.digest([trial for _, trial in drawn])
+    return {
+        "space": {**dict(sorted(parameters.items())), "(drawn trials)": trials},
+        "objective": codec.to_json(spec.objective),
+        "study": {"seed": spec.seed},
+    }
+
+
+def of_data(manifest: Manifest, split: Split) -> Fingerprint:
+    """Return the fingerprint of images, classes and roles; it doesn't depend on where the folder lies."""
+    return {
+        "data": {
+            "images": len(manifest.records),
+            "digest": manifest.digest,
+            "negative": manifest.negative,
+            "positive": manifest.positive,
+        },
+        "split": {**codec.to_json(split.spec), "digest": split.digest},
+    }
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Return one line for each entry that differs, section by section; none when the study is the same."""
+    lines = []
+    for section in {**stored, **given}:
+        old, new = stored.get(section, {}), given.get(section, {})
+        for key in {**old, **new}:
+            if old.get(key) != new.get(key):
+                lines.append(f"{section}: {key}: stored {_say(old.get(key))}, now {_say(new.get(key))}")
+    return lines
+
+
+def _say(value: Any) -> str:
+    return "absent" if value is None else str(value)

@@ -1,0 +1,55 @@
+"""The folder that holds all that a search leaves: database, array cache, checkpoints, artifacts, logs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+
+from pneumo_core import codec
+from pneumo_core.errors import StorageError
+from search.storage import redacted
+
+DEFAULT = "runs"
+
+
+@dataclass(frozen=True)
+class Home:
+    """`path` is made when something is first written."""
+
+    path: Path
+
+    @property
+    def storage_url(self) -> str:
+        return f"sqlite:///{self.path / 'pneumo.db'}"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def checkpoints(self, storage: RDBStorage, study: optuna.Study) -> Path:
+        """Return the folder of a study's checkpoints; another database or a re-made study has another."""
+        return (
+            self.path / "checkpoints" / f"{study.study_name}-{codec.digest([redacted(storage.url), study._study_id])}"
+        )
+
+    def check_writable(self) -> None:
+        """Raise `StorageError` at once when the folder can't be written, rather than after the first trial."""
+        probe = self.path / f".writable-{os.getpid()}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise StorageError(
+                f"folder {self.path} can't be written: {error.strerror}; --home names another"
+            ) from error

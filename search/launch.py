@@ -1,0 +1,180 @@
+"""From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
+
+import dataclasses
+import os
+import signal
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+
+from pneumo_core.dataset import scan
+from pneumo_core.errors import StorageError, StudyError
+from pneumo_core.manifest import Manifest
+from pneumo_core.preprocess import prepare
+from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import DataSpec
+from pneumo_core.split import Split, assign_roles
+from search import artifacts, factory, fingerprint, records, study
+from search.coordinator import Coordinator, Ending
+from search.devices import slot_environments
+from search.executor import Executor
+from search.home import Home
+from search.local import Limits, LocalExecutor
+from search.storage import open_storage
+from search.view import View
+from studies import load
+from studies.spec import SourceSpec, StudySpec
+
+MakeView = Callable[[int, int, Callable[[], records.Summary]], View]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A scanned, divided source whose arrays are made when a trial first needs them."""
+
+    manifest: Manifest
+    split: Split
+    cache: Path
+    progress: Progress = silent
+    _folders: dict[DataSpec, Path] = field(default_factory=dict)
+
+    def arrays_for(self, data: DataSpec) -> Path:
+        """Return the folder of arrays for `data`, checked once a launch."""
+        if data not in self._folders:
+            self._folders[data] = prepare(
+                self.manifest, self.split, data, cache_dir=self.cache, on_progress=self.progress
+            )
+        return self._folders[data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a launch ended and what the study has come to."""
+
+    ending: Ending
+    summary: records.Summary
+    diagnosis: str = ""
+
+
+def with_options(
+    spec: StudySpec,
+    *,
+    name: str | None = None,
+    data: str | None = None,
+    protocol: str | None = None,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+) -> StudySpec:
+    """Return the study with what the command line overrides. Raises `ValueError` for impossible values."""
+    budget = {k: v for k, v in {"trials": trials, "timeout_s": timeout_s}.items() if v is not None}
+    split = dataclasses.replace(spec.data.split, **({"protocol": protocol} if protocol else {}))  # type: ignore[arg-type]
+    return dataclasses.replace(
+        spec,
+        name=name or spec.name,
+        data=dataclasses.replace(spec.data, split=split, source=data or spec.data.source),
+        budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
+    )
+
+
+def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
+    """Scan a source and give its images their roles."""
+    if source.source is None:
+        raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
+    manifest = scan(
+        source.source,
+        cache_dir=home.cache,
+        negative=source.negative,
+        positive=source.positive,
+        on_progress=progress,
+    )
+    split = assign_roles(manifest, source.split)
+    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
+
+
+def launch(
+    spec: StudySpec,
+    *,
+    storage_url: str,
+    home: Home,
+    prepared: Prepared,
+    executor: Executor,
+    make_view: MakeView,
+) -> Outcome:
+    """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first."""
+    home.check_writable()
+    drawn = load.probes(spec)
+    storage = open_storage(storage_url)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    stored = study.open_study(spec, storage, mark)
+    stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn))
+    for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
+        prepared.arrays_for(data)
+    with _polite_stop() as stop_asked:
+        view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
+        coordinator = Coordinator(
+            study=stored,
+            storage=storage,
+            spec=spec,
+            budget=spec.budget,
+            parameters={name: p for recorder, _ in drawn for name, p in recorder.parameters.items()},
+            executor=executor,
+            arrays_for=prepared.arrays_for,
+            checkpoints=home.checkpoints(storage, stored),
+            artifacts=artifacts.store(home.artifacts),
+            view=view,
+            stop_asked=stop_asked,
+        )
+        ending = _run(coordinator, storage)
+    return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.last_failure)
+
+
+def local_executor(
+    home: Home,
+    study_name: str,
+    *,
+    device: str = "auto",
+    n_workers: int | None = None,
+    backend: str | None = None,
+    limits: Limits | None = None,
+) -> LocalExecutor:
+    """Return an executor of child processes on this machine."""
+    environments = slot_environments(device, n_workers, backend)
+    return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
+
+
+def _run(coordinator: Coordinator, storage: RDBStorage) -> Ending:
+    try:
+        return coordinator.run()
+    except optuna.exceptions.StorageInternalError as error:
+        cause = error.__cause__ or error
+        raise StorageError(
+            f"the database stopped working: {str(getattr(cause, 'orig', cause)).splitlines()[0]}; "
+            "what was finished is kept: put it right and launch again"
+        ) from error
+    finally:
+        storage.remove_session()
+
+
+@contextmanager
+def _polite_stop() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM ask for an orderly end, and the second end the process at once."""
+    asked = False
+
+    def ask(_number: int, _frame: types.FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(130)
+        asked = True
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

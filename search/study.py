@@ -1,0 +1,94 @@
+"""Creating, resuming and finding studies; a changed one is refused with the difference shown."""
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+
+from pneumo_core import codec
+from pneumo_core.errors import StorageError, StudyError, nearest
+from search import fingerprint as fingerprints
+from search.fingerprint import Fingerprint
+from search.storage import exclusive, redacted
+from studies.spec import StudySpec
+
+FORMAT = 1  # of what this package writes into a study
+
+
+def open_study(spec: StudySpec, storage: RDBStorage, fingerprint: Fingerprint) -> optuna.Study:
+    """Create the study or resume it. Raises `StudyError` when the stored one differs."""
+    directions = [StudyDirection.MAXIMIZE] * n_objectives(spec)
+    with exclusive(storage):
+        known = spec.name in {s.study_name for s in storage.get_all_studies()}
+        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions, load_if_exists=True)
+        if not known or "fingerprint" not in study.user_attrs:
+            _refuse_foreign(study)
+            _describe(study, spec, fingerprint)
+        _refuse_changed(study, spec, fingerprint)
+        _enqueue(study, spec)
+    return study
+
+
+def load_study(name: str, storage: RDBStorage) -> optuna.Study:
+    """Return a stored study. Raises `StudyError` naming the nearest when there is none."""
+    names = [s.study_name for s in storage.get_all_studies()]
+    if name not in names:
+        raise StudyError(f"storage {redacted(storage.url)} has no study {name!r}{nearest(name, names)}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def n_objectives(spec: StudySpec) -> int:
+    return 2 if spec.objective.kind == "recall_and_specificity" else 1
+
+
+def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) -> None:
+    study.set_user_attr("format", FORMAT)
+    study.set_user_attr("objective", codec.to_json(spec.objective))
+    study.set_user_attr(
+        "definition",
+        {
+            "description": spec.description,
+            "sampler": spec.sampler.kind,
+            "pruner": spec.pruner.kind,
+            "trials": spec.budget.trials,
+        },
+    )
+    study.set_metric_names(_METRIC_NAMES[spec.objective.kind])
+    study.set_user_attr("fingerprint", fingerprint)  # last: its presence says that the rest is complete
+
+
+def _refuse_foreign(study: optuna.Study) -> None:
+    if study.get_trials(deepcopy=False):
+        raise StudyError(f"study {study.study_name!r} was not made by this program; choose another --name")
+
+
+def _refuse_changed(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) -> None:
+    if study.user_attrs.get("format") != FORMAT:
+        raise StorageError(
+            f"study {study.study_name!r} has format {study.user_attrs.get('format')!r}, this program reads {FORMAT}"
+        )
+    if len(study.directions) != n_objectives(spec):
+        raise StudyError(f"study {study.study_name!r} is stored with other directions; choose another --name")
+    if lines := fingerprints.differences(study.user_attrs["fingerprint"], fingerprint):
+        raise StudyError(
+            f"study {study.study_name!r} differs from the stored one, so its trials can't be compared:\n  "
+            + "\n  ".join(lines)
+            + "\nUndo the change, or start a new study with --name."
+        )
+
+
+def _enqueue(study: optuna.Study, spec: StudySpec) -> None:
+    """Queue the study's own points once; done under the lock, so a second launch finds them queued."""
+    done = study.user_attrs.get("n_enqueued", 0)
+    for point in spec.enqueue[done:]:
+        study.enqueue_trial(dict(point))
+    if len(spec.enqueue) > done:
+        study.set_user_attr("n_enqueued", len(spec.enqueue))
+
+
+_METRIC_NAMES = {
+    "recall": ["recall"],
+    "specificity": ["specificity"],
+    "pauc": ["pauc"],
+    "auc": ["auc"],
+    "recall_and_specificity": ["recall", "specificity"],
+}
