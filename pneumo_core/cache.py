@@ -35,7 +35,7 @@ def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[
     return folder
 
 
-def write_file(path: Path, write: Callable[[Path], None]) -> None:
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Make the file `path` whole by `write(temporary path)` and a rename."""
     temporary = _temporary(path)
     with storage_errors(path.parent):

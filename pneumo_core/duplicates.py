@@ -11,7 +11,9 @@ Sets are connected components, so no two images that look the same are in differ
 images a chain of resemblances could swallow everything; the cut is then raised until the largest set is small.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +21,13 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from pneumo_core import cache, codec
 from pneumo_core.progress import Progress, silent
 
 THUMBNAIL_PX = 32
 CUTS = (0.98, 0.99, 0.995, 0.999)  # the first whose largest set is small; none: only identical bytes
 NO_CUT = 1.0
+_VERSION = 1  # raise it whenever the same images would be compared otherwise
 _SMALL_SET = 20  # or 1 % of the images, whichever is more
 _BLOCK_CELLS = 2**24  # of the correlation matrix at a time: 64 MiB
 _MAX_PAIRS = 20_000_000
@@ -53,6 +57,22 @@ def looks(
             smallest = {name: names[row] for name, row in zip(names, _first_of_set(sets), strict=True)}
             return [smallest[digest] for digest in digests], cut
     return list(digests), NO_CUT
+
+
+def remembered_looks(
+    digests: Sequence[str], thumbnails: NDArray[np.uint8], cache_dir: Path, *, on_progress: Progress = silent
+) -> tuple[list[str], float]:
+    """Return `looks`, from `cache_dir` where the same contents were compared before."""
+    memory = cache_dir / "looks" / f"{codec.digest([_VERSION, sorted(set(digests))])}.json"
+    try:
+        stored = json.loads(memory.read_text("utf-8"))
+        return [stored["look"].get(digest, digest) for digest in digests], float(stored["cut"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a cache: missing or damaged, it is made anew
+        names, cut = looks(digests, thumbnails, on_progress=on_progress)
+    alike = {digest: name for digest, name in zip(digests, names, strict=True) if digest != name}
+    text = json.dumps({"cut": cut, "look": alike})
+    cache.write_file(memory, lambda path: path.write_text(text, "utf-8"))
+    return names, cut
 
 
 def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
