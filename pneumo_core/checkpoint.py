@@ -1,0 +1,84 @@
+"""One file that holds a trial in training: arrays and JSON, written atomically, read without pickle."""
+
+import contextlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+_HEADER = "header"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What `load` gives back of what was saved."""
+
+    state: Any  # JSON-native
+    arrays: Mapping[str, np.ndarray]
+
+
+class UnusableCheckpoint(Exception):
+    """There is a file, but not one that this trial can continue from. For the trainer, which then starts over."""
+
+
+def save(path: Path, identity: str, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path`; a kill at any moment leaves the old file or the new one.
+
+    `identity` names the trial: `load` refuses another one's file.
+    """
+    header = json.dumps({"format": FORMAT, "identity": identity, "state": checkpoint.state}, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(
+                file, allow_pickle=False, **{**checkpoint.arrays, _HEADER: np.frombuffer(header.encode(), np.uint8)}
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path, identity: str) -> Checkpoint | None:
+    """Return the checkpoint at `path`, or None where there is none.
+
+    Raises `UnusableCheckpoint` when the file is damaged, of another format or of another trial.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:  # reading each array checks its CRC
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop(_HEADER).tobytes())
+        found = header["format"], header["identity"]
+        state = header["state"]
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise UnusableCheckpoint(f"{path} is damaged ({type(error).__name__})") from error
+    if found != (FORMAT, identity):
+        raise UnusableCheckpoint(f"{path} is of another trial or format: {found}, this is {(FORMAT, identity)}")
+    return Checkpoint(state=state, arrays=arrays)
+
+
+def remove(path: Path) -> None:
+    """Remove the checkpoint at `path`, if any, with what killed writers left beside it."""
+    for file in (path, *path.parent.glob(f"{path.name}.*.tmp")):
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()

@@ -1,0 +1,25 @@
+"""What one trial came to, as data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pneumo_core.operating import Metrics
+
+Stopped = Literal["completed", "early", "pruned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """A finished trial; `values`, `constraint`, `metrics` and `scores` are those of its best epoch's weights."""
+
+    values: tuple[float, ...]  # what the study maximises
+    constraint: float  # FNR - ceiling: feasible iff <= 0
+    metrics: Metrics
+    best_epoch: int  # 0-based, by the monitored metric
+    n_epochs: int
+    n_parameters: int
+    seconds: float  # of training and validation, those before an interruption included
+    stopped: Stopped
+    history: tuple[dict[str, float], ...]  # one entry an epoch
+    scores: tuple[float, ...]  # (n_validation,) rounded to 6 decimals
+    environment: dict[str, str]

@@ -1,0 +1,146 @@
+"""One trial, whole: seed, build, train, judge."""
+
+import gc
+import hashlib
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pneumo_core import codec, model, operating, train
+from pneumo_core.errors import TrialFailed
+from pneumo_core.result import TrialResult
+from pneumo_core.seeds import derive, seed_everything
+from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from pneumo_core.train import FitArrays, OnEpoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained model with its result."""
+
+    model: keras.Model  # holds the weights of its best epoch
+    result: TrialResult
+
+
+def run_trial(
+    spec: TrialSpec,
+    objective: ObjectiveSpec,
+    arrays: FitArrays,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: Path | None = None,
+) -> TrialResult:
+    """Run one trial and return its result, leaving no model behind in this process.
+
+    `on_epoch(epoch, metrics)` hears of every epoch (0-based) and returns True to end the trial as pruned. With
+    `checkpoint`, the trial saves itself there after each epoch and continues from what it finds; the caller
+    removes the file once the result is safe.
+    Raises `TrialFailed` with reason `nan_loss` or `out_of_memory`, and `DataError` without pretrained weights.
+    """
+    try:
+        return build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint).result
+    finally:
+        free_memory()
+
+
+def build_and_train(
+    spec: TrialSpec,
+    objective: ObjectiveSpec,
+    arrays: FitArrays,
+    seed: int,
+    on_epoch: OnEpoch,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Do as `run_trial`, and return the model as well."""
+    free_memory()
+    seed_everything(seed)
+    try:
+        network = model.build(spec.model, _image_shape(arrays))
+        task = train.Task(
+            spec=spec.train,
+            objective=objective,
+            arrays=arrays,
+            seed=derive(seed, "data"),
+            identity=identity(spec, objective, arrays, seed),
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+        )
+        fitted = train.fit(network, task)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrialFailed("out_of_memory", f"no memory for this trial: {str(error)[:500]}") from error
+    return Trained(model=network, result=_result(network, fitted, objective, arrays))
+
+
+def free_memory() -> None:
+    """Drop what Keras and dead models hold, so that a process may run many trials."""
+    keras.utils.clear_session()
+    gc.collect()
+
+
+def identity(spec: TrialSpec, objective: ObjectiveSpec, arrays: FitArrays, seed: int) -> str:
+    """Return the name by which a checkpoint knows its trial: spec, objective, seed, data and backend."""
+    data = hashlib.blake2b(digest_size=8)
+    for x, y in ((arrays.x_train, arrays.y_train), (arrays.x_validation, arrays.y_validation)):
+        data.update(f"{x.shape}".encode() + y.tobytes() + x[:: max(1, len(x) // 8)].tobytes())  # a sample is enough
+    parts = [spec.digest, codec.to_json(objective), seed, data.hexdigest(), keras.backend.backend()]
+    return codec.digest(parts)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether `error` says that host or device memory ran out; each backend has its own way."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"MemoryError", "ResourceExhaustedError"}) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def environment() -> dict[str, str]:
+    """Return what a result may depend on beside its spec."""
+    backend = keras.backend.backend()
+    return {
+        "backend": backend,
+        "keras": keras.__version__,
+        backend: metadata.version(backend),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "devices": ", ".join(_device_names(backend)),
+    }
+
+
+def _result(network: keras.Model, fitted: train.Fitted, objective: ObjectiveSpec, arrays: FitArrays) -> TrialResult:
+    judged, state = operating.judge(arrays.y_validation, fitted.scores, objective), fitted.state
+    assert state.stopped is not None
+    return TrialResult(
+        values=judged.values,
+        constraint=judged.constraint,
+        metrics=judged.metrics,
+        best_epoch=state.best_epoch,
+        n_epochs=state.n_epochs,
+        n_parameters=network.count_params(),
+        seconds=sum(epoch["seconds"] for epoch in state.history),
+        stopped=state.stopped,
+        history=state.history,
+        scores=tuple(round(score, 6) for score in fitted.scores.tolist()),
+        environment={**environment(), "checkpoint": fitted.note},
+    )
+
+
+def _image_shape(arrays: FitArrays) -> tuple[int, int, int]:
+    height, width, channels = arrays.x_train.shape[1:]
+    return (height, width, channels)
+
+
+def _device_names(backend: str) -> list[str]:
+    """Return the model of each accelerator, or ["CPU"]."""
+    if backend == "jax":
+        import jax
+
+        return sorted({str(device.device_kind).upper() for device in jax.devices()})
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)) for gpu in gpus] or ["CPU"]
