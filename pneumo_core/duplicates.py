@@ -46,6 +46,8 @@ def looks(
 
     `thumbnails` is (n, 32, 32). The result depends neither on the order nor on the names of the images.
     """
+    if not digests:
+        return [], CUTS[0]
     first = {digest: row for row, digest in enumerate(digests)}  # copies of one file are no chain of resemblances
     names = sorted(first)
     x = _normalised(thumbnails[[first[name] for name in names]])  # (distinct, 1024)
@@ -53,7 +55,7 @@ def looks(
     for cut in CUTS:
         pairs = _near_pairs(x, cut, min(len(names) * largest // 2, _MAX_PAIRS), on_progress)
         sets = _components(len(names), pairs) if pairs is not None else None
-        if sets is not None and np.bincount(sets, minlength=1).max() <= largest:
+        if sets is not None and np.bincount(sets).max() <= largest:
             smallest = {name: names[row] for name, row in zip(names, _first_of_set(sets), strict=True)}
             return [smallest[digest] for digest in digests], cut
     return list(digests), NO_CUT

@@ -82,7 +82,7 @@ def _key(entry: Found) -> tuple[str, int, int, str]:
 def _recall(memory: Path) -> dict[Any, tuple[Facts, NDArray[np.uint8]]]:
     """Return what is remembered; nothing where the memory is missing or damaged."""
     try:
-        with np.load(memory, allow_pickle=False) as stored:
+        with memory.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             rows, thumbs = json.loads(stored["facts"].tobytes()), stored["thumbnails"]
         return {tuple(key): (Facts(**facts), thumb) for (key, facts), thumb in zip(rows, thumbs, strict=True)}
     except Exception:  # a cache: whatever is wrong with it, it is made anew

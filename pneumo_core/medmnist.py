@@ -69,7 +69,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             size = sum(member.file_size for member in archive.infolist())
         if size > _MAX_BYTES:
             raise DataError(f"`{path}` unpacks to {size} bytes, more than the {_MAX_BYTES} that are read")
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names if name in stored.files}
             there = sorted(stored.files)
     except DataError:

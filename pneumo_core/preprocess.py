@@ -128,7 +128,7 @@ def is_whole(folder: Path) -> bool:
     try:
         files = _meta(folder)["files"]
         return all(_digest(folder / name) == facts["digest"] for name, facts in files.items())
-    except (DataError, OSError, KeyError, TypeError, AttributeError):
+    except (DataError, OSError):
         return False
 
 
@@ -158,7 +158,8 @@ class _Builder:
             "classes": [self.manifest.negative, self.manifest.positive],
             "files": files,
         }
-        (folder / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
+        text = json.dumps({**meta, "digest": codec.digest(meta)}, indent=1)
+        (folder / "meta.json").write_text(text, "utf-8")
 
     def _rows(self, role: Role) -> list[int]:
         return sorted(self.split.indices(role), key=lambda index: self.manifest.records[index].path)
@@ -219,8 +220,10 @@ def _meta(folder: Path) -> dict[str, Any]:
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"`{folder}` is not a folder of prepared arrays; prepare the data again") from error
-    if not isinstance(meta, dict) or meta.get("version") != PREPROCESSING_VERSION:
-        raise DataError(f"`{folder}` was made by another version; prepare the data again")
+    if not isinstance(meta, dict) or meta.pop("digest", None) != codec.digest(meta):
+        raise DataError(f"`{folder / 'meta.json'}` is damaged; prepare the data again")
+    if meta["version"] != PREPROCESSING_VERSION:
+        raise DataError(f"`{folder}` was made by another version of this program; prepare the data again")
     return meta
 
 
