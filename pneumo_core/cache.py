@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from pneumo_core.errors import StorageError
 
@@ -28,9 +29,10 @@ def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[
         return folder
     with storage_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_name(f"{folder.name}.lock")):
+        with _lock(folder.with_name(f"{folder.name}.lock")) as alone:
             if not is_whole(folder):
-                _clean(folder)
+                if alone:
+                    _clean(folder)
                 _build(folder, build)
     return folder
 
@@ -103,10 +105,17 @@ def _temporary(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, which the system gives up when this process dies."""
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`, which the system gives up when this process dies; yields whether it is held."""
     with path.open("w") as file:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # a file system without locks: the rename still keeps folders whole
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield _locked(file)
+
+
+def _locked(file: IO[str]) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks: the rename still keeps folders whole
+        return False
+    return True

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pneumo_core import duplicates, inspection
 from pneumo_core.errors import DataError
@@ -111,8 +112,6 @@ def _digest(image: NDArray[np.uint8]) -> str:
 
 def _pixels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Return (h, w, channels) from (h, w) or (h, w, 3)."""
-    from PIL import Image
-
     converted = np.asarray(Image.fromarray(image).convert("L" if channels == 1 else "RGB"))
     return converted if channels == 3 else converted[:, :, np.newaxis]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core import cache, codec, dataset
+from pneumo_core import cache, codec, dataset, reading
 from pneumo_core.errors import DataError
 from pneumo_core.manifest import ImageRecord, Manifest
 from pneumo_core.parallel import map_in_order
@@ -60,6 +60,10 @@ def prepare(
 
     Raises `DataError` for an image that changed since the scan, `StorageError` where the arrays can't be written.
     """
+    if len(split.roles) != len(manifest.records):
+        raise ValueError(
+            f"`split` must be of this manifest: it has {len(split.roles)} roles for {len(manifest.records)} images"
+        )
     key = codec.digest([PREPROCESSING_VERSION, manifest.digest, split.digest, data])
     builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent)
     return cache.build_once(Path(cache_dir) / "arrays" / key, builder.build, is_whole)
@@ -118,8 +122,6 @@ def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:
 
 def to_array(source: Path | bytes, data: DataSpec) -> NDArray[np.uint8]:
     """Return one image file as a row of the arrays would be, `data.shape` uint8; raises `DataError` on a bad file."""
-    from pneumo_core import reading
-
     return to_size(reading.decode(source, channels=data.channels, at_least_px=OVERSAMPLING * data.image_size_px), data)
 
 

@@ -66,6 +66,15 @@ def test_what_a_killed_builder_left_is_cleaned(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("key.tmp-*"))
 
 
+def test_without_locks_the_temporary_folder_of_another_builder_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key.tmp-1").mkdir()
+    monkeypatch.setattr(cache, "fcntl", None)
+    assert is_whole(cache.build_once(tmp_path / "key", build, is_whole))
+    assert (tmp_path / "key.tmp-1").is_dir()
+
+
 def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
     built: list[Path] = []
     inside = threading.Event()

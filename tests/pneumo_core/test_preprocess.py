@@ -214,6 +214,12 @@ def test_a_disk_that_fills_up_half_way(
     assert not [entry for entry in (tmp_path / "cache" / "arrays").iterdir() if entry.is_dir()]
 
 
+def test_the_split_of_another_manifest_is_refused(manifest: Manifest, split: Split, tmp_path: Path) -> None:
+    fewer = dataclasses.replace(manifest, records=manifest.records[1:])
+    with pytest.raises(ValueError, match="24 roles for 23 images"):
+        prepare(fewer, split, tmp_path)
+
+
 def test_progress_counts_every_image(manifest: Manifest, split: Split, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     prepare(manifest, split, tmp_path, on_progress=lambda *step: seen.append(step))
