@@ -62,7 +62,7 @@ def _block(spec: CnnSpec, maps: Tensor, filters: int, name: str) -> Tensor:
     start, last = maps, spec.convolutions_per_block
     for j in range(1, last + 1):
         stride = 2 if spec.pooling == "stride" and j == 1 else 1
-        maps = _convolution(spec, filters, spec.kernel_px, stride, f"{name}_conv{j}")(maps)
+        maps = _convolution(spec, maps, filters, spec.kernel_px, stride, f"{name}_conv{j}")
         maps = head.normalized(spec.normalization, maps, f"{name}_conv{j}")
         if j < last:
             maps = layers.Activation(spec.activation, name=f"{name}_conv{j}_{spec.activation}")(maps)
@@ -90,11 +90,19 @@ def _shortcut(spec: CnnSpec, start: Tensor, filters: int, name: str) -> Tensor:
     stride = 2 if spec.pooling == "stride" else 1
     if stride == 1 and start.shape[-1] == filters:
         return start
-    return _convolution(spec, filters, 1, stride, f"{name}_shortcut")(start)
+    return _convolution(spec, start, filters, 1, stride, f"{name}_shortcut")
 
 
-def _convolution(spec: CnnSpec, filters: int, kernel_px: int, stride: int, name: str) -> layers.Layer:
-    return layers.Conv2D(
+def _convolution(spec: CnnSpec, maps: Tensor, filters: int, kernel_px: int, stride: int, name: str) -> Tensor:
+    """Convolve, with a stride of 1 or 2.
+
+    A 1×1 kernel averages 2×2 pixels before it rather than skip three of four (He et al. 2019, "Bag of Tricks",
+    ResNet-D). It must: the gradient of a strided 1×1 kernel overwrites foreign memory in TensorFlow 2.21 with
+    oneDNN on AVX-512, and the process dies some steps later.
+    """
+    if kernel_px == 1 and stride == 2:
+        maps, stride = layers.AveragePooling2D(2, padding="same", name=f"{name}_halve")(maps), 1
+    convolution = layers.Conv2D(
         filters,
         kernel_px,
         strides=stride,
@@ -104,3 +112,4 @@ def _convolution(spec: CnnSpec, filters: int, kernel_px: int, stride: int, name:
         kernel_regularizer=head.regularizer(spec),
         name=name,
     )
+    return convolution(maps)
