@@ -27,7 +27,7 @@ def from_json(cls: type[Spec], data: Any) -> Spec:
 
     Raises `ValueError` naming the field for a missing, unknown or ill-typed one.
     """
-    return typing.cast(Spec, _decode(cls, data, cls.__name__))
+    return typing.cast(Spec, _decode(cls, data, getattr(cls, "__name__", "message")))
 
 
 def digest(value: Any) -> str:

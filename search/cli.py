@@ -20,6 +20,7 @@ DONE, FAILED, WRONG_USE, NOT_FEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 app = typer.Typer(
     name="pneumo",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Search for chest X-ray classifiers that must not miss sick patients.\n\n"

@@ -208,7 +208,7 @@ class Coordinator:
         if event.epoch not in run.reported:
             run.reported.add(event.epoch)
             run.trial.report(event.metrics["pruning_metric"], event.epoch)
-        return run.trial.should_prune()
+        return bool(run.trial.should_prune())  # some pruners return a NumPy bool
 
     def _done(self, run: Running, result: TrialResult) -> None:
         artifacts.save_result(self.artifacts, run.trial, result)

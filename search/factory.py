@@ -18,11 +18,11 @@ def sampler(spec: SamplerSpec, seed: int, parameters: dict[str, Parameter]) -> B
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if spec.kind == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=spec.n_startup_trials, warn_independent_sampling=False)
+            return TPESampler(seed=seed, n_startup_trials=spec.n_startup_trials)
         if spec.kind == "nsga2":
             return NSGAIISampler(seed=seed)
         if spec.kind == "qmc":
-            return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+            return QMCSampler(seed=seed, scramble=True)
         if spec.kind == "grid":
             return GridSampler({name: _levels(name, p) for name, p in parameters.items()}, seed=seed)
         return RandomSampler(seed=seed)

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from pneumo_core.audit import Audit
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +15,9 @@ from search.launch import MakeView, Outcome
 from search.records import Summary
 from search.view import BarProgress, LineProgress, LineView, LiveView, View, describe_best
 from studies import load
+
+if TYPE_CHECKING:
+    from pneumo_core.audit import Audit
 
 N_REJECTED_SHOWN = 10
 
@@ -108,7 +111,7 @@ def show_split(console: Console, manifest: Manifest, split: Split) -> None:
     _show_rejected(console, manifest)
 
 
-def show_audit(console: Console, audit: Audit) -> None:
+def show_audit(console: Console, audit: "Audit") -> None:
     """Print an audit as `pneumo data check` shows it."""
     from pneumo_core.audit import describe
 

@@ -1,5 +1,7 @@
 """Creating, resuming and finding studies; a changed one is refused with the difference shown."""
 
+import warnings
+
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -52,7 +54,9 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
             "trials": spec.budget.trials,
         },
     )
-    study.set_metric_names(_METRIC_NAMES[spec.objective.kind])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(_METRIC_NAMES[spec.objective.kind])
     study.set_user_attr("fingerprint", fingerprint)  # last: its presence says that the rest is complete
 
 
