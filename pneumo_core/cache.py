@@ -4,17 +4,13 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from pneumo_core.errors import StorageError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two builders may then do the same work, and one result is thrown away
-    fcntl = None  # type: ignore[assignment]
 
 
 def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:
@@ -112,8 +108,10 @@ def _lock(path: Path) -> Iterator[bool]:
 
 
 def _locked(file: IO[str]) -> bool:
-    if fcntl is None:
+    if sys.platform == "win32":  # two builders may then do the same work, and one result is thrown away
         return False
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:  # a file system without locks: the rename still keeps folders whole
