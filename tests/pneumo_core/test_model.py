@@ -1,3 +1,8 @@
+import keras
+import pytest
+
+from pneumo_core import model
+from pneumo_core.specs import CnnSpec
 
 
 @pytest.mark.parametrize("kernel_px", [1, 3])
