@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from pneumo_core.errors import StudyError
+from studies import load
+
+GOOD = """
+from pneumo_core.specs import DenseSpec, TrialSpec
+from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
+
+def space(suggest):
+    return TrialSpec(model=DenseSpec(units=(suggest.suggest_int("units_1", 1, 9),)))
+
+STUDY = StudySpec(name="mine", space=space)
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    file = folder / "mine.py"
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", load.names())
+def test_every_study_of_the_package_is_valid_and_named_as_its_file(name: str) -> None:
+    study = load.load(name)
+    assert study.name == name
+    assert study.description
+    assert len(load.probes(study)) == load.N_PROBES
+
+
+def test_the_studies_that_the_readme_names_are_there() -> None:
+    assert {"quickstart", "dense", "cnn", "backbones", "original_models"} <= set(load.names())
+
+
+def test_a_file_is_a_study(tmp_path: Path) -> None:
+    assert load.load(write(tmp_path, GOOD)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def space(suggest):", "def space(suggest)", ["SyntaxError", "line 5"]),
+        ("STUDY =", "STUDIE =", ["STUDY"]),
+        ("space=space", "space=3", ["`space`", "int"]),
+        ("units=(sug", "unitz=(sug", ["unitz"]),
+        ('"units_1", 1, 9', '"units_1", 0, 9', ["units", "0"]),
+        ("TrialSpec(model=", "dict(model=", ["TrialSpec", "dict"]),
+        ('name="mine"', 'name="a/b"', ["name", "a/b"]),
+        ("space=space", "space=space, sampler=SamplerSpec(kind='tpee')", ["tpee", "did you mean 'tpe'"]),
+        ("space=space", "space=space, sampler=SamplerSpec(kind='cmaes')", ["cmaes", "constraints", "tpe"]),
+        ("space=space", "space=space, pruner=PrunerSpec(kind='hyperbnd')", ["hyperbnd", "did you mean 'hyperband'"]),
+        ("space=space", "space=space, budget=BudgetSpec(trials=0)", ["trials", "0"]),
+        ("space=space", "space=space, budget=12", ["`budget`", "BudgetSpec", "12"]),
+        ("space=space", "space=space, enqueue=({'units_1': 10},)", ["enqueue[0]", "units_1", "10"]),
+        ("space=space", "space=space, enqueue=({'units': 1},)", ["enqueue[0]", "units_1"]),
+        ("space=space", "space=space, enqueue=({'units_1': 1, 'unit_2': 1},)", ["enqueue[0]", "unit_2"]),
+        ("import DenseSpec", "import DensSpec", ["DensSpec"]),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, said: list[str]) -> None:
+    assert old in GOOD
+    with pytest.raises(StudyError) as caught:
+        load.load(write(tmp_path, GOOD.replace(old, new)))
+    message = str(caught.value)
+    assert all(word in message for word in said), message
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(StudyError, match="did you mean 'quickstart'"):
+        load.load("quikstart")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(StudyError, match=r"nowhere\.py does not exist"):
+        load.load("nowhere.py")

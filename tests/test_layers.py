@@ -1,0 +1,50 @@
+"""Imports point down only, read from the sources and seen in a running interpreter."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NEVER = {
+    "search": {"keras", "tensorflow", "jax", "keras_tuner"},
+    "studies": {"keras", "tensorflow", "jax", "keras_tuner", "optuna", "search"},
+    "spaces": {"keras", "tensorflow", "jax", "keras_tuner", "optuna", "search", "studies"},
+    "pneumo_core": {"optuna", "search", "studies", "spaces"},
+}
+
+
+def imported(source: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", NEVER)
+def test_a_package_never_names_what_its_layer_must_not_know(package: str) -> None:
+    sources = list((ROOT / package).rglob("*.py"))
+    assert sources
+    wrong = {str(s.relative_to(ROOT)): bad for s in sources if (bad := imported(s) & NEVER[package])}
+    assert not wrong
+
+
+def test_the_command_line_and_the_coordinator_never_load_a_framework() -> None:
+    code = (
+        "import sys, search.cli, search.launch, search.show, search.coordinator, studies.load as load\n"
+        "[load.load(name) for name in load.names()]\n"
+        "print(sorted({'keras', 'tensorflow', 'jax', 'keras_tuner'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_loads_neither_optuna_nor_scipy() -> None:
+    code = "import sys, search.cli; print(sorted({'optuna', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
