@@ -16,7 +16,20 @@ from pathlib import Path
 
 from pneumo_core.errors import PneumoError, TrialFailed
 from pneumo_core.result import TrialResult
-from pneumo_core.wire import Channel, EpochDone, Message, Ready, Reply, RunTrial, TrialDone, TrialError
+from pneumo_core.wire import (
+    Channel,
+    EpochDone,
+    Message,
+    Ready,
+    Reply,
+    RunFold,
+    RunTrial,
+    Scored,
+    ScoreRole,
+    Task,
+    TrialDone,
+    TrialError,
+)
 
 OnEpoch = Callable[[int, dict[str, float]], bool]
 Trainer = Callable[[RunTrial, OnEpoch], TrialResult]
@@ -33,12 +46,22 @@ def main() -> None:
 
 
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
-    """Run one real trial."""
+    """Run one real trial, and save its model where that is asked for."""
+    from pneumo_core import refit
     from pneumo_core.preprocess import open_fit_arrays
     from pneumo_core.run import run_trial
 
+    if task.save:
+        return refit.train_and_save(task, on_epoch)
     checkpoint = Path(task.checkpoint) if task.checkpoint else None
     return run_trial(task.spec, task.objective, open_fit_arrays(Path(task.arrays)), task.seed, on_epoch, checkpoint)
+
+
+def score(task: RunFold | ScoreRole, on_epoch: OnEpoch) -> tuple[float, ...]:
+    """Return the scores that a fold or a saved model gives."""
+    from pneumo_core import refit
+
+    return refit.fold_scores(task, on_epoch) if isinstance(task, RunFold) else refit.role_scores(task)
 
 
 def listen(channel: Channel) -> "queue.Queue[Message]":
@@ -62,13 +85,13 @@ def serve(channel: Channel, inbox: "queue.Queue[Message]", trainer: Trainer) -> 
     """Train what comes, one trial after another, for ever."""
     while True:
         task = inbox.get()
-        if isinstance(task, RunTrial):
+        if isinstance(task, Task):
             channel.send(_outcome(task, channel, inbox, trainer))
 
 
 def _outcome(
-    task: RunTrial, channel: Channel, inbox: "queue.Queue[Message]", trainer: Trainer
-) -> TrialDone | TrialError:
+    task: Task, channel: Channel, inbox: "queue.Queue[Message]", trainer: Trainer
+) -> TrialDone | Scored | TrialError:
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         channel.send(EpochDone(number=task.number, epoch=epoch, metrics=metrics))
         reply = inbox.get()
@@ -77,7 +100,9 @@ def _outcome(
         return reply.stop
 
     try:
-        return TrialDone(number=task.number, result=trainer(task, on_epoch))
+        if isinstance(task, RunTrial):
+            return TrialDone(number=task.number, result=trainer(task, on_epoch))
+        return Scored(number=task.number, scores=score(task, on_epoch))
     except TrialFailed as error:
         return TrialError(number=task.number, reason=error.reason, message=str(error))
     except MemoryError as error:

@@ -4,7 +4,8 @@ PneumoError
 ├── UserError          what the user gave can't be used: exit code 2
 │   ├── DataError      a folder, file or array of images
 │   ├── StudyError     a study file, a name in it, or a study that changed
-│   └── StorageError   a database or a folder that can't be opened or written
+│   ├── StorageError   a database or a folder that can't be opened or written
+│   └── BundleError    a bundle or a model in it
 └── TrialFailed        one trial can't go on; the search goes on without it
 """
 
@@ -30,6 +31,10 @@ class StudyError(UserError):
 
 class StorageError(UserError):
     """A database or working folder can't be opened, created or written."""
+
+
+class BundleError(UserError):
+    """A folder isn't a bundle, or it was cut short or altered, or its model can't be used."""
 
 
 class TrialFailed(PneumoError):

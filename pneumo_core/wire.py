@@ -12,6 +12,7 @@ from typing import Literal
 from pneumo_core import codec
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from pneumo_core.split import Role
 
 MAX_LINE_BYTES = 64 * 2**20  # a result with a million scores; more than this is not a message
 
@@ -27,6 +28,34 @@ class RunTrial:
     seed: int
     arrays: str  # folder of prepared arrays; the trainer opens train and validation only
     checkpoint: str | None = None
+    save: str | None = None  # keep the trained model in this `.keras` file
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFold:
+    """Coordinator to trainer: train on one fold's part of train and validation, score what it holds out."""
+
+    kind: Literal["run_fold"] = "run_fold"
+    number: int
+    spec: TrialSpec
+    objective: ObjectiveSpec
+    seed: int
+    arrays: str
+    n_folds: int
+    index: int  # of the fold held out
+    fold_seed: int  # of the division into folds
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRole:
+    """Coordinator to trainer: score every image of a role with a saved model; no trial ever sends this."""
+
+    kind: Literal["score"] = "score"
+    number: int
+    model: str  # `.keras` file
+    arrays: str
+    role: Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +87,15 @@ class TrialDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Trainer to coordinator: the answer to `RunFold` and `ScoreRole`."""
+
+    kind: Literal["scored"] = "scored"
+    number: int
+    scores: tuple[float, ...]  # in the order of the rows: of the fold held out, or of the role
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialError:
     """Trainer (or executor, for a trainer that died) to coordinator: the trial can't go on."""
 
@@ -75,7 +113,8 @@ class Ready:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-Message = RunTrial | Reply | EpochDone | TrialDone | TrialError | Ready
+Task = RunTrial | RunFold | ScoreRole
+Message = Task | Reply | EpochDone | TrialDone | Scored | TrialError | Ready
 
 
 @dataclass

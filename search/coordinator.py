@@ -22,7 +22,7 @@ from pneumo_core.errors import PneumoError
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
-from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone
+from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
 from search import artifacts, factory, trials
 from search.executor import Event, Executor
 from search.storage import HEARTBEAT_S, exclusive
@@ -191,7 +191,7 @@ class Coordinator:
             self._epoch(self._running[event.number], event)
         elif isinstance(event, TrialDone):
             self._done(self._running[event.number], event.result)
-        else:
+        elif isinstance(event, TrialError):
             self._failed(event.number, event.reason, event.message)
 
     def _taken_over(self, number: int) -> bool:

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
+from pneumo_core.wire import EpochDone, Ready, Scored, Task, TrialDone, TrialError
 
-Event = Ready | EpochDone | TrialDone | TrialError
+Event = Ready | EpochDone | TrialDone | Scored | TrialError
 
 
 class Executor(Protocol):
-    """Runs trials side by side. Every submitted trial ends in exactly one `TrialDone` or `TrialError`."""
+    """Runs trials side by side. Every submitted task ends in exactly one `TrialDone` (or `Scored`) or `TrialError`."""
 
     @property
     def n_slots(self) -> int:
         """How many trials may run at once."""
 
-    def submit(self, task: RunTrial) -> None:
+    def submit(self, task: Task) -> None:
         """Start a trial; the caller never has more than `n_slots` unfinished."""
 
     def reply(self, number: int, *, stop: bool) -> None:

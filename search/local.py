@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pneumo_core.wire import Channel, EpochDone, Ready, Reply, RunTrial, TrialDone, TrialError
+from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, TrialDone, TrialError
 from search.executor import Event
 
 TRAINER = (sys.executable, "-m", "pneumo_core.child")
@@ -41,7 +41,7 @@ class Child:
     started_s: float = 0.0
     heard_s: float = 0.0
 
-    def assign(self, task: RunTrial) -> None:
+    def assign(self, task: Task) -> None:
         self.number = task.number
         self.n_trials += 1
         self.started_s = self.heard_s = time.monotonic()
@@ -75,7 +75,7 @@ class LocalExecutor:
     def n_slots(self) -> int:
         return len(self.environments)
 
-    def submit(self, task: RunTrial) -> None:
+    def submit(self, task: Task) -> None:
         slot = next(s for s in range(self.n_slots) if s not in self._children or self._children[s].number is None)
         try:
             self._child(slot).assign(task)
@@ -146,9 +146,9 @@ class LocalExecutor:
         try:
             for message in child.channel.receive():
                 child.heard_s = time.monotonic()
-                if isinstance(message, Ready | EpochDone | TrialDone | TrialError):
+                if isinstance(message, Ready | EpochDone | TrialDone | Scored | TrialError):
                     events.append(message)
-                if isinstance(message, TrialDone | TrialError):
+                if isinstance(message, TrialDone | Scored | TrialError):
                     child.number = None
         except (EOFError, OSError, ValueError):
             self._bury(slot)
