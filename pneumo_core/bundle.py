@@ -120,7 +120,7 @@ def check_free(folder: Path) -> None:
 
 
 def read(folder: Path) -> Bundle:
-    """Return the bundle in `folder`, every file checked against its digest; raises `BundleError` saying what is wrong."""
+    """Return the bundle in `folder`, every file checked against its digest; raises `BundleError` with what is wrong."""
     bundle = _parse(folder)
     if bundle.preprocessing_version != PREPROCESSING_VERSION:
         raise BundleError(
