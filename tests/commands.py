@@ -1,0 +1,82 @@
+"""Running `pneumo` as a user does, and the small studies and folders that the end-to-end tests use."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+STUDY = """
+from pneumo_core.specs import CnnSpec, DataSpec, TrainSpec, TrialSpec
+from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
+
+def space(suggest):
+    filters = suggest.suggest_int("filters", 4, 12)
+    rate = suggest.suggest_float("learning_rate", 1e-3, 1e-2, log=True)
+    return TrialSpec(
+        data=DataSpec(image_size_px=24),
+        model=CnnSpec(filters=(filters, 8), head="flatten", dropout=0.2),
+        train=TrainSpec(epochs={epochs}, batch_size=32, learning_rate=rate),
+    )
+
+STUDY = StudySpec(
+    name="small", space=space, budget=BudgetSpec(trials=3), seed={seed}, {more}
+    sampler=SamplerSpec(n_startup_trials=2), pruner=PrunerSpec(kind="median", n_startup_trials=2, n_warmup_epochs=0),
+)
+"""
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "search.cli", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb"} | more
+
+
+def pneumo(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in `folder` and check its exit code; None accepts any."""
+    done = subprocess.run(
+        command(*arguments), cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=300
+    )
+    assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def write_study(folder: Path, *, epochs: int = 2, seed: int = 0, more: str = "") -> Path:
+    file = folder / "small.py"
+    file.write_text(STUDY.format(epochs=epochs, seed=seed, more=more))
+    return file
+
+
+def children_of(folder: Path) -> list[int]:
+    """Return the trainer processes that work in `folder`, by their working directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words: Sequence[bytes] = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"pneumo_core.child" in words and Path(os.readlink(entry / "cwd")) == folder.resolve():
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def wait_for(holds: Callable[[], Any], what: str, *, seconds: float = 120) -> Any:
+    """Return the first truthy answer; the time is a safety net, not a measurement."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answer := holds():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:g} s for {what}")
