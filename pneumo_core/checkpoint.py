@@ -56,8 +56,8 @@ def load(path: Path, identity: str) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:  # reading each array checks its CRC
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}  # reading each checks its CRC
         header = json.loads(arrays.pop(_HEADER).tobytes())
         found = header["format"], header["identity"]
         state = header["state"]
