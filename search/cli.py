@@ -117,7 +117,7 @@ def launch(
             executor=executor,
             make_view=make_view,
         )
-    show_ending(console, outcome, study)
+    show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
     if as_json:
         print(json.dumps(outcome.summary.to_json()))
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
@@ -174,7 +174,6 @@ def data_check(
 ) -> None:
     """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
     from pneumo_core.audit import audit
-
     from pneumo_core.codec import to_json
     from search.show import show_audit
 
@@ -184,7 +183,7 @@ def data_check(
         print(json.dumps(to_json(found)))
     else:
         show_audit(Console(), found)
-    raise typer.Exit(WRONG_USE if found.leaks and not allow_leak else DONE)
+    raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
 
 
 @data_app.command("prepare")

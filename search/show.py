@@ -1,14 +1,13 @@
 """Tables and sentences for people."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from pneumo_core.manifest import Manifest
+from pneumo_core.manifest import Manifest, Rejected
 from pneumo_core.progress import Progress
 from pneumo_core.split import Split
 from search.launch import MakeView, Outcome
@@ -36,8 +35,8 @@ def view_maker(console: Console) -> Iterator[tuple[MakeView, Progress]]:
         yield live, BarProgress(console)
 
 
-def show_ending(console: Console, outcome: Outcome, study: str) -> None:
-    """Say how the launch ended, what the study has come to, and what to do next."""
+def show_ending(console: Console, outcome: Outcome, command: str) -> None:
+    """Say how the launch ended, what the study has come to, and what to do next; `command` launched it."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
     say = _sayer(console)
@@ -49,7 +48,7 @@ def show_ending(console: Console, outcome: Outcome, study: str) -> None:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command goes on from the last finished epochs.")
     if summary.best:
-        say(f"Next: `pneumo status {summary.study}`, or `pneumo launch {study} --trials {2 * summary.n_finished}`.")
+        say(f"Next: `pneumo status {summary.study}`, or `{command} --trials {2 * summary.n_finished}`.")
     elif outcome.ending == "budget":
         say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")
 
@@ -96,38 +95,72 @@ def show_spaces(console: Console, only: str | None) -> None:
 
 def show_split(console: Console, manifest: Manifest, split: Split) -> None:
     """Print images, patients and class shares by role, and what was set aside."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("role", manifest.negative, manifest.positive, "groups", "share positive"):
-        table.add_column(heading, justify="left" if heading == "role" else "right")
-    for role in sorted(set(split.roles), key=list(ROLE_ORDER).index):
-        mine = [i for i, r in enumerate(split.roles) if r == role]
-        n = Counter(manifest.records[i].label for i in mine)
-        groups = len({split.groups[i] for i in mine})
-        table.add_row(role, str(n[0]), str(n[1]), str(groups), f"{n[1] / len(mine):.1%}")
-    console.print(table, highlight=False)
-    say = _sayer(console)
+    rows = []
+    for role in ROLE_ORDER:
+        mine = [i for i, given in enumerate(split.roles) if given == role]
+        n_positive = sum(manifest.records[i].label for i in mine)
+        if mine:
+            rows.append((role, len(mine) - n_positive, n_positive, len({split.groups[i] for i in mine})))
+    show_roles(console, rows, (manifest.negative, manifest.positive))
     for note in split.notes:
-        say(note)
-    _show_rejected(console, manifest)
+        _sayer(console)(note)
+    show_rejected(console, manifest.rejected)
 
 
 def show_audit(console: Console, audit: "Audit") -> None:
     """Print an audit as `pneumo data check` shows it."""
-    from pneumo_core.audit import describe
+    say = _sayer(console)
+    say(f"{audit.source}: {_counts(audit.classes)} images of {audit.n_groups} patients (look-alikes counted as one)")
+    for what, counts in (
+        ("kinds", audit.kinds),
+        ("folders", audit.official_roles),
+        ("sizes in px", audit.sizes_px),
+        ("modes", audit.modes),
+    ):
+        say(f"{what}: {_counts(counts)}")
+    d = audit.duplicates
+    say(f"exact duplicates: {d.exact_images} images in {d.exact_sets} sets; near: {d.near_images} in {d.near_sets}")
+    if audit.roles:
+        show_roles(console, [(r.role, r.n_negative, r.n_positive, r.n_groups) for r in audit.roles], audit.classes)
+    if audit.shortcuts:
+        say("How well file headers alone, without a pixel, predict the class (AUC; 0.5 is a coin):")
+        say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
+    for note in audit.notes:
+        say(note)
+    show_rejected(console, audit.rejected)
+    for warning in audit.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    for line in describe(audit):
-        _sayer(console)(line)
+
+def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], classes: Iterable[str]) -> None:
+    """Print images by role and class; a row is role, negatives, positives, patients."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("role", *classes, "patients", "share positive"):
+        table.add_column(heading, justify="left" if heading == "role" else "right")
+    for role, n_negative, n_positive, n_groups in rows:
+        share = n_positive / max(1, n_negative + n_positive)
+        table.add_row(role, str(n_negative), str(n_positive), str(n_groups), f"{share:.1%}")
+    console.print(table, highlight=False)
 
 
-def _show_rejected(console: Console, manifest: Manifest) -> None:
-    if not manifest.rejected:
+def show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
+    """Print how many files are set aside, and why the first of them are."""
+    if not rejected:
         return
     say = _sayer(console)
-    say(f"{len(manifest.rejected)} files can't be used and are set aside:")
-    for rejected in manifest.rejected[:N_REJECTED_SHOWN]:
-        say(f"  {rejected.path}: {rejected.reason}")
-    if len(manifest.rejected) > N_REJECTED_SHOWN:
-        say(f"  ... and {len(manifest.rejected) - N_REJECTED_SHOWN} more (`pneumo data check --json` lists all)")
+    say(f"{len(rejected)} files can't be used and are set aside:")
+    for file in rejected[:N_REJECTED_SHOWN]:
+        say(f"  {file.path}: {file.reason}")
+    if len(rejected) > N_REJECTED_SHOWN:
+        say(f"  ... and {len(rejected) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def _auc(single: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in sorted(single.items(), key=lambda item: -item[1]))
 
 
 def _sayer(console: Console) -> Callable[[str], None]:

@@ -129,9 +129,7 @@ def _peek(folder: Path) -> list[dict[str, Any]]:
 
 
 def finish(folder: Path, phantoms: Path) -> dict[str, Any]:
-    found = last_json(
-        pneumo("launch", folder / "small.py", "--data", phantoms, "--json", folder=folder, code=None)
-    )
+    found = last_json(pneumo("launch", folder / "small.py", "--data", phantoms, "--json", folder=folder, code=None))
     assert isinstance(found, dict)
     return found
 
