@@ -106,10 +106,10 @@ class LiveView(LineView):
         super().__init__(console)
         self._rows: dict[int, Row] = {}
         self._total, self._n_slots, self._summary = total, n_slots, summary
+        self._state = summary()
         self._began_s = time.monotonic()
         self._seconds: list[float] = []
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
-        self._state = summary()
 
     def __enter__(self) -> "LiveView":
         self._live.start()
