@@ -9,13 +9,30 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
+from search import cli_bundle
 from search.duration import parse_duration
+from search.options import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    NOT_FEASIBLE,
+    WRONG_USE,
+    HomeOption,
+    JsonOption,
+    NameOption,
+    NegativeOption,
+    PositiveOption,
+    ProtocolOption,
+    SourceArgument,
+    StorageOption,
+    StudyArgument,
+    existing_storage,
+    study_name,
+)
 
 if TYPE_CHECKING:
     from search.launch import Prepared
     from search.records import Summary
-
-DONE, FAILED, WRONG_USE, NOT_FEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
     name="pneumo",
@@ -29,37 +46,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at a source of images, and prepare it.")
 app.add_typer(data_app, name="data")
-
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A name from `pneumo studies`, or a study file.")]
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SRC",
-        help="A folder with NORMAL/ and PNEUMONIA/ (with or without train/ val/ test/ above), a MedMNIST .npz, "
-        "or `phantom`.",
-    ),
-]
-HomeOption = Annotated[
-    Path,
-    typer.Option("--home", envvar="PNEUMO_HOME", help="Folder of database, caches, checkpoints, logs.", metavar="DIR"),
-]
-StorageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--storage", envvar="PNEUMO_STORAGE", help="Database URL; by default SQLite in the home folder.", metavar="URL"
-    ),
-]
-NameOption = Annotated[
-    str | None,
-    typer.Option("--name", help="Store (or find) the study under this name, e.g. once per data set.", metavar="NAME"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
-NegativeOption = Annotated[str, typer.Option(help="Name of the class folder of healthy images.")]
-PositiveOption = Annotated[str, typer.Option(help="Name of the class folder of ill images.")]
-ProtocolOption = Annotated[
-    str | None,
-    typer.Option(help="patient_grouped, or per_image_random: it LEAKS patients, only to compare with old results."),
-]
+app.command()(cli_bundle.finalize)
+app.command()(cli_bundle.evaluate)
+app.command()(cli_bundle.predict)
 
 
 @app.command()
@@ -105,8 +94,8 @@ def launch(
         trials=trials,
         timeout_s=_duration("--timeout", timeout) if timeout else None,
     )
-    executor = steps.local_executor(place, spec.name, device=device, n_workers=workers, backend=backend, limits=limits)
     place.check_writable()
+    executor = steps.local_executor(place, spec.name, device=device, n_workers=workers, backend=backend, limits=limits)
     with view_maker(console) as (make_view, progress):
         prepared = steps.read_source(spec.data, place, progress)
         outcome = steps.launch(
@@ -137,8 +126,8 @@ def status(
     from search.storage import open_storage
     from search.study import load_study
 
-    url = _existing_storage(storage, home)
-    stored = load_study(name or _study_name(study), open_storage(url, create=False))
+    url = existing_storage(storage, home)
+    stored = load_study(name or study_name(study), open_storage(url, create=False))
     summary = summarise(stored, url)
     if as_json:
         print(json.dumps(summary.to_json()))
@@ -258,19 +247,6 @@ def _duration(option: str, text: str) -> float:
 def _check_positive(option: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise UserError(f"{option} must be at least 1, got {value}")
-
-
-def _study_name(study: str) -> str:
-    """Return the stored name: that of the study file, or the word itself for one that has no file here."""
-    from studies import load
-
-    return load.load(study).name if study.endswith(".py") else study
-
-
-def _existing_storage(storage: str | None, home: Path) -> str:
-    from search.home import Home
-
-    return storage or Home(home).storage_url
 
 
 def _read(
