@@ -47,7 +47,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        request = codec.from_json(Request, json.load(sys.stdin))  # type: ignore[arg-type]
+        request: Request = codec.from_json(Request, json.load(sys.stdin))  # type: ignore[arg-type]
         json.dump(serve(request), answer, allow_nan=False)
         answer.close()
     except UserError as error:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Jobs:
     _n_started: int = 0
     _deaths: Counter[str] = field(default_factory=Counter)
 
-    def answers(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Answer]]:
+    def answers(self, tasks: Sequence[Task]) -> Generator[tuple[int, Answer], None, None]:
         """Yield (position in `tasks`, answer): kept ones first, then the others as they come.
 
         Closing the iterator stops what is still running; its checkpoints stay.
@@ -47,26 +47,28 @@ class Jobs:
         try:
             while missing or running:
                 while missing and len(running) < self.executor.n_slots:
-                    running[self._submit(tasks[missing[0]])] = missing.popleft()
+                    at = missing.popleft()
+                    running[self._submit(tasks[at])] = at
                 for event in self.executor.poll(POLL_S):
-                    position = None if isinstance(event, Ready) else running.get(event.number)
-                    if position is None:
+                    if isinstance(event, Ready) or event.number not in running:
                         continue
-                    answer = self._hear(tasks[position], event)
+                    at = running[event.number]
+                    answer = self._hear(tasks[at], event)
                     if answer is not None:
                         del running[answer.number]
-                        yield position, answer
+                        yield at, answer
                     elif isinstance(event, TrialError):
                         del running[event.number]
-                        missing.appendleft(position)
+                        missing.appendleft(at)
         finally:
             for number in running:
                 self.executor.cancel(number)
 
     def _submit(self, task: Task) -> int:
         self._n_started += 1
-        path = None if isinstance(task, ScoreRole) else str(self._checkpoint(task))
-        task = replace(task, number=self._n_started, **({"checkpoint": path} if path else {}))
+        task = replace(task, number=self._n_started)
+        if not isinstance(task, ScoreRole):
+            task = replace(task, checkpoint=str(self._checkpoint(task)))
         self.executor.submit(task)
         return self._n_started
 

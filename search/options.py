@@ -1,0 +1,52 @@
+"""Arguments and options that several commands share, and their exit codes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DONE, FAILED, WRONG_USE, NOT_FEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A name from `pneumo studies`, or a study file.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="A folder with NORMAL/ and PNEUMONIA/ (with or without train/ val/ test/ above), a MedMNIST .npz, "
+        "or `phantom`.",
+    ),
+]
+HomeOption = Annotated[
+    Path,
+    typer.Option("--home", envvar="PNEUMO_HOME", help="Folder of database, caches, checkpoints, logs.", metavar="DIR"),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage", envvar="PNEUMO_STORAGE", help="Database URL; by default SQLite in the home folder.", metavar="URL"
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", help="Store (or find) the study under this name, e.g. once per data set.", metavar="NAME"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
+NegativeOption = Annotated[str, typer.Option(help="Name of the class folder of healthy images.")]
+PositiveOption = Annotated[str, typer.Option(help="Name of the class folder of ill images.")]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(help="patient_grouped, or per_image_random: it LEAKS patients, only to compare with old results."),
+]
+
+
+def study_name(study: str) -> str:
+    """Return the stored name: that of the study file, or the word itself for one that has no file here."""
+    from studies import load
+
+    return load.load(study).name if study.endswith(".py") else study
+
+
+def existing_storage(storage: str | None, home: Path) -> str:
+    from search.home import Home
+
+    return storage or Home(home).storage_url
