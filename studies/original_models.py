@@ -18,8 +18,9 @@ from studies.spec import BudgetSpec, PrunerSpec, StudySpec
 PUBLISHED_AUGMENTATION = AugmentSpec(flip=0.5, rotation_deg=40, shift=0.1, shear_deg=6, zoom=0.1, fixed_copies=1)
 
 
-def space(suggest: Suggest) -> TrialSpec:
-    return TrialSpec(data=DataSpec(image_size_px=256, channels=3), model=_model(suggest), train=_train(suggest))
+def space(suggest: Suggest, *, image_size_px: int = 256) -> TrialSpec:
+    data = DataSpec(image_size_px=image_size_px, channels=3)
+    return TrialSpec(data=data, model=_model(suggest), train=_train(suggest))
 
 
 def _model(suggest: Suggest) -> ModelSpec:
