@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from pneumo_core import lifeline
 from pneumo_core.errors import PneumoError, TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (
@@ -66,6 +67,7 @@ def score(task: RunFold | ScoreRole, on_epoch: OnEpoch) -> tuple[float, ...]:
 
 def listen(channel: Channel) -> "queue.Queue[Message]":
     """Return the queue that a daemon thread fills; the process exits when the coordinator is gone."""
+    lifeline.settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     inbox: queue.Queue[Message] = queue.Queue()
 

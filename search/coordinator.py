@@ -1,38 +1,46 @@
 """The loop between Optuna and an executor: ask, submit, report, prune, tell; nothing finished is lost.
 
 Several coordinators may run one study. What must not be done twice (counting the budget, taking a trial,
-finding the dead) happens under the storage's one lock.
+finding the dead) happens under the storage's one lock, in steps that leave the study in order wherever a
+coordinator is killed between them.
 """
 
+import contextlib
+import math
 import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.storages import RDBStorage
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
+from pneumo_core import checkpoint
 from pneumo_core.errors import PneumoError
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
-from search import artifacts, factory, trials
+from search import artifacts, diagnosis, factory, records, trials
 from search.executor import Event, Executor
-from search.storage import HEARTBEAT_S, exclusive
+from search.owner import GRACE_S, HEARTBEAT_S, Watch, owner_of, this_process
+from search.patience import PatientStorage
+from search.storage import exclusively
+from search.trials import Ledger
 from search.view import View
 from spaces.base import Parameter
 from studies.spec import BudgetSpec, StudySpec
 
-Ending = Literal["budget", "timeout", "interrupted", "failing"]
+Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
+Taken = Literal["nothing to take", "ended at once"]
 POLL_S = 0.5
-RETRIED = {trials.LOST, trials.INTERRUPTED, trials.CHILD_DIED}
 
 
 @dataclass
@@ -42,6 +50,7 @@ class Running:
     trial: optuna.Trial
     spec: TrialSpec
     checkpoint: Path
+    alone: bool = False
     reported: set[int] = field(default_factory=set)
 
 
@@ -50,7 +59,7 @@ class Coordinator:
     """Runs one study on one executor until `run` returns why it ended."""
 
     study: optuna.Study
-    storage: RDBStorage
+    storage: PatientStorage
     spec: StudySpec
     budget: BudgetSpec
     parameters: dict[str, Parameter]
@@ -60,15 +69,19 @@ class Coordinator:
     artifacts: FileSystemArtifactStore
     view: View
     stop_asked: Callable[[], bool]
+    heartbeat_s: float = HEARTBEAT_S
+    grace_s: float = GRACE_S
 
     def __post_init__(self) -> None:
         self._running: dict[int, Running] = {}
-        self._owner = trials.this_process()
+        self._held: dict[int, Event] = {}  # deterministic: what came before the others had their say
+        self._owner = this_process()
+        self._watch = Watch(grace_s=self.grace_s)
         self._began_s = time.monotonic()
-        self._beat_s = -float("inf")
+        self._beat_s = self._began_s
         self._failures: Counter[str] = Counter()  # since the last success, by reason
         self._n_objectives = len(self.study.directions)
-        self.last_failure = ""
+        self.diagnosis = ""
 
     def run(self) -> Ending:
         """Run trials until the budget is spent, time is up, someone asks to stop, or all trials fail alike."""
@@ -76,68 +89,120 @@ class Coordinator:
             while (ending := self._ending()) is None:
                 self._beat()
                 self._fill()
-                for event in self.executor.poll(POLL_S):
+                for event in self._in_order(self.executor.poll(POLL_S)):
                     self._handle(event)
-            return ending
         finally:
             self.executor.close()
             self._abandon()
+        if ending == "budget":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # of trials that failed for good
+        return ending
 
     def _ending(self) -> Ending | None:
         if self.stop_asked():
             return "interrupted"
         if self.budget.timeout_s is not None and time.monotonic() - self._began_s > self.budget.timeout_s:
             return "timeout"
-        if any(n >= self.budget.max_same_failures for n in self._failures.values()):
+        if self.diagnosis:
             return "failing"
-        if not self._running and trials.spent(self._trials()) >= self.budget.trials:
+        if self._running:
+            return None
+        ledger = self._ledger()
+        if len(ledger.finished) >= self.budget.trials:
             return "budget"
-        return None
+        return "stale" if self._is_stale(ledger) and not ledger.running else None
+
+    def _is_stale(self, ledger: Ledger) -> bool:
+        """Return whether the last `patience_trials` trials brought nothing better than an earlier one."""
+        patience, best = self.budget.patience_trials, records.best_feasible(ledger.finished)
+        if patience is None or best is None:
+            return False
+        return sum(trial.number > best.number for trial in ledger.finished) >= patience
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
+    def _ledger(self) -> Ledger:
+        return trials.ledger(self._trials(), self.budget.max_retries)
+
+    def _in_order(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return the events to handle now: as they come or, for a deterministic study, in rounds.
+
+        A round has one event of every running trial, in the order of their numbers. A trial waits for its answer
+        after each epoch, so that all that the sampler and the pruner see no longer depends on which is faster.
+        """
+        if not self.spec.deterministic:
+            return events
+        self._held |= {event.number: event for event in events if not isinstance(event, Ready)}
+        if self._running.keys() - self._held.keys():
+            return []
+        held, self._held = self._held, {}
+        return [held[number] for number in sorted(held)]
+
     def _fill(self) -> None:
-        while len(self._running) < self.executor.n_slots and not self.stop_asked():
-            with exclusive(self.storage):
-                self._revive()
-                known = self._trials()
-                n_running = sum(trial.state == TrialState.RUNNING for trial in known)
-                if trials.spent(known) + n_running >= self.budget.trials:
-                    return
-                started = self._start(len(known))
-            if started is not None:
-                self._submit(started)
+        for _ in range(self.executor.n_free):
+            if self.stop_asked() or not self.executor.n_free:
+                return
+            taken = exclusively(self.storage, self._take)
+            if taken == "nothing to take":
+                return
+            if isinstance(taken, Running):
+                self._submit(taken)
 
-    def _revive(self) -> None:
+    def _take(self) -> Running | Taken:
+        """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""
+        ledger = self._revive()
+        if ledger.n_taken >= self.budget.trials or self._is_stale(ledger):
+            return "nothing to take"
+        try:
+            return self._start()
+        except UpdateFinishedTrialError:  # the lock was lost, and the trial with it
+            return "ended at once"
+
+    def _revive(self) -> Ledger:
         """Fail the running trials whose coordinator is gone, and queue every failed trial that may go on."""
-        for trial in self._trials():
-            if trial.state == TrialState.RUNNING and trial.number not in self._running:
-                owner = trials.owner_of(trial)
-                if owner is None or owner.is_dead_here():
-                    trials.fail(self.study, trial.number, trials.LOST, "its coordinator died")
-        known = {trial.number: trial for trial in self._trials()}
-        for trial in trials.current(known.values()):
-            reason = trials.failure_reason(trial)
-            if reason in RETRIED and trials.n_deaths(trial, known) <= self.budget.max_retries:
-                trials.requeue(self.study, trial)
+        ledger = self._ledger()
+        if lost := [trial for trial in ledger.running if self._is_lost(trial)]:
+            for trial in lost:
+                trials.fail(self.study, trial.number, trials.LOST, "its coordinator died")
+            ledger = self._ledger()
+        for trial in ledger.retriable:
+            trials.requeue(self.study, trial)
+        return ledger
 
-    def _start(self, n_trials: int) -> Running | None:
-        """Take the next trial; return None when it ended at once (a bad point, or a repeated one)."""
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        if trial.number in self._running:
+            return False
+        owner = owner_of(trial)
+        left_by_me = owner is not None and owner.is_same(self._owner)  # taken when the lock was lost
+        return left_by_me or self._watch.is_dead(trial)
+
+    def _start(self) -> Running | Taken:
+        """Start the next trial; a bad point or a repeated one ends at once."""
+        n_trials = len(self._trials())
         self._seed_sampler(n_trials)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Optuna's heartbeat warns outside `optimize`; ours is `_beat`
-            trial = self.study.ask()
-            try:
+        trial = self.study.ask()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # queued points with a value that the space no longer allows
                 spec = self.spec.space(trial)
-            except Exception as error:
-                self._failed(trial.number, "bad_spec", f"{type(error).__name__}: {error}")
-                return None
+        except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):
+            raise
+        except Exception as error:
+            self._failed(trial.number, "bad_spec", f"{type(error).__name__}: {error}")
+            return "ended at once"
         trials.begin(trial, spec, self._owner)
         if self._repeat(trial, spec):
-            return None
-        root = trials.root(self.storage.get_trial(trial._trial_id))
-        return Running(trial=trial, spec=spec, checkpoint=self.checkpoints / str(root))
+            return "ended at once"
+        frozen = self.storage.get_trial(trial._trial_id)
+        run = Running(
+            trial=trial,
+            spec=spec,
+            checkpoint=self.checkpoints / str(trials.root(frozen)),
+            alone=trials.is_alone(frozen),
+        )
+        self._replay(run, trials.history(frozen))
+        return run
 
     def _seed_sampler(self, n_trials: int) -> None:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when."""
@@ -161,6 +226,16 @@ class Coordinator:
                 return True
         return False
 
+    def _replay(self, run: Running, history: list[int]) -> None:
+        """Report again what the trial reported before it was killed, so that the pruner sees it as unbroken."""
+        if not history or self._n_objectives > 1:
+            return
+        known = {trial.number: trial for trial in self._trials()}
+        for step, value in sorted(known[history[-1]].intermediate_values.items()):
+            run.trial.report(value, step)
+            run.reported.add(step)
+            run.trial.should_prune()  # some pruners take notes when asked
+
     def _submit(self, run: Running) -> None:
         number = run.trial.number
         self._running[number] = run
@@ -170,34 +245,29 @@ class Coordinator:
             self._failed(number, "no_arrays", str(error))
             raise
         self.view.started(number, run.spec)
-        self.executor.submit(
-            RunTrial(
-                number=number,
-                spec=run.spec,
-                objective=self.spec.objective,
-                seed=derive(self.spec.seed, run.spec.digest, 0),
-                arrays=str(arrays),
-                checkpoint=str(run.checkpoint),
-            )
+        task = RunTrial(
+            number=number,
+            spec=run.spec,
+            objective=self.spec.objective,
+            seed=derive(self.spec.seed, run.spec.digest, 0),
+            arrays=str(arrays),
+            checkpoint=str(run.checkpoint),
         )
+        self.executor.submit(task, alone=run.alone)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready) or event.number not in self._running:
             return
-        if self._taken_over(event.number):
-            self.executor.cancel(event.number)
-            del self._running[event.number]
-        elif isinstance(event, EpochDone):
-            self._epoch(self._running[event.number], event)
-        elif isinstance(event, TrialDone):
-            self._done(self._running[event.number], event.result)
-        elif isinstance(event, TrialError):
-            self._failed(event.number, event.reason, event.message)
-
-    def _taken_over(self, number: int) -> bool:
-        """Return whether another coordinator took this one for dead and ended the trial."""
-        trial_id = self._running[number].trial._trial_id
-        return self.storage.get_trial(trial_id).state != TrialState.RUNNING
+        run = self._running[event.number]
+        try:
+            if isinstance(event, EpochDone):
+                self._epoch(run, event)
+            elif isinstance(event, TrialDone):
+                self._done(run, event.result)
+            elif isinstance(event, TrialError):
+                self._failed(event.number, event.reason, event.message)
+        except UpdateFinishedTrialError:
+            self._lose(run)
 
     def _epoch(self, run: Running, event: EpochDone) -> None:
         self.view.epoch(event.number, event.epoch, event.metrics)
@@ -211,35 +281,53 @@ class Coordinator:
         return bool(run.trial.should_prune())  # some pruners return a NumPy bool
 
     def _done(self, run: Running, result: TrialResult) -> None:
+        if not all(map(math.isfinite, (*result.values, result.constraint))):
+            self._failed(run.trial.number, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
+            return
         artifacts.save_result(self.artifacts, run.trial, result)
         trials.finish(self.study, run.trial, result)
         del self._running[run.trial.number]
         self._failures.clear()
-        shutil.rmtree(run.checkpoint, ignore_errors=True)
+        checkpoint.remove(run.checkpoint)
         self.view.finished(run.trial.number, result)
+
+    def _lose(self, run: Running) -> None:
+        """Leave a trial to the coordinator that took this one for dead and queued the trial again."""
+        number = run.trial.number
+        self.executor.cancel(number)
+        del self._running[number]
+        self.view.ended(number, "went on elsewhere: this coordinator was silent for too long")
 
     def _failed(self, number: int, reason: str, message: str) -> None:
         trials.fail(self.study, number, reason, message)
         run = self._running.pop(number, None)
-        if run is not None and reason not in RETRIED:
-            shutil.rmtree(run.checkpoint, ignore_errors=True)
+        if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
+            checkpoint.remove(run.checkpoint)
         self._failures[reason] += 1
-        self.last_failure = message
+        if self._failures[reason] >= self.budget.max_same_failures:
+            self.diagnosis = diagnosis.of_failures(reason, self._failures[reason], message)
         self.view.failed(number, reason, message)
 
     def _beat(self) -> None:
-        """Say that the running trials are alive, and fail those of machines that fell silent."""
-        if time.monotonic() - self._beat_s < HEARTBEAT_S:
+        """Give a sign of life for the running trials."""
+        if time.monotonic() - self._beat_s < self.heartbeat_s:
             return
         self._beat_s = time.monotonic()
-        for run in self._running.values():
-            self.storage.record_heartbeat(run.trial._trial_id)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self.study)
+        self._owner = replace(self._owner, beats=self._owner.beats + 1)
+        for run in list(self._running.values()):
+            try:
+                trials.beat(run.trial, self._owner)
+            except UpdateFinishedTrialError:
+                self._lose(run)
 
     def _abandon(self) -> None:
-        """Leave the unfinished trials so that the next launch continues them from their checkpoints."""
-        for number in list(self._running):
-            trials.fail(self.study, number, trials.INTERRUPTED, "stopped before it ended")
+        """Queue the unfinished trials, so that whoever comes next continues them from their checkpoints.
+
+        A database that is gone is no reason to hide why it went: the next launch finds the trials dead.
+        """
+        with contextlib.suppress(StorageInternalError, SQLAlchemyError), self.storage.impatient():
+            for number in list(self._running):
+                trials.fail(self.study, number, trials.INTERRUPTED, "stopped before it ended")
+            if self._running:
+                exclusively(self.storage, self._revive)
         self._running.clear()

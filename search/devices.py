@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from pneumo_core.errors import UserError
+from pneumo_core.lifeline import CPUS
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -41,7 +42,7 @@ def _cpu(slot: int, n_slots: int) -> dict[str, str]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     mine = cores[slot % max(1, len(cores)) :: n_slots] or cores
     threads = {name: str(max(1, len(mine))) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} if mine else {}
-    pinned = {"PNEUMO_CPUS": ",".join(map(str, mine))} if mine and n_slots > 1 else {}
+    pinned = {CPUS: ",".join(map(str, mine))} if mine and n_slots > 1 else {}
     return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"} | threads | pinned
 
 

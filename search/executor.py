@@ -15,8 +15,16 @@ class Executor(Protocol):
     def n_slots(self) -> int:
         """How many trials may run at once."""
 
-    def submit(self, task: Task) -> None:
-        """Start a trial; the caller never has more than `n_slots` unfinished."""
+    @property
+    def n_free(self) -> int:
+        """How many trials may be submitted now."""
+
+    def submit(self, task: Task, *, alone: bool = False) -> None:
+        """Start a trial; the caller sees to it that `n_free` is positive.
+
+        One that is `alone` waits until nothing else runs on some device, has that to itself, and holds it back
+        from others meanwhile.
+        """
 
     def reply(self, number: int, *, stop: bool) -> None:
         """Answer the trial's last `EpochDone`; it waits until then."""

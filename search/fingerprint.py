@@ -1,8 +1,12 @@
 """What makes two launches the same study, and what to say when they are not."""
 
+import hashlib
 from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import pneumo_core
 from pneumo_core import codec
 from pneumo_core.manifest import Manifest
 from pneumo_core.split import Split
@@ -41,6 +45,16 @@ def of_data(manifest: Manifest, split: Split) -> Fingerprint:
     }
 
 
+def of_code() -> Fingerprint:
+    """Return the fingerprint of the program that trains, and of the frameworks that it trains with."""
+    digest = hashlib.blake2b(digest_size=8)
+    folder = Path(pneumo_core.__path__[0])
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    versions = {name: _version(name) for name in ("pneumo-search", "keras", "tensorflow", "jax", "numpy")}
+    return {"code": versions | {"pneumo_core": digest.hexdigest()}}
+
+
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Return one line for each entry that differs, section by section; none when the study is the same."""
     lines = []
@@ -50,6 +64,13 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
             if old.get(key) != new.get(key):
                 lines.append(f"{section}: {key}: stored {_say(old.get(key))}, now {_say(new.get(key))}")
     return lines
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _say(value: Any) -> str:

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
 
-from pneumo_core import codec
 from pneumo_core.errors import StorageError
-from search.storage import redacted
 
 DEFAULT = "runs"
 
@@ -36,11 +33,9 @@ class Home:
     def logs(self) -> Path:
         return self.path / "logs"
 
-    def checkpoints(self, storage: RDBStorage, study: optuna.Study) -> Path:
-        """Return the folder of a study's checkpoints; another database or a re-made study has another."""
-        return (
-            self.path / "checkpoints" / f"{study.study_name}-{codec.digest([redacted(storage.url), study._study_id])}"
-        )
+    def checkpoints(self, study: optuna.Study) -> Path:
+        """Return the folder of a study's checkpoints; a study made anew has another, wherever it is stored."""
+        return self.path / "checkpoints" / f"{study.study_name}-{study.user_attrs['uid']}"
 
     def check_writable(self) -> None:
         """Raise `StorageError` at once when the folder can't be written, rather than after the first trial."""

@@ -1,16 +1,13 @@
 """From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
 
 import dataclasses
-import os
-import signal
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core.dataset import scan
 from pneumo_core.errors import StorageError, StudyError
@@ -25,7 +22,9 @@ from search.devices import slot_environments
 from search.executor import Executor
 from search.home import Home
 from search.local import Limits, LocalExecutor
-from search.storage import open_storage
+from search.patience import PatientStorage
+from search.stopping import polite_stop
+from search.storage import first_line, open_storage
 from search.view import View
 from studies import load
 from studies.spec import SourceSpec, StudySpec
@@ -115,7 +114,7 @@ def launch(
     stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn))
     for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
         prepared.arrays_for(data)
-    with _polite_stop() as stop_asked:
+    with polite_stop() as stop_asked:
         view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
         coordinator = Coordinator(
             study=stored,
@@ -125,13 +124,13 @@ def launch(
             parameters={name: p for recorder, _ in drawn for name, p in recorder.parameters.items()},
             executor=executor,
             arrays_for=prepared.arrays_for,
-            checkpoints=home.checkpoints(storage, stored),
+            checkpoints=home.checkpoints(stored),
             artifacts=artifacts.store(home.artifacts),
             view=view,
             stop_asked=stop_asked,
         )
         ending = _run(coordinator, storage)
-    return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.last_failure)
+    return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.diagnosis)
 
 
 def local_executor(
@@ -148,33 +147,13 @@ def local_executor(
     return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
 
 
-def _run(coordinator: Coordinator, storage: RDBStorage) -> Ending:
+def _run(coordinator: Coordinator, storage: PatientStorage) -> Ending:
     try:
         return coordinator.run()
-    except optuna.exceptions.StorageInternalError as error:
-        cause = error.__cause__ or error
+    except (StorageInternalError, SQLAlchemyError) as error:
         raise StorageError(
-            f"the database stopped working: {str(getattr(cause, 'orig', cause)).splitlines()[0]}; "
+            f"the database stopped working: {first_line(error)}; "
             "what was finished is kept: put it right and launch again"
         ) from error
     finally:
         storage.remove_session()
-
-
-@contextmanager
-def _polite_stop() -> Iterator[Callable[[], bool]]:
-    """Let the first SIGINT or SIGTERM ask for an orderly end, and the second end the process at once."""
-    asked = False
-
-    def ask(_number: int, _frame: types.FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(130)
-        asked = True
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

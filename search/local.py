@@ -1,5 +1,6 @@
 """Trials in warm child processes of this machine."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -13,11 +14,17 @@ from pathlib import Path
 
 from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, TrialDone, TrialError
 from search.executor import Event
+from search.process import n_oom_kills, resident_bytes
 
 TRAINER = (sys.executable, "-m", "pneumo_core.child")
 HANG_TIMEOUT_S = 1800.0  # the longest epoch of a big network on a slow CPU, trace included, ends before
+START_TIMEOUT_S = 300.0  # frameworks import in 3 to 11 s, on a cold network disk in minutes
 TRIALS_PER_CHILD = 20  # resident memory grows by some 12 MB a trial in both TensorFlow and JAX
+MEMORY_GROWTH = 0.5
+DEATH_WAIT_S = 1.0  # from a closed socket to the end of its process
+LOG_BYTES = 16 * 2**20
 LOG_TAIL_BYTES = 2000
+SECRETS = ("PNEUMO_STORAGE",)  # may hold a password; no child needs it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,7 @@ class Limits:
     hang_timeout_s: float = HANG_TIMEOUT_S  # without a finished epoch
     trial_timeout_s: float | None = None
     trials_per_child: int = TRIALS_PER_CHILD
+    memory_growth: float = MEMORY_GROWTH  # since the child's first trial, as a share of what it held then
 
 
 @dataclass
@@ -36,10 +44,13 @@ class Child:
     process: subprocess.Popen[bytes]
     channel: Channel
     log: Path
+    n_oom_kills: int  # of the whole machine when the child was started
     n_trials: int = 0
     number: int | None = None
+    ready: bool = False
     started_s: float = 0.0
     heard_s: float = 0.0
+    first_bytes: int = 0  # resident after its first trial
 
     def assign(self, task: Task) -> None:
         self.number = task.number
@@ -47,11 +58,30 @@ class Child:
         self.started_s = self.heard_s = time.monotonic()
         self.channel.send(task)
 
-    def kill(self) -> int:
-        """End the process and return its exit code (negative: the signal)."""
-        self.process.kill()
+    def finished(self) -> None:
+        """Note that its trial is over."""
+        self.number = None
+        self.first_bytes = self.first_bytes or resident_bytes(self.process.pid)
+
+    def is_worn(self, limits: Limits) -> bool:
+        """Return whether a fresh process should take over: memory that frameworks leak comes back only so."""
+        if self.n_trials >= limits.trials_per_child:
+            return True
+        return self.n_trials > 1 and resident_bytes(self.process.pid) > self.first_bytes * (1 + limits.memory_growth)
+
+    def kill(self) -> int | None:
+        """End the process and all it started; return its exit code (negative: the signal), None if it lingers."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.channel.close()
-        return self.process.wait()
+        return self.exit_code()
+
+    def exit_code(self) -> int | None:
+        try:
+            return self.process.wait(DEATH_WAIT_S)
+        except subprocess.TimeoutExpired:  # stuck in the kernel, or only its socket closed
+            return None
 
 
 @dataclass
@@ -59,6 +89,7 @@ class LocalExecutor:
     """One child a slot, started when first needed and kept warm; its output goes to a log file.
 
     `environments` has one mapping a slot: GPU pinning and thread counts must be set before the framework loads.
+    Slots with the same `CUDA_VISIBLE_DEVICES` share a device.
     """
 
     environments: Sequence[Mapping[str, str]]
@@ -68,6 +99,8 @@ class LocalExecutor:
 
     def __post_init__(self) -> None:
         self._children: dict[int, Child] = {}  # by slot
+        self._devices = [environment.get("CUDA_VISIBLE_DEVICES", "") for environment in self.environments]
+        self._reserved: dict[str, Task] = {}  # device: what has it, or will have it, to itself
         self._failed: list[TrialError] = []
         self.logs.mkdir(parents=True, exist_ok=True)
 
@@ -75,19 +108,27 @@ class LocalExecutor:
     def n_slots(self) -> int:
         return len(self.environments)
 
-    def submit(self, task: Task) -> None:
-        slot = next(s for s in range(self.n_slots) if s not in self._children or self._children[s].number is None)
-        try:
-            self._child(slot).assign(task)
-        except OSError:
-            self._fail(slot, "child_died", "the trainer process ended before the trial began")
+    @property
+    def n_free(self) -> int:
+        return len(self._free_slots())
+
+    def submit(self, task: Task, *, alone: bool = False) -> None:
+        free = self._free_slots()
+        if not alone:
+            self._assign(free[0], task)
+            return
+        device = min((self._devices[slot] for slot in free), key=lambda d: len(self._busy_slots(d)))
+        self._reserved[device] = task
+        self._start_reserved()
 
     def reply(self, number: int, *, stop: bool) -> None:
         slot = self._slot_of(number)
         if slot is None:
             return
+        child = self._children[slot]
+        child.heard_s = time.monotonic()  # it waited for us
         try:
-            self._children[slot].channel.send(Reply(number=number, stop=stop))
+            child.channel.send(Reply(number=number, stop=stop))
         except OSError:
             self._bury(slot)
 
@@ -95,6 +136,7 @@ class LocalExecutor:
         slot = self._slot_of(number)
         if slot is not None:
             self._children.pop(slot).kill()
+        self._release(number)
 
     def poll(self, timeout_s: float) -> Sequence[Event]:
         events: list[Event] = []
@@ -103,42 +145,75 @@ class LocalExecutor:
                 selector.register(child.channel, selectors.EVENT_READ, slot)
             for key, _ in selector.select(0 if self._failed else timeout_s):
                 events += self._read(key.data)
-        self._check_clocks()
+        self._check_limits()
+        self._start_reserved()
         events += self._failed
         self._failed = []
         return events
 
     def close(self) -> None:
         for child in self._children.values():
+            child.process.kill()  # all at once; `kill` then waits for each
+        for child in self._children.values():
             child.kill()
         self._children.clear()
+        self._reserved.clear()
+
+    def _free_slots(self) -> list[int]:
+        return [s for s in range(self.n_slots) if not self._is_busy(s) and self._devices[s] not in self._reserved]
+
+    def _busy_slots(self, device: str) -> list[int]:
+        return [slot for slot in self._slots_on(device) if self._is_busy(slot)]
+
+    def _slots_on(self, device: str) -> list[int]:
+        return [slot for slot in range(self.n_slots) if self._devices[slot] == device]
+
+    def _is_busy(self, slot: int) -> bool:
+        return slot in self._children and self._children[slot].number is not None
 
     def _slot_of(self, number: int) -> int | None:
         return next((slot for slot, child in self._children.items() if child.number == number), None)
 
-    def _child(self, slot: int) -> Child:
-        child = self._children.get(slot)
-        if child and child.n_trials >= self.limits.trials_per_child:
+    def _start_reserved(self) -> None:
+        """Start what waits for a device of its own, in a fresh process, without idle ones holding memory there."""
+        for device, task in self._reserved.items():
+            if not self._busy_slots(device):
+                for slot in self._slots_on(device):
+                    self._retire(slot)
+                self._assign(self._slots_on(device)[0], task)
+
+    def _release(self, number: int) -> None:
+        self._reserved = {device: task for device, task in self._reserved.items() if task.number != number}
+
+    def _assign(self, slot: int, task: Task) -> None:
+        if slot in self._children and self._children[slot].is_worn(self.limits):
+            self._retire(slot)
+        if slot not in self._children:
+            self._children[slot] = self._spawn(slot)
+        try:
+            self._children[slot].assign(task)
+        except OSError:
+            self._bury(slot)
+
+    def _retire(self, slot: int) -> None:
+        if slot in self._children:
             self._children.pop(slot).kill()
-            child = None
-        if child is None:
-            child = self._children[slot] = self._spawn(slot)
-        return child
 
     def _spawn(self, slot: int) -> Child:
         ours, theirs = socket.socketpair()
         log = self.logs / f"child-{os.getpid()}-{slot}.log"
+        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         with theirs, log.open("ab") as output:
             process = subprocess.Popen(
                 [*self.command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | dict(self.environments[slot]),
+                env=environment | dict(self.environments[slot]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # the terminal's Ctrl-C is for the coordinator alone
             )
-        return Child(process=process, channel=Channel(ours), log=log)
+        return Child(process=process, channel=Channel(ours), log=log, n_oom_kills=n_oom_kills())
 
     def _read(self, slot: int) -> list[Event]:
         child = self._children[slot]
@@ -146,10 +221,12 @@ class LocalExecutor:
         try:
             for message in child.channel.receive():
                 child.heard_s = time.monotonic()
+                child.ready = True
                 if isinstance(message, Ready | EpochDone | TrialDone | Scored | TrialError):
                     events.append(message)
                 if isinstance(message, TrialDone | Scored | TrialError):
-                    child.number = None
+                    child.finished()
+                    self._release(message.number)
         except (EOFError, OSError, ValueError):
             self._bury(slot)
         return events
@@ -157,17 +234,22 @@ class LocalExecutor:
     def _bury(self, slot: int) -> None:
         """Record the death of a child; its trial, if it had one, fails."""
         child = self._children[slot]
-        time.sleep(0.05)  # let the process end by itself, so that its own signal is the one reported
-        code = child.process.poll()
-        self._fail(slot, "child_died", f"the trainer process ended with {_say_exit(code)}")
+        code = child.exit_code()
+        if code == -signal.SIGKILL and n_oom_kills() > child.n_oom_kills:
+            self._fail(slot, "out_of_memory", "the kernel killed the trainer process for want of memory")
+        else:
+            tail = _tail(child.log)
+            self._fail(slot, "child_died", f"the trainer process ended with {_say_exit(code)}{tail}")
 
-    def _check_clocks(self) -> None:
+    def _check_limits(self) -> None:
         now, limits = time.monotonic(), self.limits
         for slot, child in list(self._children.items()):
+            _trim(child.log)
             if child.number is None:
                 continue
-            if now - child.heard_s > limits.hang_timeout_s:
-                self._fail(slot, "hang", f"no epoch ended within {limits.hang_timeout_s:g} s")
+            silence_s = limits.hang_timeout_s if child.ready else max(START_TIMEOUT_S, limits.hang_timeout_s)
+            if now - child.heard_s > silence_s:
+                self._fail(slot, "hang", f"no epoch ended within {silence_s:g} s; --hang-timeout allows more")
             elif limits.trial_timeout_s is not None and now - child.started_s > limits.trial_timeout_s:
                 self._fail(slot, "trial_timeout", f"the trial took longer than {limits.trial_timeout_s:g} s")
 
@@ -175,14 +257,23 @@ class LocalExecutor:
         child = self._children.pop(slot)
         child.kill()
         if child.number is not None:
-            tail = _tail(child.log) if reason == "child_died" else ""
-            self._failed.append(TrialError(number=child.number, reason=reason, message=message + tail))
+            self._release(child.number)
+            self._failed.append(TrialError(number=child.number, reason=reason, message=message))
 
 
 def _say_exit(code: int | None) -> str:
     if code is None:
         return "a closed connection"
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    names = {int(known): known.name for known in signal.Signals}
+    return f"signal {names.get(-code, -code)}"
+
+
+def _trim(log: Path) -> None:
+    """Empty a log that a chatty library fills without end; the child appends, so that it just goes on."""
+    if log.stat().st_size > LOG_BYTES:
+        os.truncate(log, 0)
 
 
 def _tail(log: Path) -> str:

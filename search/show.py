@@ -43,7 +43,9 @@ def show_ending(console: Console, outcome: Outcome, command: str) -> None:
     if outcome.ending == "budget":
         say(f"Budget reached: {summary.n_finished} trials. A larger --trials goes on from here.")
     elif outcome.ending == "failing":
-        say(f"Stopped: trial after trial failed for the same reason. The last one: {outcome.diagnosis}")
+        say(f"Stopped: {outcome.diagnosis}")
+    elif outcome.ending == "stale":
+        say(f"Stopped after {summary.n_finished} trials: the last ones brought nothing better (`patience_trials`).")
     else:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command goes on from the last finished epochs.")

@@ -1,5 +1,6 @@
 """Creating, resuming and finding studies; a changed one is refused with the difference shown."""
 
+import uuid
 import warnings
 
 import optuna
@@ -10,13 +11,14 @@ from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
 from search import fingerprint as fingerprints
 from search.fingerprint import Fingerprint
+from search.patience import PatientStorage
 from search.storage import exclusive, redacted
-from studies.spec import StudySpec
+from studies.spec import BudgetSpec, StudySpec
 
 FORMAT = 1  # of what this package writes into a study
 
 
-def open_study(spec: StudySpec, storage: RDBStorage, fingerprint: Fingerprint) -> optuna.Study:
+def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint) -> optuna.Study:
     """Create the study or resume it. Raises `StudyError` when the stored one differs."""
     directions = [StudyDirection.MAXIMIZE] * n_objectives(spec)
     with exclusive(storage):
@@ -27,7 +29,30 @@ def open_study(spec: StudySpec, storage: RDBStorage, fingerprint: Fingerprint) -
             _describe(study, spec, fingerprint)
         _refuse_changed(study, spec, fingerprint)
         _enqueue(study, spec)
+        _settle(study, spec)
     return study
+
+
+def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint) -> optuna.Study:
+    """Return the stored study for a worker to join.
+
+    Raises `StudyError` when there is none, or when space, objective, data or code differ: `launch` may come with a
+    newer program, but all that work at a time must have the same.
+    """
+    study = load_study(spec.name, storage)
+    _refuse_changed(study, spec, fingerprint)
+    if lines := fingerprints.differences(study.user_attrs.get("code", {}), fingerprints.of_code()):
+        raise StudyError(
+            f"study {study.study_name!r} was launched with another program than this one:\n  "
+            + "\n  ".join(lines)
+            + "\nInstall the same here, or launch the study again from here."
+        )
+    return study
+
+
+def stored_budget(study: optuna.Study) -> BudgetSpec:
+    """Return the budget that the last launch gave the study."""
+    return codec.from_json(BudgetSpec, study.user_attrs["budget"])
 
 
 def load_study(name: str, storage: RDBStorage) -> optuna.Study:
@@ -58,6 +83,14 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(_METRIC_NAMES[spec.objective.kind])
     study.set_user_attr("fingerprint", fingerprint)  # last: its presence says that the rest is complete
+
+
+def _settle(study: optuna.Study, spec: StudySpec) -> None:
+    """Say what workers need to know: the budget, and the program that they must be."""
+    study.set_user_attr("budget", codec.to_json(spec.budget))
+    study.set_user_attr("code", fingerprints.of_code())
+    if "uid" not in study.user_attrs:
+        study.set_user_attr("uid", uuid.uuid4().hex[:16])
 
 
 def _refuse_foreign(study: optuna.Study) -> None:

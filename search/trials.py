@@ -5,11 +5,8 @@ counts the copy only. Nothing of the dead run but its parameters is copied: Optu
 constraints and pruner rungs of the first run.
 """
 
-import os
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,44 +15,44 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pneumo_core import codec
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
+from search import owner
+from search.owner import Owner
 
 CONSTRAINT = "fnr_ceiling"
-LOST, INTERRUPTED, CHILD_DIED = "lost", "interrupted", "child_died"
-_ROOT, _HISTORY, _FIXED = "failed_trial", "retry_history", "fixed_params"
+LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
+RETRIED = {LOST, INTERRUPTED, CHILD_DIED}
+_ROOT, _HISTORY, _FIXED, _ALONE = "failed_trial", "retry_history", "fixed_params", "alone"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Owner:
-    """The coordinator that runs a trial: enough to tell on its own machine whether it still lives."""
-
-    host: str
-    pid: int
-    started: str  # start time of the process in clock ticks since boot: tells a recycled pid
-
-    def is_dead_here(self) -> bool:
-        """Return True only for a coordinator of this machine that is gone; elsewhere the heartbeat tells."""
-        return self.host == socket.gethostname() and _process_start(self.pid) != self.started
-
-
-def this_process() -> Owner:
-    return Owner(host=socket.gethostname(), pid=os.getpid(), started=_process_start(os.getpid()))
-
-
-def begin(trial: optuna.Trial, spec: TrialSpec, owner: Owner) -> None:
+def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner) -> None:
     """Write what the trial is before it runs."""
-    trial.set_user_attr("owner", codec.to_json(owner))
+    beat(trial, mine)
     trial.set_user_attr("spec", codec.to_json(spec))
     trial.set_user_attr("spec_digest", spec.digest)
 
 
-def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extra: Any) -> FrozenTrial:
-    """Write constraint, metrics and environment, then tell: nothing can be written afterwards."""
+def beat(trial: optuna.Trial, mine: Owner) -> None:
+    """Say who runs the trial, and with how many signs of life. Raises `UpdateFinishedTrialError` when it ended."""
+    trial.set_user_attr(owner.ATTRIBUTE, codec.to_json(mine))
+
+
+def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extra: Any) -> None:
+    """Write constraint, metrics and environment, then tell: nothing can be written afterwards.
+
+    Raises `UpdateFinishedTrialError` when another coordinator ended the trial.
+    """
     trial.set_constraint(CONSTRAINT, result.constraint)
     for name, value in (attributes(result) | extra).items():
         trial.set_user_attr(name, value)
-    if result.stopped == "pruned":
-        return study.tell(trial, state=TrialState.PRUNED)
-    return study.tell(trial, list(result.values))
+    pruned = result.stopped == "pruned"
+    told = study.tell(
+        trial,
+        None if pruned else list(result.values),
+        state=TrialState.PRUNED if pruned else None,
+        skip_if_finished=True,
+    )
+    if told.state == TrialState.FAIL:
+        raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")
 
 
 def attributes(result: TrialResult) -> dict[str, Any]:
@@ -97,12 +94,15 @@ def fail(study: optuna.Study, number: int, reason: str, message: str) -> bool:
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue the parameters of a failed trial again, remembering which trials it continues."""
     fixed = trial.system_attrs.get(_FIXED, {}) | trial.params
-    study.add_trial(
-        create_trial(
-            state=TrialState.WAITING,
-            system_attrs={_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]},
-        )
-    )
+    attrs = {_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]}
+    if is_alone(trial) or failure_reason(trial) == OUT_OF_MEMORY:
+        attrs[_ALONE] = True
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
+
+
+def is_alone(trial: FrozenTrial) -> bool:
+    """Return whether the trial must have its device to itself: it ran out of memory beside others."""
+    return bool(trial.system_attrs.get(_ALONE, False))
 
 
 def root(trial: FrozenTrial) -> int:
@@ -135,34 +135,36 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in found if trial.number not in continued]
 
 
-def spent(trials: Iterable[FrozenTrial]) -> int:
-    """Return how much of the budget is used: finished trials, failed ones included, each counted once."""
-    return sum(trial.state.is_finished() for trial in current(trials))
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Where a study stands, as `ledger` reads it."""
+
+    running: list[FrozenTrial]
+    retriable: list[FrozenTrial]  # failed, and to be queued again
+    finished: list[FrozenTrial]  # for good, each retried one once, by number
+
+    @property
+    def n_taken(self) -> int:
+        """How much of the budget is used or in work."""
+        return len(self.finished) + len(self.running)
 
 
-def owner_of(trial: FrozenTrial) -> Owner | None:
-    """Return who runs the trial; None when it died before that was written, or the entry is damaged."""
-    try:
-        return codec.from_json(Owner, trial.user_attrs.get("owner"))
-    except ValueError:
-        return None
+def ledger(trials: Iterable[FrozenTrial], max_retries: int) -> Ledger:
+    """Sort the trials that count by what is left to do; those that wait are not in it."""
+    known = {trial.number: trial for trial in trials}
+    counted = current(known.values())
+    retriable = {t.number: t for t in counted if t.state == TrialState.FAIL and may_retry(t, known, max_retries)}
+    return Ledger(
+        running=[t for t in counted if t.state == TrialState.RUNNING],
+        retriable=list(retriable.values()),
+        finished=[t for t in counted if t.state.is_finished() and t.number not in retriable],
+    )
 
 
-def _process_start(pid: int) -> str:
-    """Return the start time of process `pid`, empty when there is none or it is a zombie."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return _process_start_elsewhere(pid)
-    return "" if after_name[0] == "Z" else after_name[19]
-
-
-def _process_start_elsewhere(pid: int) -> str:
-    """Tell a live process on systems without /proc, where start times are not to be had."""
-    if Path("/proc/self/stat").exists():
-        return ""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "alive"
+def may_retry(trial: FrozenTrial, known: Mapping[int, FrozenTrial], max_retries: int) -> bool:
+    """Return whether a failed trial is to run again: killed ones `max_retries` times, and one that ran out of
+    memory once, alone."""
+    reason = failure_reason(trial)
+    if reason == OUT_OF_MEMORY:
+        return not is_alone(trial)
+    return reason in RETRIED and n_deaths(trial, known) <= max_retries

@@ -53,12 +53,15 @@ class BudgetSpec:
     trials: int = 50
     timeout_s: float | None = None
     max_retries: int = 2  # a trial whose process died goes on from its checkpoint this many times
+    patience_trials: int | None = None  # stop when so many trials in a row brought no better feasible one
     max_same_failures: int = 5  # consecutive failures of one cause before the search stops with a diagnosis
 
     def __post_init__(self) -> None:
         check_range("trials", self.trials, 1, 10_000_000)
         if self.timeout_s is not None:
             check_range("timeout_s", self.timeout_s, 0.001, 1e9)
+        if self.patience_trials is not None:
+            check_range("patience_trials", self.patience_trials, 1, 10_000_000)
         check_range("max_retries", self.max_retries, 0, 1000)
         check_range("max_same_failures", self.max_same_failures, 1, 1_000_000)
 
@@ -93,6 +96,7 @@ class StudySpec:
     budget: BudgetSpec = field(default_factory=BudgetSpec)
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     seed: int = 0
+    deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,22 @@
+"""What ties a trainer process to its coordinator and to its share of the machine."""
+
+import ctypes
+import os
+import signal
+import sys
+
+CPUS = "PNEUMO_CPUS"  # environment variable: the cores this process may use, such as "0,2"
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def settle() -> None:
+    """Take only the cores meant for this process, and ask the kernel to end it with its parent.
+
+    The reader of the socket (`child.listen`) sees a dead coordinator too, but not while native code holds
+    Python's lock; the kernel needs nobody's lock. To be called before a framework counts the cores.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if mine := os.environ.get(CPUS):
+        os.sched_setaffinity(0, {int(core) for core in mine.split(",")} & os.sched_getaffinity(0))

@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM: the first asks for an orderly end and bounds its time, the second ends at once."""
+
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+INTERRUPTED = 130  # exit code
+ORDERLY_S = 4.0  # a database that hangs must not keep an interrupted search: whatever is left is found dead later
+
+
+@contextmanager
+def polite_stop() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether someone asked to stop.
+
+    After `ORDERLY_S`, or a second signal, the process ends where it stands, which loses nothing: trainers die
+    with it, and the next launch continues their trials.
+    """
+    asked = threading.Event()
+    timer = threading.Timer(ORDERLY_S, _end_now)
+    timer.daemon = True
+
+    def ask(_number: int, _frame: types.FrameType | None) -> None:
+        if asked.is_set():
+            _end_now()
+        asked.set()
+        timer.start()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        timer.cancel()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def terminate_like_interrupt() -> None:
+    """Let SIGTERM end the process as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _end_now() -> None:
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h")  # a live table hides the cursor
+    os._exit(INTERRUPTED)
