@@ -1,7 +1,8 @@
-"""The process in which a bundle is used: `python -m pneumo_core.bundle_process`, a request on standard input.
+"""The process in which a bundle is used: `python -m pneumo_core.bundle_process`, one request on standard input.
 
-The command line never loads Keras itself. It sends one JSON request, `Evaluate` or `Predict`, and gets one JSON object
-on standard output; progress and messages go to standard error. The exit code is the command's.
+The command line never loads Keras itself. It sends a JSON request, `Evaluate` or `Predict`, and reads JSON lines from
+standard output: `{"progress": [what, done, total]}` any number of times, then `{"answer": ...}` or `{"error": message,
+"wrong_use": bool}`. Whatever the libraries print goes to standard error.
 """
 
 import json
@@ -9,12 +10,16 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from pneumo_core import codec
 from pneumo_core.errors import PneumoError, UserError
+from pneumo_core.progress import Progress
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+if TYPE_CHECKING:
+    from pneumo_core.evaluate import Prediction
+
+PROGRESS_EVERY = 16  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +48,27 @@ Request = Evaluate | Predict
 
 
 def main() -> None:
-    """Serve one request; whatever a library prints on standard output is sent to standard error."""
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    """Serve one request."""
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def send(message: dict[str, Any]) -> None:
+        print(json.dumps(message, allow_nan=False), file=lines, flush=True)
+
+    def progress(what: str, done: int, total: int) -> None:
+        if done % PROGRESS_EVERY == 0 or done == total:
+            send({"progress": [what, done, total]})
+
     try:
         request: Request = codec.from_json(Request, json.load(sys.stdin))  # type: ignore[arg-type]
-        json.dump(serve(request), answer, allow_nan=False)
-        answer.close()
-    except UserError as error:
-        _die(error, WRONG_USE)
+        send({"answer": serve(request, progress)})
     except (PneumoError, OSError) as error:
-        _die(error, FAILED)
+        send({"error": str(error), "wrong_use": isinstance(error, UserError)})
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(130)
 
 
-def serve(request: Request) -> Any:
+def serve(request: Request, progress: Progress) -> Any:
     """Return the answer as JSON-native data. The bundle is checked before the slow import of Keras."""
     from pneumo_core import bundle
 
@@ -69,39 +79,24 @@ def serve(request: Request) -> Any:
     if isinstance(request, Predict):
         paths = [Path(path) for path in request.paths]
         folder = Path(request.heatmaps) if request.heatmaps else None
-        return [_row(found) for found in evaluate.predict(loaded, paths, heatmaps=folder, on_progress=_progress())]
+        return [_row(found) for found in evaluate.predict(loaded, paths, heatmaps=folder, on_progress=progress)]
     found = evaluate.evaluate(
         loaded,
         request.source,
         cache_dir=Path(request.cache),
         negative=request.negative,
         positive=request.positive,
-        on_progress=_progress(),
+        on_progress=progress,
     )
     extra = {"rejected": found.rejected, "notes": found.notes}
     return {**codec.to_json(found.assessment), **codec.to_json(extra)}
 
 
-def _row(found: Any) -> dict[str, Any]:
+def _row(found: "Prediction") -> dict[str, Any]:
     if found.error:
         return {"path": found.path, "error": found.error}
     row = {name: getattr(found, name) for name in ("path", "score", "decision", "threshold")}
     return {**row, "heatmap": found.heatmap} if found.heatmap else row
-
-
-def _progress() -> Any:
-    from pneumo_core.progress import silent
-
-    if not sys.stderr.isatty():
-        return silent
-    return lambda what, done, total: print(
-        f"\r{what}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True
-    )
-
-
-def _die(message: object, code: int) -> NoReturn:
-    print(f"pneumo: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,11 @@ def maps(model: keras.Model, x: npt.NDArray[np.uint8]) -> Maps:
     side = x.shape[1:3]
     if features is None:
         pixels = as_input(model, x).astype(np.float32)
-        gradient = _gradient(keras.Model(model.inputs, logit), pixels)
+        gradient = _gradient(keras.Model(model.input, logit), pixels)
         evidence = ((pixels - MID_GREY) * gradient).reshape(x.shape).sum(axis=-1)  # (n, h, w)
         radius = max(1.0, SMOOTH * side[0])
         return _scaled([_smoothed(image, radius) for image in np.maximum(evidence, 0)])
-    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.inputs, features)(x.astype(np.float32))))
+    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.input, features)(x.astype(np.float32))))
     gradient = _gradient(keras.Model(features, logit), found)  # (n, h', w', channels)
     evidence = np.maximum((found * gradient).sum(axis=-1), 0)
     return _scaled([_resized(image, side) for image in evidence])

@@ -2,11 +2,9 @@
 
 import json
 import signal
-import subprocess
-import sys
 import types
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,7 +22,6 @@ from search.options import (
 )
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `pneumo finalize`.")]
-PROCESS = (sys.executable, "-m", "pneumo_core.bundle_process")
 
 
 def finalize(
@@ -87,11 +84,14 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled images: every figure with its interval."""
     from pneumo_core.bundle_process import Evaluate
+    from search.bundle_client import ask
+    from search.show import view_maker
     from search.show_bundle import show_evaluation
 
     cache = str(home / "cache")
     request = Evaluate(bundle=str(bundle), source=folder, cache=cache, negative=negative, positive=positive)
-    answer = _ask(request)
+    with view_maker(Console(stderr=as_json)) as (_, progress):
+        answer = ask(request, progress)
     if as_json:
         print(json.dumps(answer))
     else:
@@ -106,33 +106,18 @@ def predict(
 ) -> None:
     """Score single images: score, decision, threshold. A bad file is one error row."""
     from pneumo_core.bundle_process import Predict
+    from search.bundle_client import ask
+    from search.show import view_maker
     from search.show_bundle import show_predictions
 
     paths = tuple(str(file) for file in files)
-    answer = _ask(Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None))
+    request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None)
+    with view_maker(Console(stderr=as_json)) as (_, progress):
+        answer = ask(request, progress)
     if as_json:
         print(json.dumps(answer))
     else:
         show_predictions(Console(), answer)
-
-
-def _ask(request: Any) -> Any:
-    """Return the answer of a process that loads Keras; where it fails, it has said why, and its code is ours."""
-    import os
-
-    from pneumo_core.codec import to_json
-
-    done = subprocess.run(
-        PROCESS,
-        input=json.dumps(to_json(request)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
-    )
-    if done.returncode:
-        raise typer.Exit(done.returncode if done.returncode > 0 else 1)
-    return json.loads(done.stdout)
 
 
 def _interrupt(_number: int, _frame: types.FrameType | None) -> NoReturn:

@@ -53,16 +53,14 @@ def show_evaluation(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def show_predictions(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print one line a file."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("score", "decision", "file"):
-        table.add_column(heading, overflow="fold")
+    """Print one line a file: score, decision, path."""
+    say = _sayer(console)
+    width = max((len(row.get("decision", "")) for row in rows), default=0)
     for row in rows:
         if "error" in row:
-            table.add_row("–", Text(f"error: {row['error']}"), Text(row["path"]))
+            say(f"{'–':6}  {'error':{width}}  {row['path']}: {row['error']}")
         else:
-            table.add_row(f"{row['score']:.4f}", Text(row["decision"]), Text(row["path"]))
-    console.print(table, highlight=False)
+            say(f"{row['score']:.4f}  {row['decision']:{width}}  {row['path']}")
 
 
 def show_figures(console: Console, figures: Mapping[str, Any]) -> None:
