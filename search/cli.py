@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search import cli_bundle
+from search import cli_bundle, cli_report
 from search.duration import parse_duration
 from search.options import (
     DONE,
@@ -46,6 +46,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at a source of images, and prepare it.")
 app.add_typer(data_app, name="data")
+app.command()(cli_report.report)
 app.command()(cli_bundle.finalize)
 app.command()(cli_bundle.evaluate)
 app.command()(cli_bundle.predict)
@@ -254,12 +255,12 @@ def _read(
 ) -> "tuple[Prepared, Console]":
     from pneumo_core.specs import SplitSpec
     from search.home import Home
-    from search.launch import read_source
+    from search.launch import read_source, split_for
     from search.show import view_maker
     from studies.spec import SourceSpec
 
     console = Console(stderr=quiet)
-    split = SplitSpec(protocol=protocol) if protocol else SplitSpec()  # type: ignore[arg-type]
+    split = split_for(protocol, SplitSpec())
     spec = SourceSpec(source=source, negative=negative, positive=positive, split=split)
     with view_maker(console) as (_, progress):
         return read_source(spec, Home(home), progress), console

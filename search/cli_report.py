@@ -1,0 +1,57 @@
+"""`pneumo report`: one study as one HTML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.options import (
+    DONE,
+    NOT_FEASIBLE,
+    HomeOption,
+    NameOption,
+    StorageOption,
+    StudyArgument,
+    existing_storage,
+    study_name,
+)
+
+
+def report(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for `report.html`.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="SRC", help="The study's images; by default what its file names.")
+    ] = None,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    home: HomeOption = Path("runs"),
+) -> None:
+    """Write a study as one HTML page: pictures, errors as images, baselines; offline and in print.
+
+    The page needs no network. A study that is still running is shown as it stands. Calibration and test images are
+    counted and never looked at.
+    """
+    from search.home import Home
+    from search.report.write import make, write
+    from search.show import view_maker
+    from search.storage import open_storage
+    from search.study import load_study
+
+    console = Console(stderr=True)
+    place = Home(home)
+    url = existing_storage(storage, home)
+    stored = load_study(name or study_name(study), open_storage(url, create=False))
+    with view_maker(console) as (_, progress):
+        found = make(stored, url, place, data=data, usual_data=usual_source(study), progress=progress)
+    print(write(found, out))
+    raise typer.Exit(DONE if found.best else NOT_FEASIBLE)
+
+
+def usual_source(study: str) -> str | None:
+    """Return the images that the study's file names; None when there is no such file here, or it names none."""
+    from studies import load
+
+    known = study.endswith(".py") or study in load.names()
+    return load.load(study).data.source if known else None

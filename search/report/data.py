@@ -1,0 +1,187 @@
+"""What a report shows, as plain data: no database, file or model behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumo_core.intervals import Interval
+from pneumo_core.metrics import Bools, Confusion, Floats
+from pneumo_core.operating import Metrics
+from pneumo_core.result import TrialResult
+from pneumo_core.specs import ObjectiveSpec
+from search.records import Scalar, Summary
+
+State = Literal["feasible", "infeasible", "pruned", "failed", "running", "waiting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial. What it has not reached yet, or what is damaged in the database, is None or empty."""
+
+    number: int
+    state: State
+    values: tuple[float, ...] = ()  # what the study maximises; for pruned trials at their best epoch
+    constraint: float | None = None  # FNR − ceiling
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Metrics | None = None
+    reported: Mapping[int, float] = field(default_factory=dict)  # the pruning metric by epoch
+    seconds: float | None = None
+    n_parameters: int | None = None
+    n_epochs: int | None = None
+    failure: str = ""  # a short stable word
+    message: str = ""
+    repeats: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    began: datetime | None = None
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleCount:
+    """How much of the data has one role."""
+
+    role: str
+    n_negative: int
+    n_positive: int
+    n_patients: int  # patient groups: people, and look-alikes with them
+    n_positive_patients: int  # groups with at least one positive image
+
+    @property
+    def n_images(self) -> int:
+        return self.n_negative + self.n_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlow:
+    """From the files that were found to the roles."""
+
+    negative: str
+    positive: str
+    roles: tuple[RoleCount, ...]
+    n_patients: int
+    rejected: tuple[tuple[str, str], ...]  # (path, reason)
+    notes: tuple[str, ...]
+    leaks: bool
+
+    @property
+    def n_images(self) -> int:
+        return sum(role.n_images for role in self.roles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The validation role: what every trial was judged on. Rows are in the order of trials' scores."""
+
+    x: NDArray[np.uint8]  # (n, h, w, c)
+    y: Bools  # (n,)
+    paths: tuple[str, ...]
+    groups: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure with its interval; `hits` of `n` where it is a proportion."""
+
+    value: float
+    interval: Interval
+    hits: int | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """What one trial does on validation at its threshold."""
+
+    scores: Floats  # (n,)
+    threshold: float
+    confusion: Confusion
+    estimates: Mapping[str, Estimate]  # recall, specificity, fnr, ppv, npv, accuracy; those with a denominator
+    auc: Estimate
+    pauc: Estimate
+    brier: float
+    calibration_error: float
+    fnr_upper: float  # one-sided 95 %
+    region: tuple[Interval, Interval]  # of recall and specificity, jointly 95 %
+    recall_by_kind: Mapping[str, Estimate]  # bacteria and virus, where file names tell; empty for a single kind
+    patients_missed: Estimate  # positive patients with at least one missed image
+    agrees: bool  # with the figures stored when the trial ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A model's threshold-free figures on validation, and by how much the shown trial is ahead of it."""
+
+    name: str
+    what: str
+    scores: Floats  # (n,)
+    estimates: Mapping[str, Estimate]  # auc, recall (at the floor), specificity (at the ceiling)
+    margins: Mapping[str, Estimate]  # the same keys; empty for the shown trial itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """How much each parameter tells about reaching the best tenth of `target`, largest first; sums to 1."""
+
+    target: str
+    shares: Mapping[str, float]
+    reason: str = ""  # why there is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCard:
+    """One image of a gallery."""
+
+    name: str
+    kind: str
+    score: float
+    png: bytes
+    overlay: bytes | None  # the same image with a saliency map over it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Pictures of one kind of error."""
+
+    n: int  # how many there are; `cards` may show fewer
+    cards: tuple[ImageCard, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """What the study is, as its creator stored it."""
+
+    description: str
+    facts: Mapping[str, str]
+    space: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything on the page."""
+
+    study: str
+    summary: Summary
+    objective: ObjectiveSpec
+    metric_names: tuple[str, ...]
+    definition: Definition
+    made_at: datetime
+    trials: tuple[TrialRow, ...]  # those that count, by number
+    best: TrialRow | None  # best feasible
+    shown: TrialRow | None  # `best`, else the one nearest to the ceiling
+    results: Mapping[int, TrialResult]  # with training curves, of the top trials; best first
+    importances: tuple[Importance, ...]
+    versions: Mapping[str, str]  # of what made the report
+    n_openings: int = 0  # how often the test role was opened, by `finalize`
+    no_data: str = ""  # why there is nothing below, and what to do
+    flow: DataFlow | None = None
+    validation: Validation | None = None
+    performance: Performance | None = None  # of `shown`
+    no_performance: str = ""
+    compared: tuple[Compared, ...] = ()  # the shown trial first
+    missed: Gallery | None = None
+    false_alarms: Gallery | None = None

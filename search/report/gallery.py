@@ -1,0 +1,77 @@
+"""The images that a trial got wrong, as PNG."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pneumo_core.metrics import Floats, Ints
+from search.report.data import Gallery, ImageCard, Validation
+
+MAX_MISSED = 60  # false negatives shown; all, for any model worth a look
+MAX_FALSE_ALARMS = 18
+MIN_SIDE_PX = 128  # smaller images are enlarged in whole steps, so that a browser's smoothing adds no structure
+
+Overlays = Mapping[int, bytes]
+"""PNG of a saliency overlay by row of the validation arrays; rows without one are shown plain."""
+
+
+def missed_rows(validation: Validation, scores: Floats, threshold: float) -> Ints:
+    """Return the rows of all false negatives, the most confident miss first."""
+    rows = np.flatnonzero(validation.y & (scores < threshold))
+    return rows[np.argsort(scores[rows], kind="stable")]
+
+
+def false_alarm_rows(validation: Validation, scores: Floats, threshold: float) -> Ints:
+    """Return the rows of all false positives, the most confident first."""
+    rows = np.flatnonzero(~validation.y & (scores >= threshold))
+    return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def shown_rows(validation: Validation, scores: Floats, threshold: float) -> tuple[Ints, Ints]:
+    """Return the rows of the false negatives and false positives that a report shows: those that need an overlay."""
+    missed = missed_rows(validation, scores, threshold)[:MAX_MISSED]
+    return missed, spread(false_alarm_rows(validation, scores, threshold), MAX_FALSE_ALARMS)
+
+
+def spread(rows: Ints, n: int) -> Ints:
+    """Return up to `n` of `rows`, evenly over their order, both ends included."""
+    return rows if len(rows) <= n else rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
+
+
+def galleries(validation: Validation, scores: Floats, threshold: float, overlays: Overlays) -> tuple[Gallery, Gallery]:
+    """Return the galleries of false negatives and of false positives."""
+    missed, false_alarms = shown_rows(validation, scores, threshold)
+    return (
+        Gallery(n=len(missed_rows(validation, scores, threshold)), cards=_cards(validation, scores, missed, overlays)),
+        Gallery(
+            n=len(false_alarm_rows(validation, scores, threshold)),
+            cards=_cards(validation, scores, false_alarms, overlays),
+        ),
+    )
+
+
+def to_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return one image (h, w, c), c 1 or 3, as PNG of at least `MIN_SIDE_PX`."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    factor = -(-MIN_SIDE_PX // min(image.size))
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _cards(validation: Validation, scores: Floats, rows: Ints, overlays: Overlays) -> tuple[ImageCard, ...]:
+    return tuple(
+        ImageCard(
+            name=validation.paths[row].rsplit("/", 1)[-1],
+            kind=validation.kinds[row],
+            score=float(scores[row]),
+            png=to_png(np.asarray(validation.x[row])),
+            overlay=overlays.get(int(row)),
+        )
+        for row in rows
+    )

@@ -1,0 +1,85 @@
+"""HTML from functions. A plain `str` is text and escaped wherever it is put; only `Html` stands as it is.
+
+Names, parameters and messages come from a database that others may have written, so the safe way is the short one.
+"""
+
+import base64
+import html
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_VOID = {"img", "link", "meta"}
+_MAX_TEXT = 2000  # characters of one text from the database
+
+
+class Html(str):
+    """Markup that needs no escaping any more."""
+
+
+def tag(name: str, *children: str, **attributes: str | None) -> Html:
+    """Return an element; `class_` gives `class`, `data_x` gives `data-x`, an attribute that is None is left out."""
+    inside = "".join(_attribute(key, value) for key, value in attributes.items() if value is not None)
+    if name in _VOID:
+        return Html(f"<{name}{inside}>")
+    return Html(f"<{name}{inside}>{join(children)}</{name}>")
+
+
+def _attribute(key: str, value: str) -> str:
+    """Return ` key="value"`; a value that is `Html` stands as it is."""
+    return f' {key.rstrip("_").replace("_", "-")}="{value if isinstance(value, Html) else escape(value)}"'
+
+
+def join(children: Iterable[str], separator: str = "") -> Html:
+    """Return the children one after another, texts escaped."""
+    return Html(escape(separator).join(child if isinstance(child, Html) else escape(child) for child in children))
+
+
+def escape(text: str) -> Html:
+    """Return `text` as harmless markup, without control characters and shortened where it is very long."""
+    return Html(html.escape(clean(text), quote=True))
+
+
+def clean(text: str) -> str:
+    """Return `text` without what hides or reorders other text (control and format characters, line breaks kept)."""
+    shown = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} … ({len(text)} characters)"
+    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in shown)
+
+
+def png(data: bytes, alt: str, class_: str | None = None) -> Html:
+    """Return a picture that carries its bytes."""
+    return tag("img", src=Html(f"data:image/png;base64,{base64.b64encode(data).decode()}"), alt=alt, class_=class_)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], class_: str | None = None) -> Html:
+    """Return a table; the first cell of a row is its heading."""
+    top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
+    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
+    inner = tag("table", tag("thead", top) if head else Html(), tag("tbody", *body), class_=class_)
+    return tag("div", inner, class_="scroll")
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Html:
+    """Return a list of names with their values."""
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="facts")
+
+
+def paragraph(*children: str, class_: str | None = None) -> Html:
+    return tag("p", *children, class_=class_)
+
+
+def note(*children: str) -> Html:
+    """Return a remark that stands back behind the text."""
+    return paragraph(*children, class_="note")
+
+
+def missing(why: str) -> Html:
+    """Return what stands in the place of a part that can't be shown."""
+    return paragraph(why, class_="missing")
+
+
+def figure(picture: str, caption: str = "") -> Html:
+    return tag("figure", picture, tag("figcaption", caption) if caption else Html())
+
+
+def details(summary: str, *children: str) -> Html:
+    return tag("details", tag("summary", summary), *children)

@@ -1,0 +1,88 @@
+"""Pictures of what the settings did: importance and parallel coordinates."""
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search.report import axis_scale, marks, svg
+from search.report.axis_scale import Scale
+from search.report.data import Importance, TrialRow
+from search.report.markup import Html
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, WIDE
+
+MAX_AXES = 10  # of parallel coordinates: more can't be read
+MAX_BARS = 10
+
+Column = Callable[[TrialRow], object]
+
+
+def importance(found: Importance, index: int) -> Html:
+    """Draw the largest shares of one target as bars."""
+    largest = list(found.shares.items())[:MAX_BARS]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        names, shares = [svg.plain(name, 26) for name, _ in largest], [share for _, share in largest]
+        axes.barh(range(len(names)), shares, color=GREEN if found.target == "feasibility" else BLUE, height=0.66)
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(axis="y", visible=False)
+        for y, share in enumerate(shares):
+            axes.annotate(f"{share:.0%}", (share, y), (3, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set(xlim=(0, max(shares) * 1.15), xlabel="share of importance", title=svg.plain(f"for {found.target}"))
+        axes.invert_yaxis()
+
+    size = (NARROW[0], 0.9 + 0.27 * len(largest))
+    return svg.draw(paint, name=f"importance-{index}", size=size, alt=f"Parameter importance for {found.target}")
+
+
+def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, shown: TrialRow | None) -> Html:
+    """Draw every judged trial as a line over up to `MAX_AXES` parameters and the value `name`."""
+    found = sorted(marks.judged(trials), key=lambda row: (row is shown, marks.JUDGED.index(row.state)))
+    columns = {f"parameter {key}": _parameter(key) for key in parameters[:MAX_AXES]} | {f"value {name}": _value}
+    scales = [axis_scale.fit([read(row) for row in found]) for read in columns.values()]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row in found:
+            y = [scale.place(read(row)) for scale, read in zip(scales, columns.values(), strict=True)]
+            _line(axes, row, y, row is shown)
+        for x, scale in enumerate(scales):
+            _axis(axes, x, scale)
+        labels = [svg.plain(key.partition(" ")[2], 20) for key in columns]
+        axes.set_xticks(range(len(columns)), labels, rotation=20, ha="right")
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set(xlim=(-0.15, len(columns) - 0.45), ylim=(-0.06, 1.06))
+
+    alt = f"Parallel coordinates of {len(found)} trials over {len(columns) - 1} parameters"
+    return svg.draw(paint, name="parallel", size=(WIDE[0], 4.4), alt=alt)
+
+
+def _parameter(name: str) -> Column:
+    return lambda row: row.params.get(name)
+
+
+def _value(row: TrialRow) -> object:
+    return row.values[0]
+
+
+def _line(axes: Axes, row: TrialRow, y: Sequence[float], shown: bool) -> None:
+    alpha = 1.0 if shown else {"feasible": 0.75, "infeasible": 0.45}.get(row.state, 0.25)
+    color = INK if shown else marks.LINES.get(row.state, GREY)
+    axes.plot(range(len(y)), y, "o-", color=color, alpha=alpha, linewidth=2.4 if shown else 1.0, markersize=2.5)
+
+
+def _axis(axes: Axes, x: int, scale: Scale) -> None:
+    axes.axvline(x, color=LIGHT, linewidth=1, zorder=0)
+    for at, label in scale.ticks:
+        axes.annotate(
+            svg.plain(label, 12),
+            (x, at),
+            (5, 0),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="center",
+            bbox={"color": "white", "alpha": 0.75, "pad": 0.6},
+        )

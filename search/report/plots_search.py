@@ -1,0 +1,131 @@
+"""Pictures of how the search went: history, trade-off, and what the pruner saw."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pneumo_core.specs import ObjectiveSpec
+from search.report import marks, svg
+from search.report.data import TrialRow
+from search.report.markup import Html
+from search.report.svg import BLUE, GREEN, GREY, INK, WIDE
+
+
+def history(trials: Sequence[TrialRow], names: Sequence[str]) -> Html:
+    """Draw the value of every trial in the order they began, and that of the best feasible one so far."""
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for index, axes in enumerate(panels):
+            _history(axes, trials, index)
+            axes.set_ylabel(svg.plain(names[index]))
+        panels[-1].set_xlabel("trial")
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        marks.legend(figure, panels[0])
+
+    height = WIDE[1] if len(names) == 1 else 1.5 * WIDE[1]
+    alt = f"Value of {len(trials)} trials in order, with the best so far"
+    return svg.draw(paint, name="history", size=(WIDE[0], height), alt=alt)
+
+
+def best_so_far(trials: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the feasible trials that were the best when they ended, in order."""
+    steps: list[TrialRow] = []
+    for row in trials:
+        if row.state == "feasible" and (not steps or sum(row.values) > sum(steps[-1].values)):
+            steps.append(row)
+    return steps
+
+
+def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: TrialRow | None) -> Html:
+    """Draw recall against specificity of all trials, whole and enlarged where ceiling and floor meet."""
+
+    def paint(figure: Figure) -> None:
+        whole, corner = figure.subplots(1, 2)
+        for axes in (whole, corner):
+            _trade_off(axes, trials, objective, shown)
+        whole.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title="whole")
+        floor, least = objective.specificity_floor, 1 - objective.fnr_ceiling
+        low_x, low_y = floor - 0.5 * (1 - floor), least - 2.5 * (1 - least)
+        if shown and shown.metrics:
+            low_x, low_y = min(low_x, shown.metrics.specificity - 0.02), min(low_y, shown.metrics.recall - 0.02)
+        corner.set(xlim=(low_x, 1 + 0.04 * (1 - low_x)), ylim=(low_y, 1 + 0.04 * (1 - low_y)))
+        corner.set_title("enlarged: the corner that meets both")
+        svg.mark(corner, f"FNR ceiling {objective.fnr_ceiling:.1%}", low_x, least, GREEN)
+        svg.mark(corner, f"floor {floor:.0%}", floor, low_y, GREEN)
+        marks.legend(figure, whole)
+
+    alt = "Recall against specificity of all trials; the corner that meets ceiling and floor is shaded"
+    return svg.draw(paint, name="trade-off", size=(WIDE[0], 4.6), alt=alt)
+
+
+def learning(trials: Sequence[TrialRow]) -> Html:
+    """Draw the pruning metric of every trial by epoch, pruned ones ending in a cross."""
+    reported = [row for row in trials if row.reported]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row in sorted(reported, key=lambda row: row.state == "feasible"):
+            _learning(axes, row)
+        for label, color in (("meets the ceiling", BLUE), ("misses it", marks.LINES["infeasible"]), ("pruned ×", GREY)):
+            axes.plot([], [], color=color, label=label)
+        axes.set(xlabel="epoch", ylabel="pruning metric")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        marks.legend(figure, axes)
+
+    return svg.draw(paint, name="learning", size=WIDE, alt=f"Pruning metric of {len(reported)} trials by epoch")
+
+
+def frame_bottom(values: Sequence[float]) -> float:
+    """Return where the frame of a history begins: a few hopeless trials must not flatten all others."""
+    low, quarter, high = np.quantile(values, [0, 0.25, 1])
+    return float(max(low, quarter - 0.5 * (high - quarter)))
+
+
+def _history(axes: Axes, trials: Sequence[TrialRow], index: int) -> None:
+    bottom = frame_bottom([row.values[index] for row in marks.judged(trials)])
+    marks.points(axes, trials, lambda row: row.number, lambda row: max(row.values[index], bottom))
+    steps = best_so_far(trials)
+    if steps:
+        x, y = [row.number for row in steps], [row.values[index] for row in steps]
+        last = max(row.number for row in trials)
+        axes.step([*x, last], [*y, y[-1]], where="post", color=BLUE, linewidth=1.4, label="best so far")
+    failed = [row.number for row in trials if row.state == "failed"]
+    if failed:
+        edge = [axes.get_ylim()[0]] * len(failed)
+        axes.plot(failed, edge, "|", color=INK, markersize=9, label=f"failed ({len(failed)})", clip_on=False)
+
+
+def _trade_off(axes: Axes, trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: TrialRow | None) -> None:
+    floor, least = objective.specificity_floor, 1 - objective.fnr_ceiling
+    axes.fill_between([floor, 1.1], least, 1.1, color=GREEN, alpha=0.10, linewidth=0)
+    axes.axhline(least, color=GREEN, linewidth=1.1, linestyle=(0, (5, 2)))
+    axes.axvline(floor, color=GREEN, linewidth=1.1, linestyle=(0, (1, 1.5)))
+    marks.points(axes, trials, marks.specificity, marks.recall)
+    front = pareto(trials)
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="pre", color=BLUE, linewidth=1, alpha=0.7, label="Pareto front")
+    if shown and shown.metrics:
+        x, y = shown.metrics.specificity, shown.metrics.recall
+        label = f"trial {shown.number}, shown here"
+        axes.scatter([x], [y], s=150, facecolors="none", edgecolors=INK, linewidth=1.3, zorder=6, label=label)
+    axes.set(xlabel="specificity", ylabel="recall (sensitivity)")
+
+
+def pareto(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
+    """Return (specificity, recall) of the feasible trials that none beats in both; empty with one objective."""
+    measured = [row.metrics for row in trials if row.state == "feasible" and row.metrics and len(row.values) > 1]
+    points = sorted({(m.specificity, m.recall) for m in measured})
+    return [p for p in points if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points)]
+
+
+def _learning(axes: Axes, row: TrialRow) -> None:
+    epochs = sorted(row.reported)
+    x, y = [epoch + 1 for epoch in epochs], [row.reported[epoch] for epoch in epochs]
+    width = 1.4 if row.state == "feasible" else 0.9
+    axes.plot(x, y, color=marks.LINES.get(row.state, GREY), linewidth=width, alpha=0.8)
+    if row.state == "pruned":
+        axes.plot(x[-1:], y[-1:], "x", color=GREY, markersize=5)

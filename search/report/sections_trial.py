@@ -1,0 +1,180 @@
+"""The shown trial: performance, errors as images, and the baselines beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from search.report import plots_model
+from search.report.compare import MEASURES
+from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData, Validation
+from search.report.markup import Html, figure, join, missing, note, paragraph, png, table, tag
+from search.report.numbers import area, margin, percent, percent_range, plural, scalar, share
+
+_FIGURES = {
+    "recall": "recall",
+    "fnr": "FNR",
+    "specificity": "specificity",
+    "ppv": "positive predictive value",
+    "npv": "negative predictive value",
+    "accuracy": "accuracy",
+}
+
+
+def performance(data: ReportData) -> Html:
+    """Return ROC, confusion, scores, calibration, decision and training of the shown trial."""
+    found, validation = data.performance, data.validation
+    if found is None or validation is None:
+        return join([missing(data.no_data or data.no_performance), _training(data)])
+    region = (
+        "The shaded rectangle holds the true point of this threshold with 95 % confidence, had these images chosen "
+    )
+    region += "nothing (two Clopper–Pearson intervals)."
+    differs = (
+        "Scores are kept with six decimals; so near to the threshold this changes a call, and the figures here differ "
+        "from those stored when the trial ended."
+    )
+    matrix = tag("div", tag("h3", "Confusion matrix"), _confusion(found, _classes(data)), _kinds(found))
+    return join(
+        [
+            figure(plots_model.roc(validation.y, found, data.objective, data.compared), region),
+            tag("div", matrix, tag("div", tag("h3", "All figures"), _figures(found)), class_="pair"),
+            Html() if found.agrees else note(differs),
+            _scores(validation, found, _classes(data)),
+            _training(data),
+        ]
+    )
+
+
+def errors(data: ReportData) -> Html:
+    """Return the galleries of wrong calls."""
+    if data.missed is None or data.false_alarms is None:
+        return missing(data.no_data or data.no_performance)
+    negative, positive = _classes(data)
+    return join(
+        [
+            tag("h3", f"Missed: {plural(data.missed.n, 'false negative')}"),
+            _gallery(data.missed, f"{positive} that the trial calls {negative}; lowest score, the surest miss, first."),
+            tag("h3", f"False alarms: {plural(data.false_alarms.n, 'false positive')}"),
+            _gallery(data.false_alarms, f"{negative} that the trial calls {positive}; highest score first."),
+        ]
+    )
+
+
+def baselines(data: ReportData) -> Html:
+    """Return the shown trial beside models that should be easy to beat."""
+    if not data.compared:
+        return missing(data.no_data or data.no_performance)
+    floor, ceiling = percent(data.objective.specificity_floor, 0), percent(data.objective.fnr_ceiling)
+    head = ("model", "AUC", f"recall at specificity ≥ {floor}", f"specificity at FNR ≤ {ceiling}")
+    how = (
+        "Fitted on the train role, scored on validation. Intervals: 95 %, from 2 000 resamples of patients, margins with "
+        "both models on the same resample. Every model's threshold follows its own scores here, the trial's included."
+    )
+    return join(
+        [
+            paragraph(beaten(data.compared)),
+            table(head, [_compared(row, row.estimates, _value) for row in data.compared]),
+            tag("h3", "Margin of the trial over each"),
+            table(head, [_compared(row, row.margins, _margin) for row in data.compared[1:]]),
+            note(how),
+        ]
+    )
+
+
+def beaten(compared: Sequence[Compared]) -> str:
+    """Say over which baselines the margin in AUC is above 0 with confidence."""
+    close = [row.name for row in compared[1:] if row.margins["auc"].interval.low <= 0]
+    if not close:
+        return "In AUC the trial is ahead of every trivial baseline beyond noise."
+    return f"In AUC the trial is not ahead beyond noise of: {', '.join(close)}."
+
+
+def _scores(validation: Validation, found: Performance, classes: tuple[str, str]) -> Html:
+    quality = (
+        f"Calibration. Brier score {found.brier:.4f}, calibration error {found.calibration_error:.4f}. Class weights "
+        "shift scores: a threshold is not a probability."
+    )
+    benefit = "Decision curve (Vickers & Elkin 2006) at the prevalence of these images, which need not be a clinic's."
+    return tag(
+        "div",
+        figure(
+            plots_model.scores(validation.y, found, classes),
+            "Scores by class; what lies on the wrong side is an error.",
+        ),
+        figure(plots_model.calibration(validation.y, found), quality),
+        figure(plots_model.decision(validation.y, found), benefit),
+        class_="trio",
+    )
+
+
+def _training(data: ReportData) -> Html:
+    if not data.results:
+        return Html()
+    shown = data.shown.number if data.shown else None
+    caption = "Training curves of the top trials; a dot marks the epoch whose weights were kept."
+    return join([tag("h3", "Training"), figure(plots_model.training(data.results, shown), caption)])
+
+
+def _classes(data: ReportData) -> tuple[str, str]:
+    return (data.flow.negative, data.flow.positive) if data.flow else ("negative", "positive")
+
+
+def _confusion(found: Performance, classes: tuple[str, str]) -> Html:
+    c, (negative, positive) = found.confusion, classes
+    head = tag("tr", tag("td", ""), *(tag("th", f"called {name}", scope="col") for name in (positive, negative)))
+    ill = _confusion_row(positive, (c.true_positive, "found", "hit"), (c.false_negative, "missed", "miss"))
+    well = _confusion_row(
+        negative, (c.false_positive, "false alarm", "miss light"), (c.true_negative, "cleared", "hit light")
+    )
+    return tag("table", tag("thead", head), tag("tbody", ill, well), class_="confusion")
+
+
+def _confusion_row(name: str, *cells: tuple[int, str, str]) -> Html:
+    drawn = [tag("td", tag("b", str(n)), tag("span", word), class_=look) for n, word, look in cells]
+    return tag("tr", tag("th", f"is {name}", scope="row"), *drawn)
+
+
+def _kinds(found: Performance) -> Html:
+    if not found.recall_by_kind:
+        return Html()
+    return table(("kind", "recall"), [(name, share(estimate)) for name, estimate in found.recall_by_kind.items()])
+
+
+def _figures(found: Performance) -> Html:
+    body: list[tuple[str, str]] = [(label, share(found.estimates.get(key))) for key, label in _FIGURES.items()]
+    body += [
+        ("FNR, upper bound (one-sided 95 %)", percent(found.fnr_upper)),
+        ("ill patients with a missed image", share(found.patients_missed)),
+        ("AUC", area(found.auc)),
+        ("partial AUC", area(found.pauc)),
+        ("threshold", scalar(found.threshold)),
+    ]
+    return table((), body)
+
+
+def _gallery(found: Gallery, caption: str) -> Html:
+    if not found.cards:
+        return paragraph("None.")
+    cut = f" {len(found.cards)} of {found.n} are shown." if len(found.cards) < found.n else ""
+    return join([note(caption + cut), tag("div", *map(_card, found.cards), class_="gallery")])
+
+
+def _card(card: ImageCard) -> Html:
+    pictures = [png(card.png, f"{card.name}, score {card.score:.3f}")]
+    if card.overlay:
+        pictures.append(png(card.overlay, f"{card.name}: where the model looked"))
+    caption = tag("figcaption", tag("b", f"{card.score:.3f}"), f" {card.kind}", tag("span", card.name, title=card.name))
+    return tag("figure", *pictures, caption)
+
+
+def _compared(row: Compared, found: Mapping[str, Estimate], say: Callable[[str, Estimate], Html]) -> list[str]:
+    name = join([row.name, tag("span", row.what, class_="what")]) if row.what else row.name
+    return [name, *(say(key, found[key]) for key in MEASURES)]
+
+
+def _value(key: str, estimate: Estimate) -> Html:
+    if key == "auc":
+        return area(estimate)
+    return join([f"{percent(estimate.value)} ", tag("span", f"({percent_range(estimate)})", class_="ci")])
+
+
+def _margin(_key: str, estimate: Estimate) -> Html:
+    return margin(estimate)

@@ -1,0 +1,104 @@
+"""The images behind a study: found again, checked to be the same, and only train and validation opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+
+from pneumo_core import codec, preprocess
+from pneumo_core.errors import StudyError
+from pneumo_core.manifest import ImageRecord
+from pneumo_core.preprocess import FitArrays
+from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import DataSpec, SplitSpec
+from pneumo_core.split import USED_ROLES, Role
+from search import fingerprint
+from search.home import Home
+from search.launch import Prepared, read_source
+from search.report.data import DataFlow, RoleCount, Validation
+from studies.spec import SourceSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What one trial saw, with the facts of the files for the baselines."""
+
+    fit: FitArrays
+    validation: Validation
+    train_records: tuple[ImageRecord, ...]
+    validation_records: tuple[ImageRecord, ...]
+
+
+def read(study: optuna.Study, source: str, home: Home, progress: Progress = silent) -> Prepared:
+    """Scan `source` as the study did. Raises `StudyError` when it isn't what the study was trained on."""
+    stored = study.user_attrs.get("fingerprint", {})
+    data, split = stored.get("data", {}), dict(stored.get("split", {}))
+    split.pop("digest", None)
+    spec = SourceSpec(
+        source=source,
+        negative=str(data.get("negative", "NORMAL")),
+        positive=str(data.get("positive", "PNEUMONIA")),
+        split=codec.from_json(SplitSpec, split),
+    )
+    prepared = read_source(spec, home, progress)
+    _refuse_other(study, source, stored, fingerprint.of_data(prepared.manifest, prepared.split))
+    return prepared
+
+
+def _refuse_other(study: optuna.Study, source: str, stored: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    if lines := fingerprint.differences({name: stored.get(name, {}) for name in found}, found):
+        raise StudyError(
+            f"{source} is not what study {study.study_name!r} was trained on:\n  "
+            + "\n  ".join(lines)
+            + "\ngive --data the source that it was launched with"
+        )
+
+
+def flow(prepared: Prepared) -> DataFlow:
+    """Count images and patients of every role; no image is opened."""
+    manifest, split = prepared.manifest, prepared.split
+    roles = [role for role in (*USED_ROLES, "excluded") if role in split.roles]
+    return DataFlow(
+        negative=manifest.negative,
+        positive=manifest.positive,
+        roles=tuple(_count(prepared, role) for role in roles),
+        n_patients=len(set(split.groups)),
+        rejected=tuple((entry.path, entry.reason) for entry in manifest.rejected),
+        notes=split.notes,
+        leaks=split.leaks,
+    )
+
+
+def images(prepared: Prepared, data: DataSpec) -> Images:
+    """Open the train and validation arrays that trials of `data` saw."""
+    folder = prepared.arrays_for(data)
+    role = preprocess.open_role(folder, "validation")
+    return Images(
+        fit=preprocess.open_fit_arrays(folder),
+        validation=Validation(
+            x=role.x, y=role.y.astype(np.bool_), paths=role.paths, groups=role.groups, kinds=role.kinds
+        ),
+        train_records=_records(prepared, "train"),
+        validation_records=_records(prepared, "validation"),
+    )
+
+
+def _records(prepared: Prepared, role: Role) -> tuple[ImageRecord, ...]:
+    """Return the records of a role in the order of its arrays' rows."""
+    found = [prepared.manifest.records[index] for index in prepared.split.indices(role)]
+    return tuple(sorted(found, key=lambda record: record.path))
+
+
+def _count(prepared: Prepared, role: Role) -> RoleCount:
+    mine = prepared.split.indices(role)
+    labels = [prepared.manifest.records[index].label for index in mine]
+    positive = {prepared.split.groups[index] for index, label in zip(mine, labels, strict=True) if label}
+    return RoleCount(
+        role=role,
+        n_negative=labels.count(0),
+        n_positive=labels.count(1),
+        n_patients=len({prepared.split.groups[index] for index in mine}),
+        n_positive_patients=len(positive),
+    )
