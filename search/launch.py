@@ -14,7 +14,7 @@ from pneumo_core.errors import StorageError, StudyError
 from pneumo_core.manifest import Manifest
 from pneumo_core.preprocess import prepare
 from pneumo_core.progress import Progress, silent
-from pneumo_core.specs import DataSpec
+from pneumo_core.specs import DataSpec, SplitSpec
 from pneumo_core.split import Split, assign_roles
 from search import artifacts, factory, fingerprint, records, study
 from search.coordinator import Coordinator, Ending
@@ -28,6 +28,9 @@ from search.storage import first_line, open_storage
 from search.view import View
 from studies import load
 from studies.spec import SourceSpec, StudySpec
+
+# The original project's shares; without a calibration role nothing can be certified, and nothing should be.
+LEAKING_SPLIT = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
 
 MakeView = Callable[[int, int, Callable[[], records.Summary]], View]
 
@@ -71,13 +74,20 @@ def with_options(
 ) -> StudySpec:
     """Return the study with what the command line overrides. Raises `ValueError` for impossible values."""
     budget = {k: v for k, v in {"trials": trials, "timeout_s": timeout_s}.items() if v is not None}
-    split = dataclasses.replace(spec.data.split, **({"protocol": protocol} if protocol else {}))  # type: ignore[arg-type]
+    split = split_for(protocol, spec.data.split)
     return dataclasses.replace(
         spec,
         name=name or spec.name,
         data=dataclasses.replace(spec.data, split=split, source=data or spec.data.source),
         budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
     )
+
+
+def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
+    """Return the split of `protocol`, None for `default`; the leaking protocol has the published shares."""
+    if protocol == LEAKING_SPLIT.protocol:
+        return dataclasses.replace(LEAKING_SPLIT, seed=default.seed)
+    return dataclasses.replace(default, protocol=protocol or default.protocol)  # type: ignore[arg-type]
 
 
 def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
