@@ -1,0 +1,82 @@
+"""Best means best feasible, and a retried trial counts once."""
+
+import json
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search import records
+
+ATTRS = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
+
+
+def trial(
+    value: float | None, constraint: float | None, state: TrialState = TrialState.COMPLETE, **system: object
+) -> FrozenTrial:
+    bounds = {} if constraint is None else {"constraints:fnr_ceiling": constraint}
+    return create_trial(
+        state=state,
+        value=value,
+        user_attrs=dict(ATTRS),
+        system_attrs={**bounds, **system},
+    )
+
+
+def study(*trials: FrozenTrial) -> optuna.Study:
+    made = optuna.create_study(study_name="s", direction="maximize")
+    made.add_trials(trials)
+    return made
+
+
+def test_the_best_is_feasible_and_the_earlier_of_two_equals() -> None:
+    found = study(trial(0.99, 0.01), trial(0.95, -0.01), trial(0.97, 0.0), trial(0.97, -0.02))
+    summary = records.summarise(found, "sqlite:///x.db")
+    assert summary.best is not None
+    assert summary.best.number == 2
+    assert found.best_trial.number == 2  # Optuna's own tools agree
+
+
+def test_a_trial_without_a_constraint_is_not_feasible() -> None:
+    assert records.summarise(study(trial(0.99, None)), "sqlite:///x.db").best is None
+
+
+def test_a_pruned_trial_is_never_best() -> None:
+    summary = records.summarise(study(trial(0.9, -1, TrialState.PRUNED)), "sqlite:///x.db")
+    assert summary.best is None
+    assert summary.n_pruned == 1
+
+
+def test_a_continued_trial_counts_once() -> None:
+    dead = create_trial(state=TrialState.FAIL)
+    summary = records.summarise(study(dead, trial(0.9, -0.1, retry_history=[0], failed_trial=0)), "sqlite:///x.db")
+    assert (summary.n_complete, summary.n_failed) == (1, 0)
+
+
+def test_failures_are_counted_by_reason() -> None:
+    failed = [create_trial(state=TrialState.FAIL, user_attrs={"failure": {"reason": r}}) for r in ("hang", "hang")]
+    assert records.summarise(study(*failed), "sqlite:///x.db").failures == {"hang": 2}
+
+
+def test_two_objectives_are_ranked_by_their_sum() -> None:
+    made = optuna.create_study(study_name="s", directions=["maximize", "maximize"])
+    for values, constraint in (([0.99, 0.5], -0.01), ([0.95, 0.95], -0.01), ([1.0, 1.0], 0.2)):
+        made.add_trial(
+            create_trial(values=values, user_attrs=ATTRS, system_attrs={"constraints:fnr_ceiling": constraint})
+        )
+    best = records.summarise(made, "sqlite:///x.db").best
+    assert best is not None
+    assert best.number == 1
+
+
+def test_the_json_contract_and_no_password() -> None:
+    data = records.summarise(study(trial(0.97, -0.01)), "postgresql://me:s3cret@host/db").to_json()
+    assert "s3cret" not in json.dumps(data)
+    assert set(data) == {"study", "storage", "trials", "best"}
+    assert set(data["trials"]) == {"complete", "pruned", "failed"}
+    assert set(data["best"]) == {"number", "value", "fnr", "specificity", "threshold", "params"}
+
+
+@pytest.mark.parametrize("constraint", [-0.01, 0.0])
+def test_on_the_ceiling_is_feasible(constraint: float) -> None:
+    assert records.is_feasible(trial(0.9, constraint))
