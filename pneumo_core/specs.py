@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from pneumo_core import codec
+from pneumo_core import catalog, codec
 from pneumo_core.errors import nearest
 
 Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
@@ -94,6 +94,7 @@ class BackboneSpec:
     l2: float = 0.0
 
     def __post_init__(self) -> None:
+        catalog.find(self.name)
         _check_head(self)
         check_choice("weights", self.weights, ("imagenet", "none"))
         _check_positive_ints("filters", self.filters)
@@ -183,6 +184,15 @@ class TrialSpec:
     model: ModelSpec
     data: DataSpec = field(default_factory=DataSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, BackboneSpec):
+            smallest_px = catalog.find(self.model.name).smallest_px
+            if self.data.image_size_px < smallest_px:
+                raise ValueError(
+                    f"`image_size_px` must be at least {smallest_px} for {self.model.name}, "
+                    f"got {self.data.image_size_px}"
+                )
 
     @property
     def digest(self) -> str:

@@ -5,6 +5,7 @@ pneumo launch quickstart
 
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, cnn, training
+from spaces.base import Scalar
 from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, SourceSpec, StudySpec
 
 
@@ -17,7 +18,7 @@ def space(suggest: Suggest) -> TrialSpec:
 
 
 # A sensible point to start from: the search must beat it.
-START = {
+START: dict[str, Scalar] = {
     "n_blocks": 3,
     "filters_1": 16,
     "filters_2": 32,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pneumo_core import backbones, pretrained
+from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.errors import DataError
 from pneumo_core.specs import BackboneSpec
 
@@ -35,14 +36,14 @@ def pixels(n: int, side_px: int, channels: int) -> np.ndarray:
 
 def one_per_family() -> Iterator[object]:
     """Give every backbone, those that only repeat a smaller one's layers to the slow tests."""
-    for name in backbones.BACKBONES:
+    for name in BACKBONES:
         repeats = name in ("VGG19", "DenseNet169", "MobileNetV3Large") or name[-2:] in ("B1", "B2", "B3")
         yield pytest.param(name, marks=pytest.mark.slow if repeats else ())
 
 
 @pytest.mark.parametrize("name", list(one_per_family()))
 def test_every_backbone_scores_grey_images_and_survives_a_file(name: str, tmp_path: Path) -> None:
-    side_px = backbones.find(name).smallest_px
+    side_px = find(name).smallest_px
     model = backbones.build(untrained(name), (side_px, side_px, 1))
     x = pixels(2, side_px, 1)
 
@@ -146,12 +147,12 @@ def test_weights_that_cannot_be_had_are_a_clear_error(monkeypatch: pytest.Monkey
     with pytest.raises(DataError) as caught:
         backbones.build(BackboneSpec(name="VGG19"), (32, 32, 1))
 
-    assert all(word in str(caught.value) for word in ("VGG19", str(tmp_path), backbones.find("VGG19").file))
+    assert all(word in str(caught.value) for word in ("VGG19", str(tmp_path), find("VGG19").file))
 
 
 def test_the_local_folder_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = keras.applications.MobileNetV3Small(include_top=False, weights=None)
-    path = tmp_path / backbones.find(SMALL).file
+    path = tmp_path / find(SMALL).file
     source.save(path)  # the old format, that of the published files
     monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
 
@@ -161,7 +162,7 @@ def test_the_local_folder_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_damaged_file_of_weights_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / backbones.find(SMALL).file
+    path = tmp_path / find(SMALL).file
     path.write_bytes(b"no weights")
     monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
 

@@ -11,6 +11,7 @@ from pneumo_core.specs import (
     ObjectiveSpec,
     SplitSpec,
     TrainSpec,
+    TrialSpec,
 )
 
 
@@ -59,3 +60,13 @@ def test_defaults_are_valid_and_augmentation_is_off() -> None:
     assert AugmentSpec().is_identity
     assert not AugmentSpec(blur_px=0.5).is_identity
     assert TrainSpec().augment.is_identity
+
+
+def test_an_unknown_backbone_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'EfficientNetLite0'"):
+        BackboneSpec(name="EfficientNetLite9")
+
+
+def test_an_image_too_small_for_its_backbone_is_refused() -> None:
+    with pytest.raises(ValueError, match="`image_size_px` must be at least 71 for Xception, got 64"):
+        TrialSpec(model=BackboneSpec(name="Xception"), data=DataSpec(image_size_px=64))
