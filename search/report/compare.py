@@ -24,12 +24,16 @@ _WHAT = {
 }
 
 
-def compare(images: Images, scores: Floats, objective: ObjectiveSpec, progress: Progress) -> tuple[Compared, ...]:
+def compare(
+    images: Images, scores: Floats, objective: ObjectiveSpec, n_resamples: int, progress: Progress
+) -> tuple[Compared, ...]:
     """Return the trial with `scores` (n,) on validation and every baseline, the trial first."""
     models = {SHOWN: scores, **_baselines(images, progress)}
     measure = measure_for(objective)
     values = np.array([measure(metrics.cuts(images.validation.y, s)) for s in models.values()])  # (models, measures)
-    samples = _resampled(images.validation, list(models.values()), measure)  # (resamples, models, measures)
+    samples = _resampled(
+        images.validation, list(models.values()), measure, n_resamples
+    )  # (resamples, models, measures)
     progress("comparing with baselines", 3, 3)
     return tuple(
         Compared(
@@ -66,7 +70,10 @@ def _baselines(images: Images, progress: Progress) -> dict[str, Floats]:
 
 
 def _resampled(
-    validation: Validation, models: list[Floats], measure: Callable[[Cuts], tuple[float, float, float]]
+    validation: Validation,
+    models: list[Floats],
+    measure: Callable[[Cuts], tuple[float, float, float]],
+    n_resamples: int,
 ) -> Floats:
     """Return every measure of every model on the same resamples of patients, (resamples, models, measures).
 
@@ -80,7 +87,9 @@ def _resampled(
         return 0.0
 
     row_numbers = np.arange(len(validation.y), dtype=np.float64)
-    intervals.patient_bootstrap(validation.y, row_numbers, validation.groups, {"": collect}, seed=BOOTSTRAP_SEED)
+    intervals.patient_bootstrap(
+        validation.y, row_numbers, validation.groups, {"": collect}, seed=BOOTSTRAP_SEED, n_resamples=n_resamples
+    )
     return np.array(samples)
 
 

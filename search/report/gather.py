@@ -1,12 +1,10 @@
 """From a stored study, and its images where there are some, to `ReportData`."""
 
-import dataclasses
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
 
-import numpy as np
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -14,22 +12,17 @@ from optuna.trial import FrozenTrial
 
 from pneumo_core import codec
 from pneumo_core.errors import StudyError
-from pneumo_core.operating import Metrics
-from pneumo_core.progress import Progress, silent
 from pneumo_core.result import TrialResult
-from pneumo_core.specs import DataSpec, ObjectiveSpec
+from pneumo_core.specs import ObjectiveSpec
 from search import artifacts, openings, records, trials
 from search.launch import Prepared
-from search.report import compare, gallery, importance, performance, rows, source
+from search.report import evidence, importance, rows
 from search.report.data import Definition, ReportData, TrialRow
-from search.report.gallery import Overlays
+from search.report.evidence import AS_USUAL, Options
 
 N_TOP = 5  # trials with training curves
 GIVE_DATA = "Give --data the images that the study was launched with to see this."
 _LIBRARIES = ("pneumo-search", "optuna", "numpy", "scikit-learn", "matplotlib")
-
-OverlaysFor = Callable[[Sequence[int]], Overlays]
-"""From rows of the validation arrays to saliency overlays, for those that it can make."""
 
 
 def gather(
@@ -39,8 +32,7 @@ def gather(
     *,
     prepared: Prepared | None = None,
     no_data: str = GIVE_DATA,
-    overlays_for: OverlaysFor | None = None,
-    progress: Progress = silent,
+    options: Options = AS_USUAL,
 ) -> ReportData:
     """Return what a report shows of `study` now; it may still be running.
 
@@ -73,56 +65,8 @@ def gather(
     )
     if prepared is None:
         return data
-    return _with_images(
-        dataclasses.replace(data, no_data="", flow=source.flow(prepared)), prepared, by_number, overlays_for, progress
-    )
-
-
-def _with_images(
-    data: ReportData,
-    prepared: Prepared,
-    by_number: Mapping[int, FrozenTrial],
-    overlays_for: OverlaysFor | None,
-    progress: Progress,
-) -> ReportData:
-    """Add what needs labels and pixels: the shown trial's performance, baselines, galleries."""
-    if data.shown is None or data.shown.metrics is None:
-        return dataclasses.replace(data, no_performance="No trial has finished yet.")
-    result = data.results.get(data.shown.number)
-    if result is None:
-        return dataclasses.replace(data, no_performance=_no_scores(data.shown))
-    try:
-        spec = codec.from_json(DataSpec, by_number[data.shown.number].user_attrs["spec"]["data"])
-    except (KeyError, TypeError, ValueError) as error:
-        return dataclasses.replace(data, no_performance=f"The trial's stored specification is damaged: {error}")
-    images = source.images(prepared, spec)
-    scores = np.asarray(result.scores, dtype=np.float64)
-    if len(scores) != len(images.validation.y):
-        why = f"The trial has {len(scores)} stored scores, the validation role {len(images.validation.y)} images."
-        return dataclasses.replace(data, no_performance=why)
-    return _with_scores(data, images, scores, data.shown.metrics, overlays_for, progress)
-
-
-def _with_scores(
-    data: ReportData,
-    images: source.Images,
-    scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    stored: Metrics,
-    overlays_for: OverlaysFor | None,
-    progress: Progress,
-) -> ReportData:
-    validation = images.validation
-    wrong = np.concatenate(gallery.shown_rows(validation, scores, stored.threshold)).tolist()
-    overlays = overlays_for(wrong) if overlays_for else {}
-    missed, false_alarms = gallery.galleries(validation, scores, stored.threshold, overlays)
-    return dataclasses.replace(
-        data,
-        validation=validation,
-        performance=performance.measure(validation, scores, stored, data.objective),
-        compared=compare.compare(images, scores, data.objective, progress),
-        missed=missed,
-        false_alarms=false_alarms,
-    )
+    stored_spec = by_number[shown.number].user_attrs.get("spec") if shown else None
+    return evidence.add_images(data, prepared, stored_spec, options)
 
 
 def _best(found: list[FrozenTrial], table: Sequence[TrialRow]) -> TrialRow | None:
@@ -150,13 +94,6 @@ def _result(study: optuna.Study, store: FileSystemArtifactStore, trial: FrozenTr
         return artifacts.load_result(store, trial, study._storage)
     except (ArtifactNotFound, ValueError):
         return None
-
-
-def _no_scores(row: TrialRow) -> str:
-    return (
-        f"The scores of trial {row.number} are not in this home folder: they are kept where the trial ran. "
-        "Run this on that machine, or give --home its folder."
-    )
 
 
 def _objective(study: optuna.Study) -> ObjectiveSpec:

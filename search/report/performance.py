@@ -15,7 +15,9 @@ JOINT = math.sqrt(CONFIDENCE)  # of each of two independent intervals that hold 
 BOOTSTRAP_SEED = 0
 
 
-def measure(validation: Validation, scores: Floats, stored: Metrics, objective: ObjectiveSpec) -> Performance:
+def measure(
+    validation: Validation, scores: Floats, stored: Metrics, objective: ObjectiveSpec, n_resamples: int
+) -> Performance:
     """Return the performance of `scores` (n,) at the stored threshold."""
     y, threshold = validation.y, stored.threshold
     confusion = metrics.confusion(y, scores, threshold)
@@ -25,6 +27,7 @@ def measure(validation: Validation, scores: Floats, stored: Metrics, objective: 
         validation.groups,
         {"auc": metrics.auc, "pauc": lambda labels, s: metrics.pauc(labels, s, objective.fnr_ceiling)},
         seed=BOOTSTRAP_SEED,
+        n_resamples=n_resamples,
     )
     return Performance(
         scores=scores,

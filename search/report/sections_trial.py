@@ -25,8 +25,8 @@ def performance(data: ReportData) -> Html:
         return join([missing(data.no_data or data.no_performance), _training(data)])
     region = (
         "The shaded rectangle holds the true point of this threshold with 95 % confidence, had these images chosen "
+        "nothing (two Clopper–Pearson intervals)."
     )
-    region += "nothing (two Clopper–Pearson intervals)."
     differs = (
         "Scores are kept with six decimals; so near to the threshold this changes a call, and the figures here differ "
         "from those stored when the trial ended."
@@ -65,8 +65,8 @@ def baselines(data: ReportData) -> Html:
     floor, ceiling = percent(data.objective.specificity_floor, 0), percent(data.objective.fnr_ceiling)
     head = ("model", "AUC", f"recall at specificity ≥ {floor}", f"specificity at FNR ≤ {ceiling}")
     how = (
-        "Fitted on the train role, scored on validation. Intervals: 95 %, from 2 000 resamples of patients, margins with "
-        "both models on the same resample. Every model's threshold follows its own scores here, the trial's included."
+        "Fitted on the train role, scored on validation. Intervals: 95 %, from 2 000 resamples of patients, margins "
+        "with both models on the same resample. Every threshold follows its model's own scores here, the trial's too."
     )
     return join(
         [

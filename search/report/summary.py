@@ -32,7 +32,7 @@ def summary(data: ReportData) -> Html:
 
 def verdict(data: ReportData) -> Html:
     """Say in one sentence whether the ceiling is met."""
-    ceiling = f"the ceiling of {percent(data.objective.fnr_ceiling)} on missed patients (FNR)"
+    ceiling = f"the ceiling of {percent(data.objective.fnr_ceiling)} on the false-negative rate (FNR)"
     best, shown = data.best, data.shown
     if best and best.metrics:
         text = f"Trial {best.number} meets {ceiling} on validation: {_point(best)}."
@@ -40,9 +40,8 @@ def verdict(data: ReportData) -> Html:
     if shown and shown.metrics:
         text = f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown)}. It is shown below."
         return paragraph(tag("strong", "No feasible trial. "), text, class_="verdict bad")
-    counts = (
-        plural(data.summary.n_failed, "trial") + " failed" if data.summary.n_failed else "no trial has finished yet"
-    )
+    n_failed = data.summary.n_failed
+    counts = f"{plural(n_failed, 'trial')} failed" if n_failed else "no trial has finished yet"
     return paragraph(tag("strong", "No result. "), f"There is nothing to judge: {counts}.", class_="verdict bad")
 
 
@@ -56,10 +55,12 @@ def _bound(data: ReportData) -> str:
     if data.performance is None:
         return ""
     upper, ceiling = data.performance.fnr_upper, data.objective.fnr_ceiling
-    shown = "supports" if upper <= ceiling else "is not enough to show"
+    n = data.performance.estimates["fnr"].n
+    shown = (
+        "which is under the ceiling" if upper <= ceiling else "too few to show that the true FNR is under the ceiling"
+    )
     return (
-        f" Were these images untouched, the FNR would be at most {percent(upper)} with 95 % confidence, which {shown} "
-        "a true FNR under the ceiling."
+        f" Even taken at face value, {n} positive images bound the FNR by {percent(upper)} (95 % confidence): {shown}."
     )
 
 

@@ -12,6 +12,7 @@ from search.home import Home
 from search.launch import Prepared
 from search.report import source as sources
 from search.report.data import ReportData
+from search.report.evidence import Options
 from search.report.gather import GIVE_DATA, gather
 from search.report.page import render
 
@@ -34,7 +35,7 @@ def make(
     """
     prepared, why = _prepared(study, home, data, usual_data, progress)
     store = artifacts.store(home.artifacts)
-    return gather(study, storage_url, store, prepared=prepared, no_data=why, progress=progress)
+    return gather(study, storage_url, store, prepared=prepared, no_data=why, options=Options(progress=progress))
 
 
 def write(data: ReportData, folder: Path) -> Path:

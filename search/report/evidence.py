@@ -1,0 +1,79 @@
+"""What a report can say once it has the images: the shown trial's performance, baselines beside it, its errors."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pneumo_core import codec
+from pneumo_core.metrics import Floats
+from pneumo_core.operating import Metrics
+from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import DataSpec
+from search.launch import Prepared
+from search.report import compare, gallery, performance, source
+from search.report.data import ReportData
+from search.report.gallery import Overlays
+from search.report.source import Images
+
+OverlaysFor = Callable[[Sequence[int]], Overlays]
+"""From rows of the validation arrays to PNGs of saliency overlays, for those that it can make."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a report is made."""
+
+    overlays_for: OverlaysFor | None = None  # None: errors are shown without saliency
+    n_resamples: int = 2000  # of patients; each end of a 95 % interval then rests on 50
+    progress: Progress = silent
+
+
+AS_USUAL = Options()
+
+
+def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: Options) -> ReportData:
+    """Return `data` with the data flow, and with what the shown trial's scores say about the validation images.
+
+    `stored_spec` is the trial's specification as JSON. Of the arrays, only train and validation are opened.
+    """
+    data = dataclasses.replace(data, no_data="", flow=source.flow(prepared))
+    if data.shown is None or data.shown.metrics is None:
+        return dataclasses.replace(data, no_performance="No trial has been judged yet.")
+    result = data.results.get(data.shown.number)
+    if result is None:
+        return dataclasses.replace(data, no_performance=_no_scores(data.shown.number))
+    try:
+        spec = codec.from_json(DataSpec, stored_spec["data"])
+    except (KeyError, TypeError, ValueError) as error:
+        return dataclasses.replace(data, no_performance=f"The trial's stored specification is damaged: {error}")
+    images = source.images(prepared, spec)
+    scores = np.asarray(result.scores, dtype=np.float64)
+    if len(scores) != len(images.validation.y):
+        why = f"The trial has {len(scores)} stored scores, the validation role {len(images.validation.y)} images."
+        return dataclasses.replace(data, no_performance=why)
+    return _add_scores(data, images, scores, data.shown.metrics, options)
+
+
+def _add_scores(data: ReportData, images: Images, scores: Floats, stored: Metrics, options: Options) -> ReportData:
+    validation, n = images.validation, options.n_resamples
+    wrong = np.concatenate(gallery.shown_rows(validation, scores, stored.threshold)).tolist()
+    overlays = options.overlays_for(wrong) if options.overlays_for else {}
+    missed, false_alarms = gallery.galleries(validation, scores, stored.threshold, overlays)
+    return dataclasses.replace(
+        data,
+        validation=validation,
+        performance=performance.measure(validation, scores, stored, data.objective, n),
+        compared=compare.compare(images, scores, data.objective, n, options.progress),
+        missed=missed,
+        false_alarms=false_alarms,
+    )
+
+
+def _no_scores(number: int) -> str:
+    return (
+        f"The scores of trial {number} are not in this home folder: they are kept where the trial ran. "
+        "Run this on that machine, or give --home its folder."
+    )

@@ -1,0 +1,112 @@
+"""Studies made by hand: real storage, artifacts and images, and trials whose scores are drawn, not trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.storages import RDBStorage
+
+from pneumo_core.operating import judge
+from pneumo_core.result import Stopped, TrialResult
+from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from search import artifacts, fingerprint, owner, trials
+from search.home import Home
+from search.launch import Prepared, read_source
+from search.report.data import ReportData
+from search.report.evidence import Options, OverlaysFor
+from search.report.gather import gather
+from search.report.source import images
+from search.storage import open_storage
+from search.study import open_study
+from spaces.base import Suggest
+from studies.spec import SourceSpec, StudySpec
+
+DATA = DataSpec(image_size_px=24)
+N_RESAMPLES = 40  # enough for the page, not for its reader
+
+
+def space(suggest: Suggest) -> TrialSpec:
+    units = (
+        (suggest.suggest_int("units", 4, 64, log=True),) if suggest.suggest_categorical("dense", [True, False]) else ()
+    )
+    rate = suggest.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+    return TrialSpec(data=DATA, model=CnnSpec(filters=(4,), units=units), train=TrainSpec(learning_rate=rate))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A stored study over prepared images, and how to add trials to it."""
+
+    home: Home
+    storage: RDBStorage
+    study: optuna.Study
+    spec: StudySpec
+    prepared: Prepared
+
+    def report(self, with_data: bool = True, overlays_for: OverlaysFor | None = None) -> ReportData:
+        store = artifacts.store(self.home.artifacts)
+        prepared = self.prepared if with_data else None
+        return gather(
+            self.study,
+            self.home.storage_url,
+            store,
+            prepared=prepared,
+            options=Options(overlays_for=overlays_for, n_resamples=N_RESAMPLES),
+        )
+
+    def ask(self) -> tuple[optuna.Trial, TrialSpec]:
+        """Begin a trial and leave it running."""
+        trial = self.study.ask()
+        spec = space(trial)
+        trials.begin(trial, spec, owner.this_process())
+        return trial, spec
+
+    def finish(self, quality: float, stopped: Stopped = "completed", n_epochs: int = 4) -> int:
+        """Add a trial whose scores separate the classes by `quality` standard deviations; returns its number."""
+        trial, _ = self.ask()
+        for epoch in range(n_epochs):
+            if len(self.study.directions) == 1:
+                trial.report(0.5 + 0.1 * epoch, epoch)
+        result = self.result(quality, seed=trial.number, stopped=stopped, n_epochs=n_epochs)
+        artifacts.save_result(artifacts.store(self.home.artifacts), trial, result)
+        trials.finish(self.study, trial, result)
+        return trial.number
+
+    def fail(self, reason: str = "nan_loss", message: str = "the loss is not a number") -> int:
+        trial, _ = self.ask()
+        trials.fail(self.study, trial.number, reason, message)
+        return trial.number
+
+    def result(self, quality: float, seed: int, stopped: Stopped, n_epochs: int) -> TrialResult:
+        y = images(self.prepared, DATA).validation.y
+        noise = np.random.default_rng(seed).normal(size=len(y))
+        scores = np.round(1 / (1 + np.exp(-(quality * (y - 0.5) + noise))), 6)
+        judged = judge(y, scores, self.spec.objective)
+        epoch = {"loss": 0.5, "val_loss": 0.6, "auc": judged.metrics.auc, "seconds": 1.0}
+        return TrialResult(
+            values=judged.values,
+            constraint=judged.constraint,
+            metrics=judged.metrics,
+            best_epoch=n_epochs - 1,
+            n_epochs=n_epochs,
+            n_parameters=1000 + seed,
+            seconds=2.5,
+            stopped=stopped,
+            history=tuple(epoch for _ in range(n_epochs)),
+            scores=tuple(scores.tolist()),
+            environment={"backend": "none", "devices": "CPU"},
+        )
+
+
+def make(folder: Path, source: Path, name: str = "made", objective: ObjectiveSpec | None = None) -> Made:
+    """Return a study without trials in `folder`, on the images of `source`."""
+    home = Home(folder)
+    home.check_writable()
+    spec = StudySpec(
+        name=name, space=space, data=SourceSpec(source=str(source)), objective=objective or ObjectiveSpec()
+    )
+    prepared = read_source(spec.data, Home(source.parent / "report-cache"))
+    storage = open_storage(home.storage_url)
+    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    return Made(home=home, storage=storage, study=open_study(spec, storage, mark), spec=spec, prepared=prepared)

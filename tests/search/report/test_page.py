@@ -1,0 +1,204 @@
+"""The page for every state that a study can be in, and for a database that someone has tampered with."""
+
+from collections.abc import Callable, Mapping
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from pneumo_core.specs import ObjectiveSpec
+from search.report.page import render
+from tests.search.report.conftest import MakeStudy
+from tests.search.report.made import Made
+from tests.search.report.pages import Page, parse
+
+GOOD, POOR = 7.0, 0.5
+
+
+def check(html: str) -> Page:
+    page = parse(html)
+    assert len(page.ids) == len(set(page.ids))
+    assert not page.handlers
+    assert not page.missing_alt
+    assert "script" not in page.tags
+    assert all(reference.startswith(("#", "data:")) for reference in page.references)
+    own = {f"#{name}" for name in page.ids}
+    assert {reference for reference in page.references if reference.startswith("#")} <= own
+    assert "http:" not in html
+    assert "https:" not in html
+    assert page.tags["section"] == 11
+    return page
+
+
+def feasible(study: Made) -> None:
+    for _ in range(3):
+        study.finish(GOOD)
+    study.finish(POOR)
+    study.finish(POOR, stopped="pruned", n_epochs=2)
+    study.fail()
+
+
+def none_feasible(study: Made) -> None:
+    study.finish(POOR)
+    study.finish(POOR + 0.5)
+
+
+def one_trial(study: Made) -> None:
+    study.finish(GOOD)
+
+
+def only_failed(study: Made) -> None:
+    study.fail()
+    study.fail("out_of_memory", "no memory")
+
+
+def only_pruned(study: Made) -> None:
+    study.finish(POOR, stopped="pruned", n_epochs=1)
+
+
+def running(study: Made) -> None:
+    study.finish(GOOD)
+    study.ask()
+    study.study.enqueue_trial({"dense": False, "learning_rate": 0.01})
+
+
+def no_trials(study: Made) -> None:
+    pass
+
+
+CASES: Mapping[Callable[[Made], None], str] = {
+    feasible: "Feasible.",
+    none_feasible: "No feasible trial. No trial meets the ceiling of 3.0\u00a0%",
+    one_trial: "Feasible. Trial 0",
+    only_failed: "2 trials failed",
+    only_pruned: "Nearest is trial 0",
+    running: "still running",
+    no_trials: "no trial has finished yet",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("with_data", [True, False])
+def test_every_state_gives_a_whole_page(make_study: MakeStudy, case: Callable[[Made], None], with_data: bool) -> None:
+    study = make_study()
+    case(study)
+    page = check(render(study.report(with_data)))
+    assert CASES[case] in page.text
+    assert ("--data" in page.text) != with_data
+
+
+def test_two_objectives(make_study: MakeStudy) -> None:
+    study = make_study(objective=ObjectiveSpec(kind="recall_and_specificity"))
+    for quality in (GOOD, GOOD, POOR):
+        study.finish(quality)
+    page = check(render(study.report()))
+    assert "The values that the study maximises" in page.text
+    assert "Importance for specificity" in page.text
+
+
+def test_importance_is_drawn_once_there_are_enough_trials(make_study: MakeStudy) -> None:
+    study = make_study()
+    for number in range(12):
+        study.finish(GOOD if number % 2 else POOR)
+    data = study.report()
+    assert [found.target for found in data.importances] == ["recall", "feasibility"]
+    assert all(sum(found.shares.values()) == pytest.approx(1) for found in data.importances)
+    assert "for feasibility" in check(render(data)).text
+
+
+def test_the_trial_shown_is_the_best_feasible(make_study: MakeStudy) -> None:
+    study = make_study()
+    feasible(study)
+    data = study.report()
+    assert data.best
+    assert data.shown is data.best
+    assert data.summary.best
+    assert data.best.number == data.summary.best.number
+
+
+def test_without_feasible_the_trial_nearest_to_the_ceiling_is_shown(make_study: MakeStudy) -> None:
+    study = make_study()
+    none_feasible(study)
+    data = study.report()
+    assert data.best is None
+    assert data.shown
+    assert data.shown.constraint == min(row.constraint for row in data.trials if row.constraint is not None)
+
+
+def test_overlays_stand_beside_their_images(make_study: MakeStudy) -> None:
+    study = make_study()
+    study.finish(POOR)
+    asked: list[int] = []
+
+    def overlays(rows: object) -> dict[int, bytes]:
+        asked.extend(rows)  # type: ignore[call-overload]
+        return dict.fromkeys(asked, b"overlay")
+
+    data = study.report(overlays_for=overlays)
+    assert data.missed
+    assert data.false_alarms
+    assert len(asked) == len(data.missed.cards) + len(data.false_alarms.cards) > 0
+    assert check(render(data)).tags["img"] == 2 * len(asked)
+
+
+def test_a_result_that_lies_on_another_machine_leaves_a_note(make_study: MakeStudy) -> None:
+    study = make_study()
+    study.finish(GOOD)
+    for file in study.home.artifacts.iterdir():
+        file.unlink()
+    page = check(render(study.report()))
+    assert "not in this home folder" in page.text
+    assert "Feasible. Trial 0" in page.text
+
+
+def test_retried_trials_count_once(make_study: MakeStudy) -> None:
+    from search import trials
+
+    study = make_study()
+    lost = study.fail("lost", "its coordinator died")
+    trials.requeue(study.study, study.study.trials[lost])
+    study.finish(GOOD)
+    assert [row.number for row in study.report().trials] == [1]
+
+
+HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&$x^{$ \u202eevil\x1b[31m"
+
+
+def test_hostile_database_stays_text(make_study: MakeStudy) -> None:
+    study = make_study(name="made <img src=x onerror=alert(0)>")
+    one_trial(study)
+    study.fail(HOSTILE, HOSTILE)
+    study.study.set_user_attr("definition", {"description": HOSTILE, "sampler": HOSTILE, "pruner": [HOSTILE]})
+    study.study.add_trial(_hostile_trial(0.5))
+    study.study.add_trial(_hostile_trial(0.25))
+    page = check(render(study.report()))
+    assert "<script>alert(1)</script>" in page.text
+    assert "\u202e" not in page.text
+    assert "\x1b" not in page.text
+
+
+def test_attributes_of_the_wrong_type_are_passed_over(make_study: MakeStudy) -> None:
+    study = make_study()
+    trial = create_trial(
+        values=[0.5],
+        user_attrs={"recall": "much", "seconds": [1], "environment": 3, "objective_values": "x", "n_parameters": None},
+    )
+    study.study.add_trial(trial)
+    data = study.report()
+    assert data.trials[0].metrics is None
+    assert data.trials[0].state == "infeasible"
+    check(render(data))
+
+
+def _hostile_trial(value: float) -> optuna.trial.FrozenTrial:
+    float_range = optuna.distributions.FloatDistribution(0, 1)
+    choice = optuna.distributions.CategoricalDistribution([HOSTILE, "other"])
+    names = ("recall", "specificity", "fnr", "auc", "pauc", "threshold")
+    return create_trial(
+        state=TrialState.COMPLETE,
+        values=[value],
+        params={HOSTILE: value, f"{HOSTILE}2": HOSTILE},
+        distributions={HOSTILE: float_range, f"{HOSTILE}2": choice},
+        user_attrs=dict.fromkeys(names, value) | {"environment": {HOSTILE: HOSTILE}, "seconds": 1.0},
+        system_attrs={"constraints:fnr_ceiling": 0.5},
+    )
