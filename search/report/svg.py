@@ -99,10 +99,12 @@ def _own(key: str, value: str, name: str) -> str:
     if key == "href":
         return value.replace("#", f"#{name}-", 1)
     if key == "style":
-        return re.sub(r"font: (?:(\w+) )?([\d.]+px) [^;]*", _font, value).replace("url(#", f"url(#{name}-")
+        own_font = re.sub(r"font: (?:(\w+) )?([\d.]+px) [^;]*", _font, re.sub(r"font-family: [^;]*;?", "", value))
+        return own_font.replace("url(#", f"url(#{name}-")
     return value.replace("url(#", f"url(#{name}-")
 
 
 def _font(found: re.Match[str]) -> str:
+    """Return the shorthand `font` of older Matplotlib as size and weight."""
     weight = f"font-weight: {found[1]}; " if found[1] else ""
     return f"{weight}font-size: {found[2]}"

@@ -1,0 +1,199 @@
+"""The pieces behind the page: figures with intervals, comparisons, galleries, scales, texts."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pneumo_core import intervals, metrics
+from pneumo_core.operating import Metrics
+from pneumo_core.specs import ObjectiveSpec
+from search.report import axis_scale, compare, gallery, markup, numbers, performance, plots_search, svg
+from search.report.data import TrialRow, Validation
+from tests.search.report.pages import parse
+
+# One patient an image; the last positive is missed at 0.5, and one negative is a false alarm.
+Y = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=np.bool_)
+SCORES = np.array([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.7, 0.4])
+
+
+def validation(groups: tuple[str, ...] = tuple("abcdefgh")) -> Validation:
+    x = np.arange(8 * 4 * 4, dtype=np.uint8).reshape(8, 4, 4, 1)
+    kinds = ("normal",) * 4 + ("bacteria", "bacteria", "virus", "virus")
+    return Validation(x=x, y=Y, paths=tuple(f"role/{name}.png" for name in groups), groups=groups, kinds=kinds)
+
+
+def stored(threshold: float = 0.5, recall: float = 0.75) -> Metrics:
+    return Metrics(recall=recall, specificity=0.75, fnr=1 - recall, auc=0.9, pauc=0.6, threshold=threshold)
+
+
+def measured(groups: tuple[str, ...] = tuple("abcdefgh"), recall: float = 0.75) -> performance.Performance:
+    return performance.measure(validation(groups), SCORES, stored(recall=recall), ObjectiveSpec(), 50)
+
+
+def test_performance_counts_and_their_intervals() -> None:
+    found = measured()
+    assert (found.confusion.true_positive, found.confusion.false_negative) == (3, 1)
+    assert (found.confusion.true_negative, found.confusion.false_positive) == (3, 1)
+    assert found.estimates["recall"].interval == intervals.wilson(3, 4)
+    assert found.auc.value == metrics.auc(Y, SCORES)
+    assert found.fnr_upper == intervals.upper_bound(1, 4)
+
+
+def test_joint_region_covers_95_percent_with_two_independent_intervals() -> None:
+    recall, specificity = measured().region
+    assert recall.confidence * specificity.confidence == pytest.approx(0.95)
+    assert recall.low < 0.75 < recall.high
+
+
+def test_a_patient_with_any_missed_image_counts_once() -> None:
+    found = measured(groups=("a", "b", "c", "d", "e", "e", "f", "f")).patients_missed
+    assert (found.hits, found.n) == (1, 2)
+
+
+def test_recall_by_kind() -> None:
+    found = measured().recall_by_kind
+    assert {name: (estimate.hits, estimate.n) for name, estimate in found.items()} == {
+        "bacteria": (2, 2),
+        "virus": (1, 2),
+    }
+
+
+def test_performance_says_when_stored_figures_differ() -> None:
+    assert measured().agrees
+    assert not measured(recall=1.0).agrees
+
+
+def test_baselines_margins_are_differences_on_the_same_resamples() -> None:
+    measure = compare.measure_for(ObjectiveSpec(specificity_floor=0.75, fnr_ceiling=0.25))
+    assert measure(metrics.cuts(Y, SCORES)) == (15 / 16, 1.0, 1.0)
+    samples = compare._resampled(validation(), [SCORES, SCORES], measure, 20)
+    assert samples.shape == (20, 2, 3)
+    assert (samples[:, 0] == samples[:, 1]).all()
+
+
+def test_a_constant_score_has_no_recall_at_the_floor_and_no_specificity_at_the_ceiling() -> None:
+    assert compare.measure_for(ObjectiveSpec())(metrics.cuts(Y, np.ones(8))) == (0.5, 0.0, 0.0)
+
+
+def test_gallery_shows_every_miss_surest_first_and_overlays_by_row() -> None:
+    missed, false_alarms = gallery.galleries(validation(), SCORES, 0.75, {6: b"overlay"})
+    assert [(card.name, card.score, card.overlay) for card in missed.cards] == [
+        ("h.png", 0.4, None),
+        ("g.png", 0.7, b"overlay"),
+    ]
+    assert missed.cards[0].png.startswith(b"\x89PNG")
+    assert false_alarms.n == 0
+
+
+def test_gallery_is_capped_and_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "MAX_MISSED", 1)
+    missed, _ = gallery.galleries(validation(), SCORES, 0.95, {})
+    assert (missed.n, len(missed.cards)) == (4, 1)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (9, [0, 2, 4, 6, 8])])
+def test_spread_takes_both_ends(n: int, expected: list[int]) -> None:
+    assert gallery.spread(np.arange(n), 5).tolist() == expected
+
+
+def test_best_so_far_rises() -> None:
+    def row(number: int, value: float, state: str = "feasible") -> TrialRow:
+        return TrialRow(number=number, state=state, values=(value,))  # type: ignore[arg-type]
+
+    rows = [row(0, 0.9, "infeasible"), row(1, 0.5), row(2, 0.4), row(3, 0.7), row(4, 0.7)]
+    assert [found.number for found in plots_search.best_so_far(rows)] == [1, 3]
+
+
+def test_frame_of_the_history_leaves_hopeless_trials_on_its_edge() -> None:
+    assert plots_search.frame_bottom([0.8, 0.9, 1.0]) == 0.8
+    assert plots_search.frame_bottom([0.0] + [0.9, 1.0] * 10) > 0.8
+
+
+def test_pareto_front_of_feasible_trials_with_two_objectives() -> None:
+    def row(number: int, recall: float, specificity: float) -> TrialRow:
+        figures = {"fnr": 0.0, "auc": 0.9, "pauc": 0.9, "threshold": 0.5}
+        found = Metrics(recall=recall, specificity=specificity, **figures)
+        return TrialRow(number=number, state="feasible", values=(recall, specificity), metrics=found)
+
+    rows = [row(0, 1.0, 0.8), row(1, 0.9, 0.9), row(2, 0.9, 0.8), row(3, 0.8, 1.0)]
+    assert plots_search.pareto(rows) == [(0.8, 1.0), (0.9, 0.9), (1.0, 0.8)]
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "place"),
+    [
+        ([0, 10], 5, 0.5),
+        ([1e-4, 1e-1], 10**-2.5, 0.5),  # over decades: by its logarithm
+        ([3, 3], 3, 0.5),
+        ([True, False], True, 1.0),
+        (["a", "b", "c"], "b", 0.5),
+        ([None, 2.0, 4.0], None, 0.0),
+        ([None, "b"], None, 0.0),
+        ([1, "b"], 1, 0.0),
+    ],
+)
+def test_scale_places(values: list[object], value: object, place: float) -> None:
+    scale = axis_scale.fit(values)
+    assert scale.place(value) == pytest.approx(place)
+    assert all(0 <= at <= 1 for at, _ in scale.ticks)
+
+
+def test_absent_values_stand_below_the_smallest() -> None:
+    scale = axis_scale.fit([None, 2.0, 4.0])
+    assert scale.place(None) < scale.place(2.0) < scale.place(4.0) == 1.0
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(30, "seconds"), (1000, "minutes"), (3 * 3600, "hours"), (1e6, "days")])
+def test_time_unit(seconds: float, unit: str) -> None:
+    assert axis_scale.time_unit(seconds)[1] == unit
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (7.04, "7.0 s"), (59.7, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (90061, "1 d 1 h")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert numbers.duration(seconds) == text
+
+
+def test_texts_are_escaped_wherever_they_are_put() -> None:
+    made = markup.tag("p", "<b>&", markup.tag("i", "'\""), title='"><script>')
+    assert made == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt;&amp;<i>&#x27;&quot;</i></p>'
+
+
+def test_an_f_string_of_markup_is_text_again() -> None:
+    assert "<b>" not in markup.tag("p", f"{markup.tag('b', 'x')}")
+
+
+def test_long_and_reordering_texts_are_tamed() -> None:
+    assert len(markup.clean("x" * 10_000)) < 2100
+    assert markup.clean("a\u202eb\x00c\nd") == "a\ufffdb\ufffdc\nd"
+
+
+@pytest.mark.parametrize("text", ["$x^{$", r"\$a$", "<&>\"'", "a\nb", "$$$", "\x1b[0m"])
+def test_labels_are_never_read_as_mathematics(text: str) -> None:
+    drawn = svg.draw(lambda figure: figure.subplots().set_title(svg.plain(text)), name="n", alt=text)
+    assert parse(drawn).tags["svg"] == 1
+
+
+def test_figures_of_one_page_share_no_id_and_no_font() -> None:
+    both = [svg.draw(lambda figure: figure.subplots().plot([0, 1]), name=name, alt="") for name in ("a", "b")]
+    ids = [set(parse(drawn).ids) for drawn in both]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert "DejaVu" not in both[0]
+    assert "http" not in both[0]
+
+
+def test_a_trial_that_never_ran_has_an_empty_row() -> None:
+    from optuna.trial import TrialState, create_trial
+
+    from search.report import rows
+
+    made = rows.row(create_trial(state=TrialState.WAITING))
+    assert (made.state, made.metrics, made.values) == ("waiting", None, ())
+    assert rows.number(math.nan) is None
+    assert rows.number(True) is None
+    assert rows.texts(SimpleNamespace()) == {}
