@@ -80,6 +80,7 @@ class Coordinator:
         self._began_s = time.monotonic()
         self._beat_s = self._began_s
         self._failures: Counter[str] = Counter()  # since the last success, by reason
+        self._wait_s = POLL_S
         self._n_objectives = len(self.study.directions)
         self.diagnosis = ""
 
@@ -89,7 +90,7 @@ class Coordinator:
             while (ending := self._ending()) is None:
                 self._beat()
                 self._fill()
-                for event in self._in_order(self.executor.poll(POLL_S)):
+                for event in self._in_order(self.executor.poll(self._wait_s)):
                     self._handle(event)
         finally:
             self.executor.close()
@@ -140,14 +141,16 @@ class Coordinator:
         return [held[number] for number in sorted(held)]
 
     def _fill(self) -> None:
-        for _ in range(self.executor.n_free):
-            if self.stop_asked() or not self.executor.n_free:
-                return
+        while self._n_free() > 0 and not self.stop_asked():
             taken = exclusively(self.storage, self._take)
-            if taken == "nothing to take":
+            self._wait_s = 0.0 if taken == "ended at once" else POLL_S
+            if not isinstance(taken, Running):
                 return
-            if isinstance(taken, Running):
-                self._submit(taken)
+            self._submit(taken)
+
+    def _n_free(self) -> int:
+        """Return how many trials may start; one whose end is not handled yet still counts as running."""
+        return min(self.executor.n_free, self.executor.n_slots - len(self._running))
 
     def _take(self) -> Running | Taken:
         """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""

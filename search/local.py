@@ -143,9 +143,11 @@ class LocalExecutor:
         with selectors.DefaultSelector() as selector:
             for slot, child in self._children.items():
                 selector.register(child.channel, selectors.EVENT_READ, slot)
-            for key, _ in selector.select(0 if self._failed else timeout_s):
+            readable = selector.select(0 if self._failed else timeout_s)
+            now_s = time.monotonic()  # whoever spoke before is readable: our own slowness is no child's silence
+            for key, _ in readable:
                 events += self._read(key.data)
-        self._check_limits()
+        self._check_limits(now_s)
         self._start_reserved()
         events += self._failed
         self._failed = []
@@ -241,16 +243,16 @@ class LocalExecutor:
             tail = _tail(child.log)
             self._fail(slot, "child_died", f"the trainer process ended with {_say_exit(code)}{tail}")
 
-    def _check_limits(self) -> None:
-        now, limits = time.monotonic(), self.limits
+    def _check_limits(self, now_s: float) -> None:
+        limits = self.limits
         for slot, child in list(self._children.items()):
             _trim(child.log)
             if child.number is None:
                 continue
             silence_s = limits.hang_timeout_s if child.ready else max(START_TIMEOUT_S, limits.hang_timeout_s)
-            if now - child.heard_s > silence_s:
+            if now_s - child.heard_s > silence_s:
                 self._fail(slot, "hang", f"no epoch ended within {silence_s:g} s; --hang-timeout allows more")
-            elif limits.trial_timeout_s is not None and now - child.started_s > limits.trial_timeout_s:
+            elif limits.trial_timeout_s is not None and now_s - child.started_s > limits.trial_timeout_s:
                 self._fail(slot, "trial_timeout", f"the trial took longer than {limits.trial_timeout_s:g} s")
 
     def _fail(self, slot: int, reason: str, message: str) -> None:

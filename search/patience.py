@@ -60,7 +60,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def _patient(method: Callable[Concatenate[PatientStorage, P], T]) -> Callable[Concatenate[PatientStorage, P], T]:
-    def call(self: PatientStorage, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: PatientStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return patiently(self.patience_s, lambda: method(self, *args, **kwargs))
 
     return call

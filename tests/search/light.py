@@ -1,0 +1,203 @@
+"""Light studies: the real coordinator, storage and child processes around the light trainer."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from pneumo_core.result import TrialResult
+from pneumo_core.seeds import derive
+from pneumo_core.specs import TrialSpec
+from search import artifacts, factory, trials
+from search.coordinator import Coordinator, Ending
+from search.executor import Executor
+from search.local import Limits, LocalExecutor
+from search.stopping import polite_stop
+from search.storage import open_storage
+from search.study import open_study
+from spaces.base import Parameter, Suggest
+from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, Space, StudySpec
+from tests.search import light_trainer
+from tests.search.light_trainer import Fault
+
+ROOT = Path(__file__).parents[2]
+TRAINER = (sys.executable, "-m", "tests.search.light_trainer")
+TAG = "LIGHT_TAG"  # environment variable by which a test finds its processes
+
+
+def space(suggest: Suggest) -> TrialSpec:
+    return light_trainer.spec(suggest.suggest_float("x", 1e-6, 1.0, log=True))
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A space whose every trial has one fault, with something to search beside it."""
+
+    fault: Fault
+    once: bool = False
+    epochs: int = 3
+
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        x = suggest.suggest_float("x", 1e-6, 1.0, log=True)
+        return light_trainer.spec(x, fault=self.fault, once=self.once, epochs=self.epochs)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A space that draws the fault as well."""
+
+    faults: tuple[str, ...]
+    epochs: int = 3
+
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        fault = Fault[suggest.suggest_categorical("fault", self.faults)]
+        x = suggest.suggest_float("x", 1e-6, 1.0, log=True)
+        return light_trainer.spec(x, fault=fault, epochs=self.epochs)
+
+
+def study(space: Space = space, *, n_trials: int = 4, name: str = "light", **more: Any) -> StudySpec:
+    budget = {"trials": n_trials, "max_retries": 2, **more.pop("budget", {})}
+    return StudySpec(
+        name=name,
+        space=space,
+        budget=BudgetSpec(**budget),
+        **{"sampler": SamplerSpec(kind="random"), "pruner": PrunerSpec(kind="none")} | more,
+    )
+
+
+class SilentView:
+    """A `View` that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def started(self, number: int, spec: TrialSpec) -> None:
+        self.told.append(("started", number))
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.told.append(("epoch", number, epoch))
+
+    def finished(self, number: int, result: TrialResult) -> None:
+        self.told.append(("finished", number))
+
+    def failed(self, number: int, reason: str, message: str) -> None:
+        self.told.append(("failed", number, reason, message))
+
+    def ended(self, number: int, what: str) -> None:
+        self.told.append(("ended", number, what))
+
+
+def executor(folder: Path, n_slots: int = 2, limits: Limits | None = None, **environment: str) -> LocalExecutor:
+    shared = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", **environment}
+    return LocalExecutor(
+        environments=[shared] * n_slots, logs=folder / "logs", command=TRAINER, limits=limits or Limits()
+    )
+
+
+@dataclass
+class Search:
+    """One coordinator of a light study in `folder`, ready to run."""
+
+    folder: Path
+    spec: StudySpec = field(default_factory=study)
+    url: str = ""
+    runner: Executor | None = None
+    stop_asked: Callable[[], bool] = lambda: False
+    heartbeat_s: float = 15.0
+    grace_s: float = 180.0
+    view: SilentView = field(default_factory=SilentView)
+
+    def __post_init__(self) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.url = self.url or f"sqlite:///{self.folder / 'light.db'}"
+        self.storage = open_storage(self.url)
+        self.study = open_study(self.spec, self.storage, {"study": {"name": self.spec.name}})
+        self.study.pruner = factory.pruner(self.spec.pruner, 3)
+        self.coordinator = Coordinator(
+            study=self.study,
+            storage=self.storage,
+            spec=self.spec,
+            budget=self.spec.budget,
+            parameters={"x": Parameter(kind="float", low=1e-6, high=1.0, log=True)},
+            executor=self.runner or executor(self.folder),
+            arrays_for=lambda data: self.folder,
+            checkpoints=self.folder / "checkpoints",
+            artifacts=artifacts.store(self.folder / "artifacts"),
+            view=self.view,
+            stop_asked=self.stop_asked,
+            heartbeat_s=self.heartbeat_s,
+            grace_s=self.grace_s,
+        )
+
+    def run(self) -> Ending:
+        try:
+            return self.coordinator.run()
+        finally:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def current(self) -> list[FrozenTrial]:
+        return trials.current(self.trials)
+
+
+def coordinate(folder: Path, spec: StudySpec, url: str, n_slots: int, tag: str, epoch_s: float) -> None:
+    """Run a coordinator to its end: what a process of its own does."""
+    os.environ[TAG] = tag
+    with polite_stop() as stop_asked:
+        runner = executor(folder, n_slots, **{TAG: tag, light_trainer.EPOCH_S: str(epoch_s)})
+        ending = Search(folder, spec, url, runner, stop_asked, heartbeat_s=0.5, grace_s=30.0).run()
+    sys.exit(130 if ending == "interrupted" else 0)
+
+
+def processes(tag: str) -> list[int]:
+    """Return the live processes whose environment has the tag."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if f"{TAG}={tag}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def assert_whole(found: Search) -> None:
+    """Check that every trial finished exactly once, with the value that an unbroken run comes to."""
+    chains: dict[int, list[FrozenTrial]] = {}
+    for trial in found.trials:
+        chains.setdefault(trials.root(trial), []).append(trial)
+    assert len(chains) == found.spec.budget.trials
+    for root, members in chains.items():
+        done = [trial for trial in members if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        assert len(done) == 1, f"trial {root} finished {len(done)} times: {members}"
+        assert all(trial.state.is_finished() for trial in members)
+        assert done[0].user_attrs["n_parameters"] == expected(found.spec, done[0]), f"trial {root} skipped an epoch"
+
+
+def expected(spec: StudySpec, trial: FrozenTrial) -> int:
+    """Return what the unbroken run of the trial comes to."""
+    steps = len(trial.intermediate_values)
+    return light_trainer.chain(derive(spec.seed, trial.user_attrs["spec_digest"], 0), steps)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait until `condition` holds; the timeout is a safety net."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "nothing happened for too long"
+        time.sleep(0.01)
+
+
+def with_budget(spec: StudySpec, **budget: Any) -> StudySpec:
+    return replace(spec, budget=replace(spec.budget, **budget))

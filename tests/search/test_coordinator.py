@@ -1,0 +1,233 @@
+"""One coordinator around light trials: budgets, faults, retries, pruning, order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from pneumo_core.specs import TrialSpec
+from search import trials
+from search.local import Limits
+from search.owner import this_process
+from spaces.base import Suggest
+from studies.spec import PrunerSpec, SamplerSpec
+from tests.search import light, light_trainer
+from tests.search.light import Faulty, Mixed, Search, executor, study
+from tests.search.light_trainer import Fault
+
+
+def test_a_study_runs_to_its_total_budget_and_no_further(tmp_path: Path) -> None:
+    first = Search(tmp_path, study(n_trials=4))
+    assert first.run() == "budget"
+    light.assert_whole(first)
+
+    again = Search(tmp_path, study(n_trials=4))
+    assert again.run() == "budget"
+    assert len(again.trials) == 4
+
+    more = Search(tmp_path, study(n_trials=6))
+    assert more.run() == "budget"
+    light.assert_whole(more)
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
+def test_attributes_and_constraint_are_those_that_other_tools_read(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=1))
+    found.run()
+    [trial] = found.trials
+    assert trial.constraints == {"fnr_ceiling": pytest.approx(0.5 - trial.value)}
+    assert {"recall", "specificity", "fnr", "auc", "pauc", "threshold", "seconds", "spec"} <= set(trial.user_attrs)
+
+
+REASONS = {
+    Fault.KILLED: ("child_died", "SIGKILL"),
+    Fault.SEGFAULT: ("child_died", "SIGSEGV"),
+    Fault.EXIT: ("child_died", "last words"),
+    Fault.GARBAGE: ("child_died", ""),
+    Fault.EXCEPTION: ("exception", "ZeroDivisionError: a bug"),
+    Fault.NAN_LOSS: ("nan_loss", "became nan"),
+    Fault.NAN_METRICS: ("nan_metrics", "nan"),
+    Fault.OUT_OF_MEMORY: ("out_of_memory", "no memory"),
+    Fault.HANG: ("hang", "--hang-timeout"),
+    Fault.HANG_HOLDING_THE_LOCK: ("hang", "--hang-timeout"),
+}
+
+
+@pytest.mark.parametrize("fault", REASONS, ids=lambda f: f.name.lower())
+def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(tmp_path: Path, fault: Fault) -> None:
+    enqueue = ({"fault": fault.name, "x": 0.5}, {"fault": "NONE", "x": 0.5}, {"fault": "NONE", "x": 0.25})
+    spec = study(Mixed(faults=("NONE", fault.name)), n_trials=3, budget={"max_retries": 1}, enqueue=enqueue)
+    limits = Limits(hang_timeout_s=1.0)
+    found = Search(tmp_path, spec, runner=executor(tmp_path, 2, limits))
+
+    assert found.run() == "budget"
+    failed, *others = sorted(found.current, key=trials.root)
+    reason, words = REASONS[fault]
+    assert (trials.root(failed), failed.state, trials.failure_reason(failed)) == (0, TrialState.FAIL, reason)
+    assert words in failed.user_attrs["failure"]["message"]
+    assert [trial.state for trial in others] == [TrialState.COMPLETE] * 2
+    n_attempts = 2 if reason in ("child_died", "out_of_memory") else 1
+    assert len(found.trials) == 2 + n_attempts
+
+
+def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.HANG), n_trials=1)
+    found = Search(tmp_path, spec, runner=executor(tmp_path, 1, Limits(trial_timeout_s=1.0)))
+    found.run()
+    assert trials.failure_reason(found.trials[0]) == "trial_timeout"
+
+
+def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.KILLED, once=True), n_trials=2))
+    assert found.run() == "budget"
+    light.assert_whole(found)
+    assert [trial.state for trial in found.trials].count(TrialState.FAIL) == 2
+    assert [step for trial in found.current for step in sorted(trial.intermediate_values)] == [0, 1, 2] * 2
+    retried = [t for t in found.current if trials.history(t)]
+    assert all(t.params == found.trials[trials.root(t)].params for t in retried)
+    assert all(set(t.constraints) == {"fnr_ceiling"} for t in retried)
+
+
+def test_memory_that_ran_out_beside_others_is_tried_once_more_alone(tmp_path: Path) -> None:
+    enqueue = tuple({"fault": fault, "x": x} for fault, x in (("OUT_OF_MEMORY", 0.5), ("SLOW", 0.1), ("SLOW", 0.2)))
+    spec = study(Mixed(faults=("NONE", "SLOW", "OUT_OF_MEMORY")), n_trials=3, enqueue=enqueue)
+    found = Search(tmp_path, spec)
+    assert found.run() == "budget"
+    [alone] = [trial for trial in found.trials if trials.is_alone(trial)]
+    assert trials.root(alone) == 0
+    assert trials.failure_reason(alone) == "out_of_memory"
+    for other in found.current:
+        if other.number != alone.number and other.datetime_start and alone.datetime_start:
+            assert other.datetime_complete and alone.datetime_complete  # noqa: PT018
+            began_later = other.datetime_start > alone.datetime_start
+            first, second = (alone, other) if began_later else (other, alone)
+            work_began = second.datetime_complete if second is alone else second.datetime_start
+            assert first.datetime_complete is not None
+            assert work_began is not None
+            assert first.datetime_complete <= work_began
+
+
+def test_the_same_failure_again_and_again_stops_the_study_with_a_diagnosis(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.NAN_LOSS), n_trials=50, budget={"max_same_failures": 3})
+    found = Search(tmp_path, spec, runner=executor(tmp_path, 1))
+    assert found.run() == "failing"
+    assert len(found.trials) == 3
+    assert "3 trials failed with 'nan_loss'" in found.coordinator.diagnosis
+    assert "learning_rate" in found.coordinator.diagnosis
+
+
+def test_output_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.CHATTER), n_trials=1))
+    assert found.run() == "budget"
+    assert found.trials[0].state == TrialState.COMPLETE
+    assert sum(log.stat().st_size for log in (tmp_path / "logs").iterdir()) < 100 * 2**20
+
+
+def test_an_interrupted_last_trial_still_runs_at_the_next_launch(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.SLOW), n_trials=1)
+    first = Search(tmp_path, spec)
+    first.coordinator.stop_asked = lambda: ("epoch", 0, 0) in first.view.told
+    assert first.run() == "interrupted"
+    assert [trial.state for trial in first.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+    second = Search(tmp_path, spec)
+    assert second.run() == "budget"
+    light.assert_whole(second)
+
+
+def test_interruptions_do_not_use_up_the_retries(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.SLOW), n_trials=1, budget={"max_retries": 0})
+    for _ in range(3):
+        found = Search(tmp_path, spec)
+        found.coordinator.stop_asked = lambda told=found.view.told: any(t[0] == "started" for t in told)
+        assert found.run() == "interrupted"
+    last = Search(tmp_path, spec)
+    assert last.run() == "budget"
+    light.assert_whole(last)
+
+
+def test_a_trial_left_between_ask_and_its_first_words_is_found_dead(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=2))
+    found.study.ask()
+    assert found.run() == "budget"
+    light.assert_whole(found)
+
+
+def test_a_trial_taken_just_before_the_lock_was_lost_is_found(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=2))
+    trials.begin(found.study.ask(), light_trainer.spec(), this_process())
+    assert found.run() == "budget"
+    light.assert_whole(found)
+
+
+def test_a_coordinator_taken_for_dead_leaves_the_trial_to_the_other(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=1), runner=executor(tmp_path, 1))
+
+    def other_ends_it() -> bool:
+        if ("epoch", 0, 0) in found.view.told and found.trials[0].state == TrialState.RUNNING:
+            trials.fail(found.study, 0, trials.LOST, "silent")
+        return False
+
+    found.coordinator.stop_asked = other_ends_it
+    assert found.run() == "budget"
+    assert next(event[2] for event in found.view.told if event[0] == "ended").startswith("went on elsewhere")
+    light.assert_whole(found)
+
+
+@dataclass(frozen=True)
+class Narrow:
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        return light_trainer.spec(suggest.suggest_categorical("x", [0.1, 0.2]))
+
+
+def test_a_repeated_point_takes_the_result_of_the_first(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Narrow(), n_trials=8))
+    assert found.run() == "budget"
+    repeats = [trial for trial in found.trials if "repeats" in trial.user_attrs]
+    assert len(repeats) >= 4
+    for trial in repeats:
+        twin = found.trials[trial.user_attrs["repeats"]]
+        assert (trial.value, trial.constraints, trial.params) == (twin.value, twin.constraints, twin.params)
+
+
+def test_weak_trials_are_pruned_and_keep_their_constraint(tmp_path: Path) -> None:
+    spec = study(n_trials=12, pruner=PrunerSpec(kind="median", n_startup_trials=3, n_warmup_epochs=0))
+    found = Search(tmp_path, spec)
+    assert found.run() == "budget"
+    pruned = [trial for trial in found.trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    assert all("fnr_ceiling" in trial.constraints for trial in found.trials)
+
+
+def test_a_study_stops_when_nothing_improves(tmp_path: Path) -> None:
+    spec = study(n_trials=200, budget={"patience_trials": 5})
+    found = Search(tmp_path, spec)
+    assert found.run() == "stale"
+    assert 6 <= len(found.trials) < 200
+
+
+def test_a_wall_clock_budget_ends_the_launch_and_keeps_the_trial(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.HANG, once=True), n_trials=1, budget={"timeout_s": 2.0}))
+    assert found.run() == "timeout"
+    assert found.current[0].state == TrialState.WAITING
+
+
+def test_a_deterministic_study_does_not_depend_on_which_child_is_faster(tmp_path: Path) -> None:
+    outcomes = []
+    for name, slow in (("a", "0.0"), ("b", "0.05")):
+        folder = tmp_path / name
+        folder.mkdir()
+        runner = executor(folder, 2)
+        fast, slower = dict(runner.environments[0]), dict(runner.environments[0]) | {light_trainer.EPOCH_S: slow}
+        runner.environments = [fast, slower] if name == "a" else [slower, fast]
+        spec = study(
+            n_trials=10,
+            deterministic=True,
+            sampler=SamplerSpec(n_startup_trials=2),
+            pruner=PrunerSpec(n_startup_trials=2, n_warmup_epochs=0),
+        )
+        found = Search(folder, spec, runner=runner)
+        assert found.run() == "budget"
+        outcomes.append([(trial.params, trial.state, trial.values) for trial in found.trials])
+    assert outcomes[0] == outcomes[1]
