@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pneumo_core spaces studies search
 
-.PHONY: help install install-dev quickstart test test-jax test-slow lint types format check lock clean
+.PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check lock clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -26,14 +26,17 @@ quickstart: install ## set up, then search on generated phantoms: ends with a fe
 	$(BIN)/pneumo launch quickstart
 
 test: install-dev ## the whole suite (TensorFlow backend, then the model tests on JAX)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not chaos"
 	$(MAKE) --no-print-directory test-jax
 
 test-jax: install-dev ## the model and training tests on the JAX backend
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow" tests/pneumo_core
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow and not chaos" tests/pneumo_core
 
 test-slow: install-dev ## the tests that train for minutes
 	$(BIN)/python -m pytest -q -m slow
+
+chaos: install-dev ## hundreds of random kills of coordinators and trainers (some 20 minutes)
+	$(BIN)/python -m pytest -q -s -m chaos tests/search
 
 lint: install-dev
 	$(BIN)/ruff check $(SOURCES) tests
