@@ -69,27 +69,36 @@ def main() -> None:
 
 
 def serve(request: Request, progress: Progress) -> Any:
-    """Return the answer as JSON-native data. The bundle is checked before the slow import of Keras."""
+    """Return the answer as JSON-native data. What can be wrong is checked before the slow import of Keras."""
     from pneumo_core import bundle
 
-    bundle.read(Path(request.bundle))
-    from pneumo_core import evaluate, predictor
-
-    loaded = predictor.load(Path(request.bundle))
+    about = bundle.read(Path(request.bundle))
     if isinstance(request, Predict):
-        paths = [Path(path) for path in request.paths]
-        folder = Path(request.heatmaps) if request.heatmaps else None
-        return [_row(found) for found in evaluate.predict(loaded, paths, heatmaps=folder, on_progress=progress)]
-    found = evaluate.evaluate(
-        loaded,
+        return _predict(request, progress)
+    from pneumo_core import labelled
+
+    manifest = labelled.scan(
+        about,
         request.source,
         cache_dir=Path(request.cache),
         negative=request.negative,
         positive=request.positive,
         on_progress=progress,
     )
+    from pneumo_core import evaluate, predictor
+
+    found = evaluate.evaluate(predictor.load(Path(request.bundle)), manifest, on_progress=progress)
     extra = {"rejected": found.rejected, "notes": found.notes}
     return {**codec.to_json(found.assessment), **codec.to_json(extra)}
+
+
+def _predict(request: Predict, progress: Progress) -> list[dict[str, Any]]:
+    from pneumo_core import evaluate, predictor
+
+    loaded = predictor.load(Path(request.bundle))
+    folder = Path(request.heatmaps) if request.heatmaps else None
+    found = evaluate.predict(loaded, [Path(path) for path in request.paths], heatmaps=folder, on_progress=progress)
+    return [_row(prediction) for prediction in found]
 
 
 def _row(found: "Prediction") -> dict[str, Any]:

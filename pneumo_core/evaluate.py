@@ -42,21 +42,9 @@ class Prediction:
     heatmap: str = ""
 
 
-def evaluate(
-    predictor: Predictor,
-    source: str,
-    *,
-    cache_dir: Path,
-    negative: str | None = None,
-    positive: str | None = None,
-    on_progress: Progress = silent,
-) -> Evaluation:
-    """Score every image of a labelled `source` (see `dataset.scan`); class names are the bundle's where not given.
-
-    Raises `DataError` where the source isn't labelled, lacks a class or changes meanwhile.
-    """
+def evaluate(predictor: Predictor, manifest: Manifest, *, on_progress: Progress = silent) -> Evaluation:
+    """Score every image of a labelled source, scanned by `labelled.scan`; raises `DataError` where one has changed."""
     bundle = predictor.bundle
-    manifest = _scan(source, cache_dir, negative or bundle.negative, positive or bundle.positive, on_progress)
     read = dataset.reader(manifest)
 
     def decode(record: ImageRecord) -> Arrays:
@@ -102,16 +90,6 @@ def _prediction(predictor: Predictor, path: Path, row: float | str) -> Predictio
     bundle = predictor.bundle
     decision = bundle.positive if row >= bundle.threshold else bundle.negative
     return Prediction(path=str(path), score=row, decision=decision, threshold=bundle.threshold)
-
-
-def _scan(source: str, cache_dir: Path, negative: str, positive: str, on_progress: Progress) -> Manifest:
-    try:
-        return dataset.scan(source, cache_dir=cache_dir, negative=negative, positive=positive, on_progress=on_progress)
-    except DataError as error:
-        raise DataError(
-            f"{error}\nTo evaluate, images must be labelled by their folder, `{negative}/` and `{positive}/`, "
-            "and both must have some; `pneumo predict` scores files without labels"
-        ) from error
 
 
 def _notes(predictor: Predictor, manifest: Manifest) -> tuple[str, ...]:

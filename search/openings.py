@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import optuna
+from optuna.storages import RDBStorage
 
 from pneumo_core import codec
-from search.storage import PatientStorage, exclusive
+from search.storage import exclusive
 
 ATTRIBUTE = "test_openings"
 
@@ -25,7 +26,7 @@ def logged(study: optuna.Study) -> list[Opening]:
     return [codec.from_json(Opening, entry) for entry in study.user_attrs.get(ATTRIBUTE, [])]
 
 
-def log(study: optuna.Study, storage: PatientStorage, bundle: str, out: str) -> int:
+def log(study: optuna.Study, storage: RDBStorage, bundle: str, out: str) -> int:
     """Log an opening before it happens and return how many there were with it.
 
     A finalize that was killed after this line and goes on is the same opening, and isn't logged twice.

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumo_core import bundle_process, codec, metrics, preprocess, reading
+from pneumo_core import bundle_process, codec, labelled, metrics, preprocess, reading
 from pneumo_core.bundle_process import Evaluate, Predict
 from pneumo_core.errors import DataError
-from pneumo_core.evaluate import evaluate, predict
+from pneumo_core.evaluate import Evaluation, evaluate, predict
 from pneumo_core.predictor import Predictor, from_file, load
 from tests.pneumo_core import bundles, pictures
 from tests.pneumo_core.bundles import CNN, DENSE
@@ -28,6 +28,10 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("bundle") / "b"
     bundles.make(folder, CNN, DENSE)
     return load(folder)
+
+
+def evaluated(predictor: Predictor, folder: Path, place: Path, **names: str) -> Evaluation:
+    return evaluate(predictor, labelled.scan(predictor.bundle, str(folder), cache_dir=place / "cache", **names))
 
 
 def test_the_score_is_the_mean_of_the_networks_each_with_its_own_preprocessing(
@@ -79,7 +83,7 @@ def test_many_files_score_as_each_alone(predictor: Predictor, tmp_path: Path) ->
 def test_evaluate_agrees_with_predict_and_has_the_contract_s_fields_first(predictor: Predictor, tmp_path: Path) -> None:
     folder = pictures.folder(tmp_path / "images")
     (folder / "NORMAL" / "bad.png").write_text("no image")
-    found = evaluate(predictor, str(folder), cache_dir=tmp_path / "cache")
+    found = evaluated(predictor, folder, tmp_path)
     figures = codec.to_json(found.assessment)
     assert tuple(figures)[: len(CONTRACT)] == CONTRACT
     files = sorted(folder.rglob("*.jpeg"))
@@ -97,7 +101,7 @@ def test_class_folders_can_be_named(predictor: Predictor, tmp_path: Path) -> Non
     folder = pictures.folder(tmp_path / "images")
     (folder / "NORMAL").rename(folder / "healthy")
     (folder / "PNEUMONIA").rename(folder / "ill")
-    found = evaluate(predictor, str(folder), cache_dir=tmp_path, negative="healthy", positive="ill")
+    found = evaluated(predictor, folder, tmp_path, negative="healthy", positive="ill")
     assert found.assessment.n == 24
 
 
@@ -107,13 +111,13 @@ def test_a_folder_with_one_class_says_so(predictor: Predictor, tmp_path: Path, k
     other = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}[keep]
     (folder / other).rename(tmp_path / other)
     with pytest.raises(DataError, match=rf"(?s)no class folder `{other}`.*pneumo predict"):
-        evaluate(predictor, str(folder), cache_dir=tmp_path / "cache")
+        evaluated(predictor, folder, tmp_path)
 
 
 def test_an_unlabelled_folder_says_what_to_do(predictor: Predictor, tmp_path: Path) -> None:
     pictures.write(tmp_path / "images" / "a.png", 0)
     with pytest.raises(DataError, match=r"(?s)neither class folder.*`pneumo predict` scores files without labels"):
-        evaluate(predictor, str(tmp_path / "images"), cache_dir=tmp_path / "cache")
+        evaluated(predictor, tmp_path / "images", tmp_path)
 
 
 def test_heatmaps_lie_over_each_image_and_names_never_collide(predictor: Predictor, tmp_path: Path) -> None:
