@@ -6,10 +6,12 @@ import optuna
 from rich.console import Console
 
 from pneumo_core.errors import StudyError
+from pneumo_core.progress import Progress
+from search import artifacts
 from search.finalize import Finalized, Finalizer, Options, split_of
 from search.home import Home
 from search.jobs import Jobs
-from search.launch import local_executor, read_source
+from search.launch import Prepared, local_executor, read_source
 from search.show import view_maker
 from search.storage import open_storage
 from search.study import load_study
@@ -54,11 +56,22 @@ def make_bundle(
                 jobs=Jobs(executor=executor, folder=(place.path / "finalize" / stored.study_name).absolute()),
                 options=options,
                 say=say,
+                extra=lambda folder: _report(stored, storage_url, place, prepared, folder, progress),
             )
             return finalizer.run(out)
     finally:
         executor.close()
         storage.remove_session()
+
+
+def _report(
+    stored: optuna.Study, storage_url: str, place: Home, prepared: Prepared, folder: Path, progress: Progress
+) -> None:
+    """Write the report of the study into the bundle."""
+    from search.report import evidence, gather, write
+
+    store, options = artifacts.store(place.artifacts), evidence.Options(progress=progress)
+    write.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
 
 
 def _source_of(stored: optuna.Study, study: str, given: str | None) -> SourceSpec:

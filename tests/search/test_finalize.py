@@ -1,4 +1,4 @@
-"""Finalize: what is confirmed, chosen, certified, opened and kept, with made-up trainings; `test_cli_bundle` has real."""
+"""Finalize: what is confirmed, chosen, certified, opened and kept, on made-up trainings."""
 
 import json
 from collections.abc import Callable
