@@ -41,6 +41,7 @@ def sections(data: ReportData) -> list[Section]:
         ("cost", "Time and cost", sections_search.cost),
         ("definition", "Study", sections_study.definition),
         ("environment", "Environment", sections_study.environment),
+        ("words", "What the words mean", sections_study.words),
     ]
     return [Section(id=name, title=title, body=make(data)) for name, title, make in parts]
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from search.report import axis_scale, marks, svg
 from search.report.data import TrialRow
 from search.report.markup import Html
 from search.report.numbers import STATE_WORDS
 from search.report.svg import LIGHT, WIDE
+
+LOG_FROM = 5  # times the smallest: below, a linear axis has better ticks
 
 
 def cost(trials: Sequence[TrialRow]) -> Html:
@@ -20,10 +23,10 @@ def cost(trials: Sequence[TrialRow]) -> Html:
         left, right = figure.subplots(1, 2, sharey=True)
         marks.points(left, trials, lambda row: row.seconds, marks.pauc)
         marks.points(right, trials, lambda row: row.n_parameters, marks.pauc)
-        for axes, label in ((left, "training time, s"), (right, "parameters of the model")):
-            axes.set(xscale="log", xlabel=label)
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.5g}"))
-        left.set_ylabel("partial AUC")
+        _cost_axis(left, [row.seconds for row in trials])
+        _cost_axis(right, [row.n_parameters for row in trials])
+        left.set(xlabel="training time, s", ylabel="partial AUC")
+        right.set_xlabel("parameters of the model")
         marks.legend(figure, left)
 
     return svg.draw(paint, name="cost", size=WIDE, alt="Partial AUC against training seconds, and against parameters")
@@ -49,3 +52,13 @@ def timeline(trials: Sequence[TrialRow]) -> Html:
 
     height = min(6.0, 1.6 + 0.09 * len(ran))
     return svg.draw(paint, name="timeline", size=(WIDE[0], height), alt=f"When each of {len(ran)} trials ran")
+
+
+def _cost_axis(axes: Axes, costs: Sequence[float | None]) -> None:
+    """Make the axis logarithmic where what it shows spans enough for that."""
+    known = [cost for cost in costs if cost]
+    if known and max(known) > LOG_FROM * min(known):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))

@@ -8,7 +8,7 @@ from search.report import svg
 from search.report.data import DataFlow, RoleCount
 from search.report.markup import Html
 from search.report.numbers import count, plural
-from search.report.svg import BLUE, GREY, INK, LIGHT, PALE
+from search.report.svg import BLUE, GREY, INK, LIGHT, PALE, WIDE
 
 _USES = {
     "train": "fits the models",
@@ -44,7 +44,7 @@ def flow(data: DataFlow) -> Html:
             color = BLUE if role.role in ("train", "validation") else GREY
             _box(axes, 3.4, y - 0.5, 6.5, 1.0, role.role, _counts(role, data), color, _USES.get(role.role, ""))
 
-    return svg.draw(paint, name="flow", size=(8.6, 0.62 * height + 0.1), alt=_alt(data))
+    return svg.draw(paint, name="flow", size=(WIDE[0], 0.62 * height + 0.1), alt=_alt(data))
 
 
 def _box(

@@ -15,7 +15,7 @@ from pneumo_core.specs import ObjectiveSpec
 from search.report import svg
 from search.report.data import Compared, Performance
 from search.report.markup import Html
-from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, WIDE, YELLOW
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, THIRD, WIDE, YELLOW
 
 _OTHERS = ((PURPLE, (0, (5, 2))), (YELLOW, (0, (2, 1.5))))  # colour and dashes
 _TOP = (SKY, GREEN, PURPLE, YELLOW, GREY, LIGHT)
@@ -56,7 +56,7 @@ def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Html:
         svg.mark(top, f"threshold {found.threshold:.3f}", found.threshold, top.get_ylim()[1] * 0.86, INK)
         bottom.set_xlabel("score")
 
-    return svg.draw(paint, name="scores", alt="Distribution of scores by class, with the threshold")
+    return svg.draw(paint, name="scores", size=THIRD, alt="Distribution of scores by class, with the threshold")
 
 
 def calibration(y: Bools, found: Performance) -> Html:
@@ -80,9 +80,11 @@ def calibration(y: Bools, found: Performance) -> Html:
             label="this trial, 95 % interval",
         )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="mean score of the group", ylabel="share that is ill")
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
 
-    return svg.draw(paint, name="calibration", alt=f"Calibration curve over {len(curve.n)} groups of images")
+    return svg.draw(
+        paint, name="calibration", size=THIRD, alt=f"Calibration curve over {len(curve.n)} groups of images"
+    )
 
 
 def decision(y: Bools, found: Performance) -> Html:
@@ -100,7 +102,7 @@ def decision(y: Bools, found: Performance) -> Html:
         axes.legend(loc="lower left")
 
     return svg.draw(
-        paint, name="decision", alt="Decision curve: net benefit of the trial, of acting on all and on none"
+        paint, name="decision", size=THIRD, alt="Decision curve: net benefit of the trial, of acting on all and on none"
     )
 
 

@@ -133,12 +133,12 @@ def _parallel(data: ReportData) -> Html:
     parameters = parameters_by_weight(data)
     if not parameters:
         return Html()
-    n_shown = min(len(parameters), plots_parameters.MAX_AXES)
-    which = "the most important" if data.importances and data.importances[0].shares else "the first"
+    n, n_shown = len(parameters), min(len(parameters), plots_parameters.MAX_AXES)
+    which = "most important" if data.importances and data.importances[0].shares else "first"
+    over = f"the {n_shown} {which} of {n} parameters" if n_shown < n else plural(n, "parameter")
     caption = (
-        f"One line a trial over {n_shown} of {plural(len(parameters), 'parameter')} that varied"
-        f"{f', {which}' if n_shown < len(parameters) else ''}. Blue meets the ceiling, orange misses it, grey was "
-        "pruned, black is the trial shown here."
+        f"One line a trial, over {over} that varied. Blue meets the ceiling, orange misses it, grey was pruned, black "
+        "is the trial shown here."
     )
     return figure(plots_parameters.parallel(data.trials, parameters, data.metric_names[0], data.shown), caption)
 

@@ -8,6 +8,22 @@ from search.report.numbers import percent, plural, scalar
 
 _VARIES = "checkpoint"  # of the environment: belongs to a trial, not to what it ran on
 
+_WORDS = (
+    ("Recall (sensitivity)", "share of ill people who are found. FNR = 1 − recall: the share who are missed."),
+    ("Specificity", "share of healthy people who are cleared."),
+    ("Threshold", "an image is called ill when its score is at or above it."),
+    (
+        "AUC",
+        "chance that an ill image scores above a healthy one; 0.5 is guessing. Partial AUC looks only at the part "
+        "of the curve under the FNR ceiling.",
+    ),
+    (
+        "Intervals",
+        "95 %. Proportions: Wilson, by image. Areas and margins: bootstrap over patients; it can't see what these "
+        "images never show, so beside a perfect figure it shrinks to a point and says little.",
+    ),
+)
+
 
 def definition(data: ReportData) -> Html:
     """Return the study as it was declared, with the settings of the shown trial."""
@@ -45,3 +61,8 @@ def environment(data: ReportData) -> Html:
             facts([*data.versions.items(), ("made", made)]),
         ]
     )
+
+
+def words(_: ReportData) -> Html:
+    """Return what the page's words mean."""
+    return tag("dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in _WORDS), class_="words")

@@ -58,6 +58,9 @@ table.confusion { border-collapse: separate; border-spacing: 4px; font-size: 13.
 dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 8px 28px; margin: 10px 0; }
 dl.facts dt { color: var(--soft); font-size: 12.5px; }
 dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+dl.words > div { display: grid; grid-template-columns: 180px 1fr; gap: 0 16px; margin: 6px 0; max-width: 92ch; }
+dl.words dt { font-weight: 550; }
+dl.words dd { margin: 0; color: var(--soft); }
 details { margin: 12px 0; }
 summary { cursor: pointer; color: var(--blue); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; }
@@ -79,7 +82,14 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line);
   .pair { grid-template-columns: 1fr 1fr; gap: 0 20px; }
   .trio { grid-template-columns: 1fr 1fr 1fr; gap: 0 14px; }
   .gallery { grid-template-columns: repeat(6, 1fr); }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; break-inside: avoid; }
+  .cards { grid-template-columns: repeat(5, 1fr); gap: 8px; }
+  .card { padding: 8px 10px; }
+  .card b { font-size: 20px; }
+  .ci { white-space: normal; }
+  table { font-size: 9pt; }
+  .confusion thead th { white-space: normal; }
+  .confusion tbody td { width: 92px; height: 58px; }
   section { margin-top: 26px; }
 }
 """

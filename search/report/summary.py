@@ -1,20 +1,8 @@
 """The top of the page: what was found, how good it is, and what may be said of it."""
 
 from search.report.data import Estimate, ReportData, TrialRow
-from search.report.markup import Html, facts, join, note, paragraph, tag
+from search.report.markup import Html, join, note, paragraph, tag
 from search.report.numbers import duration, percent, percent_range, plural, scalar
-
-_WORDS = (
-    ("Recall (sensitivity)", "share of ill people who are found. FNR = 1 − recall: the share who are missed."),
-    ("Specificity", "share of healthy people who are cleared."),
-    ("Threshold", "an image is called ill when its score is at or above it."),
-    (
-        "AUC",
-        "chance that an ill image scores above a healthy one; 0.5 is guessing. Partial AUC looks only at the part "
-        "of the curve under the FNR ceiling.",
-    ),
-    ("Intervals", "95 %. Proportions: Wilson, by image. Areas and margins: bootstrap over patients."),
-)
 
 
 def summary(data: ReportData) -> Html:
@@ -25,7 +13,6 @@ def summary(data: ReportData) -> Html:
             _cards(data, data.shown) if data.shown and data.shown.metrics else Html(),
             _caveat(data) if data.shown else Html(),
             _progress(data),
-            tag("details", tag("summary", "What the words mean"), facts(_WORDS)),
         ]
     )
 

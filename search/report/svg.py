@@ -16,7 +16,7 @@ from search.report.markup import Html, clean
 # Okabe & Ito (2008): told apart with any colour vision. Markers differ as well, for print in grey.
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#56B4E9", "#E69F00"
 INK, GREY, LIGHT, PALE = "#1f2933", "#7b8794", "#cbd2d9", "#eef2f6"
-NARROW, WIDE = (4.9, 3.7), (10.2, 3.9)  # inches; one column of the page, and its whole width
+THIRD, NARROW, WIDE = (3.3, 3.1), (4.9, 3.7), (10.2, 3.9)  # inches; a third, a half and the whole of the page
 
 Paint = Callable[[Figure], None]
 

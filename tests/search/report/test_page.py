@@ -26,7 +26,7 @@ def check(html: str) -> Page:
     assert {reference for reference in page.references if reference.startswith("#")} <= own
     assert "http:" not in html
     assert "https:" not in html
-    assert page.tags["section"] == 11
+    assert page.tags["section"] == 12
     return page
 
 
