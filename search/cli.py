@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search import cli_bundle, cli_report
+from search import cli_bundle, cli_dashboard, cli_report
 from search.duration import parse_duration
 from search.options import (
     DONE,
@@ -47,6 +47,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at a source of images, and prepare it.")
 app.add_typer(data_app, name="data")
 app.command()(cli_report.report)
+app.command()(cli_dashboard.dashboard)
 app.command()(cli_bundle.finalize)
 app.command()(cli_bundle.evaluate)
 app.command()(cli_bundle.predict)

@@ -1,0 +1,65 @@
+"""What a study is, as the Markdown of its note."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from pneumo_core import codec
+from pneumo_core.specs import ObjectiveSpec
+
+AIMS = {
+    "recall": "the highest recall at a specificity of at least {floor}, subject to a false-negative rate (FNR) of at "
+    "most {ceiling}",
+    "specificity": "the highest specificity at a false-negative rate (FNR) of at most {ceiling}",
+    "pauc": "the largest partial AUC over false-negative rates (FNR) up to {ceiling}",
+    "auc": "the largest AUC, subject to a false-negative rate (FNR) of at most {ceiling} at a specificity of at least "
+    "{floor}",
+    "recall_and_specificity": "recall and specificity at once, subject to a false-negative rate (FNR) of at most "
+    "{ceiling}",
+}
+
+
+def note(study: optuna.Study) -> str:
+    """Return the definition of `study`: aim, search, data and space; parts that aren't stored are left out."""
+    definition, mark = _mapping(study.user_attrs.get("definition")), _mapping(study.user_attrs.get("fingerprint"))
+    description = str(definition.get("description", ""))
+    search = {name: definition.get(name) for name in ("sampler", "pruner", "trials")}
+    space = {name: text for name, text in _mapping(mark.get("space")).items() if not name.startswith("(")}
+    parts = (
+        f"# {study.study_name}",
+        description,
+        _aim(study),
+        "This view is read-only and shows the trials as `pneumo status` counts them: *best* is the best **feasible** "
+        "one.",
+        _table("Search", search),
+        _table("Data", _mapping(mark.get("data"))),
+        _table("Split", _mapping(mark.get("split"))),
+        _table("Space", space),
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _aim(study: optuna.Study) -> str:
+    try:
+        objective = codec.from_json(ObjectiveSpec, study.user_attrs["objective"])
+    except (KeyError, ValueError):
+        return ""
+    floor, ceiling = f"{100 * objective.specificity_floor:g} %", f"{100 * objective.fnr_ceiling:g} %"
+    return f"**Aim:** {AIMS[objective.kind].format(floor=floor, ceiling=ceiling)}, on validation."
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
+    known = {name: value for name, value in rows.items() if value is not None}
+    if not known:
+        return ""
+    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in known.items()]
+    return "\n".join((f"## {title}", "", "| | |", "|---|---|", *lines))
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

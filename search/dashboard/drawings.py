@@ -1,0 +1,105 @@
+"""Pictures of one trial as SVG files: ROC with its operating point, confusion matrix, errors as images, training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pneumo_core.metrics import Floats
+from pneumo_core.operating import Metrics
+from pneumo_core.result import TrialResult
+from pneumo_core.specs import ObjectiveSpec
+from search.report import gallery, performance, plots_model, svg
+from search.report.data import Performance, Validation
+from search.report.markup import Html
+from search.report.svg import BLUE, INK, ORANGE
+
+MIN_RESAMPLES = 2  # the bootstrap's intervals aren't drawn
+ERRORS_PER_KIND = 6
+NAMESPACE = "http://www.w3.org/2000/svg"
+FONT = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+def roc(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> bytes:
+    """Draw the ROC curve on validation with the operating point and its joint 95 % region."""
+    return _file(plots_model.roc(validation.y, _performance(validation, result, objective), objective, ()))
+
+
+def confusion(validation: Validation, result: TrialResult, objective: ObjectiveSpec, classes: tuple[str, str]) -> bytes:
+    """Draw the counts of calls at the threshold; `classes` are the names of the negative and the positive."""
+    found = _performance(validation, result, objective)
+    c, (negative, positive) = found.confusion, classes
+    counts = np.array([[c.true_positive, c.false_negative], [c.false_positive, c.true_negative]])
+    words = (("found", "missed"), ("false alarm", "cleared"))
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.grid(False)
+        axes.imshow([[0.30, -0.30], [-0.15, 0.15]], cmap="RdBu", vmin=-1, vmax=1)
+        for (row, column), n in np.ndenumerate(counts):
+            axes.text(column, row - 0.06, str(n), ha="center", va="center", fontsize=18, color=INK)
+            axes.text(column, row + 0.24, words[row][column], ha="center", va="center", color=INK)
+        axes.set_xticks([0, 1], [f"called {svg.plain(positive)}", f"called {svg.plain(negative)}"])
+        axes.set_yticks([0, 1], [f"is {svg.plain(positive)}", f"is {svg.plain(negative)}"])
+        axes.set_title(_rates(found))
+
+    return _file(svg.draw(paint, name="confusion", alt=f"Confusion matrix on validation: {counts.tolist()}"))
+
+
+def errors(validation: Validation, result: TrialResult) -> bytes:
+    """Draw the surest misses and the surest false alarms as images, with their scores."""
+    scores, threshold = np.asarray(result.scores), result.metrics.threshold
+    kinds = (
+        ("missed", gallery.missed_rows(validation, scores, threshold), ORANGE),
+        ("false alarms", gallery.false_alarm_rows(validation, scores, threshold), BLUE),
+    )
+
+    def paint(figure: Figure) -> None:
+        grid = figure.add_gridspec(len(kinds), 1)
+        for position, (word, rows, color) in enumerate(kinds):
+            part = figure.add_subfigure(grid[position])
+            part.suptitle(f"{len(rows)} {word}", x=0.01, ha="left", color=color, fontsize=10, fontweight="bold")
+            cells = part.subplots(1, ERRORS_PER_KIND)
+            for axes in cells:
+                axes.axis("off")
+            for axes, row in zip(cells, rows, strict=False):
+                axes.imshow(np.squeeze(validation.x[row]), cmap="gray", vmin=0, vmax=255)
+                axes.set_title(f"{scores[row]:.3f}", fontsize=8, fontweight="normal", loc="center")
+
+    n = [len(rows) for _, rows, _ in kinds]
+    return _file(svg.draw(paint, name="errors", size=(8.4, 4.0), alt=f"{n[0]} missed images, {n[1]} false alarms"))
+
+
+def training(number: int, result: TrialResult) -> bytes:
+    """Draw loss and validation AUC by epoch, the kept epoch marked."""
+    return _file(plots_model.training({number: result}, number))
+
+
+def apology(lines: Sequence[str]) -> bytes:
+    """Draw a text in the place of a picture that can't be had."""
+
+    def paint(figure: Figure) -> None:
+        figure.text(0.04, 0.5, "\n".join(lines), va="center", color=INK)
+
+    return _file(svg.draw(paint, name="apology", size=(6.4, 1.6), alt=" ".join(lines)))
+
+
+def _performance(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> Performance:
+    scores: Floats = np.asarray(result.scores, dtype=np.float64)
+    stored: Metrics = result.metrics
+    return performance.measure(validation, scores, stored, objective, MIN_RESAMPLES)
+
+
+def _rates(found: Performance) -> str:
+    shown = (("recall", "recall"), ("specificity", "specificity"))
+    rates = [f"{label} {100 * found.estimates[key].value:.1f} %" for key, label in shown if key in found.estimates]
+    return ", ".join([*rates, f"threshold {found.threshold:.3f}"])
+
+
+def _file(inline: Html) -> bytes:
+    """Return a page's inline SVG as a file of its own, on white, with the font that the page would have given it."""
+    head = f'<svg xmlns="{NAMESPACE}" xmlns:xlink="http://www.w3.org/1999/xlink" font-family="{FONT}" '
+    start = inline.index("<svg ") + len("<svg ")
+    whole = head + inline[start:]
+    end = whole.index(">") + 1
+    return f'{whole[:end]}<rect width="100%" height="100%" fill="white"/>{whole[end:]}'.encode()
