@@ -1,13 +1,14 @@
 """Random kills of everything that a search consists of, and the check that nothing came of it."""
 
+import contextlib
 import multiprocessing
+import os
 import random
+import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-
-import psutil
 
 from search import process
 from studies.spec import PrunerSpec, StudySpec
@@ -88,20 +89,11 @@ class Chaos:
     def _kill_one(self) -> None:
         """Kill a coordinator once in four times, else one of the trainers, wherever they just are."""
         coordinators = [p.pid for p in self._running if p.pid is not None and process.start_time(p.pid)]
-        trainers = [child.pid for pid in coordinators for child in _children(pid)]
+        trainers = light.processes(self.tag)
         if coordinators and self.random.random() < 0.25:
-            psutil.Process(self.random.choice(coordinators)).kill()
+            os.kill(self.random.choice(coordinators), signal.SIGKILL)
             self.n_killed_coordinators += 1
         elif trainers:
-            try:
-                psutil.Process(self.random.choice(trainers)).kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.random.choice(trainers), signal.SIGKILL)
                 self.n_killed_trainers += 1
-            except psutil.NoSuchProcess:
-                pass
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children()
-    except psutil.NoSuchProcess:
-        return []

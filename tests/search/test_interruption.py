@@ -1,0 +1,143 @@
+"""Ctrl-C, SIGTERM, kill and a second launch: coordinators in processes of their own."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+
+from search import trials
+from search.owner import Owner, Watch, this_process
+from search.process import start_time
+from studies.spec import StudySpec
+from tests.search import light
+from tests.search.light import Faulty, Search, study
+from tests.search.light_trainer import Fault
+
+AT_MOST_S = 5.0
+
+
+def start(folder: Path, spec: StudySpec, *, epoch_s: float = 0.05) -> BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.search.light"])
+    url = f"sqlite:///{folder / 'light.db'}"
+    begun = context.Process(target=light.coordinate, args=(folder, spec, url, 2, str(folder), epoch_s))
+    begun.start()
+    return begun
+
+
+def wait_until_it_trains(folder: Path) -> None:
+    light.wait_for(lambda: bool(list((folder / "checkpoints").rglob("*"))))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.HANG, Fault.HANG_HOLDING_THE_LOCK], ids=lambda f: f.name.lower())
+def test_a_signal_ends_the_search_in_time_with_everything_saved(
+    tmp_path: Path, number: signal.Signals, fault: Fault
+) -> None:
+    spec = study(Faulty(fault, epochs=400), n_trials=4)
+    begun = start(tmp_path, spec)
+    wait_until_it_trains(tmp_path)
+    asked_s = time.monotonic()
+    os.kill(begun.pid or 0, number)
+    begun.join(60)
+    assert begun.exitcode == 130
+    assert time.monotonic() - asked_s < AT_MOST_S + 2  # the promise, and the load of a test machine
+    light.wait_for(lambda: not light.processes(str(tmp_path)), 5)
+    left = Search(tmp_path, spec)
+    assert not [trial for trial in left.trials if trial.state == TrialState.RUNNING]
+    assert [trial.state for trial in left.current] == [TrialState.WAITING] * 2
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_HOLDING_THE_LOCK], ids=lambda f: f.name.lower())
+def test_trainers_die_with_a_killed_coordinator_whatever_they_do(tmp_path: Path, fault: Fault) -> None:
+    begun = start(tmp_path, study(Faulty(fault), n_trials=2))
+    wait_until_it_trains(tmp_path)
+    os.kill(begun.pid or 0, signal.SIGKILL)
+    light.wait_for(lambda: not light.processes(str(tmp_path)), 10)
+    begun.join()
+
+
+def test_the_second_signal_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    spec = study(n_trials=6)
+    begun = start(tmp_path, spec, epoch_s=0.3)
+    wait_until_it_trains(tmp_path)
+    os.kill(begun.pid or 0, signal.SIGINT)
+    os.kill(begun.pid or 0, signal.SIGINT)
+    begun.join(30)
+    assert begun.exitcode == 130
+    light.wait_for(lambda: not light.processes(str(tmp_path)), 10)
+    found = Search(tmp_path, spec)
+    assert found.run() == "budget"
+    light.assert_whole(found)
+
+
+def test_a_second_launch_beside_the_first_shares_its_work(tmp_path: Path) -> None:
+    spec = study(n_trials=10)
+    both = [start(tmp_path, spec), start(tmp_path, spec)]
+    for begun in both:
+        begun.join(120)
+        assert begun.exitcode == 0
+    found = Search(tmp_path, spec)
+    light.assert_whole(found)
+    assert len(found.trials) == 10
+
+
+def test_a_full_disk_is_reported_and_the_database_stays_whole(tmp_path: Path) -> None:
+    """SQLite's own limit stands in for the disk: the same error, from the same place."""
+    found = Search(tmp_path, study(n_trials=50))
+    with found.storage.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+
+    @sqlalchemy.event.listens_for(found.storage.engine, "begin")
+    def fill(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(Exception, match="commit|full"):
+        found.run()
+    with sqlite3.connect(tmp_path / "light.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    n_begun = len({trials.root(trial) for trial in found.trials})
+    again = Search(tmp_path, study(n_trials=n_begun + 2))
+    assert again.run() == "budget"
+    light.assert_whole(again)
+
+
+def test_a_coordinator_elsewhere_is_dead_only_when_its_beats_stand_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    found = Search(tmp_path, study())
+    trial = found.study.ask()
+    watch = Watch(grace_s=60)
+
+    def is_dead(beats: int) -> bool:
+        elsewhere = Owner(place="another machine", pid=1, started="1", beats=beats)
+        trials.beat(trial, elsewhere)
+        return watch.is_dead(found.trials[0])
+
+    assert watch.is_dead(found.trials[0])  # nobody's
+    assert not is_dead(0)
+    now_s += 50
+    assert not is_dead(1)
+    now_s += 50
+    assert not is_dead(1)
+    now_s += 20
+    assert is_dead(1)
+    assert not is_dead(2)
+
+
+def test_a_process_of_this_machine_is_told_by_its_start_even_when_its_number_is_used_again() -> None:
+    me = this_process()
+    assert not me.is_dead_here()
+    assert Owner(place=me.place, pid=me.pid, started="an earlier one").is_dead_here()
+    assert Owner(place=me.place, pid=2**22 + 1, started="1").is_dead_here()
+    assert not Owner(place="elsewhere", pid=2**22 + 1, started="1").is_dead_here()
+    assert start_time(2**22 + 1) == ""
