@@ -230,11 +230,15 @@ class Coordinator:
         return False
 
     def _replay(self, run: Running, history: list[int]) -> None:
-        """Report again what the trial reported before it was killed, so that the pruner sees it as unbroken."""
+        """Report again what the trial reported before it was killed, so that the pruner sees it as unbroken.
+
+        All that it continues count: the last of them may have been killed in the middle of this.
+        """
         if not history or self._n_objectives > 1:
             return
         known = {trial.number: trial for trial in self._trials()}
-        for step, value in sorted(known[history[-1]].intermediate_values.items()):
+        reports = {step: value for number in history for step, value in known[number].intermediate_values.items()}
+        for step, value in sorted(reports.items()):
             run.trial.report(value, step)
             run.reported.add(step)
             run.trial.should_prune()  # some pruners take notes when asked

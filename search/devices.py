@@ -10,30 +10,40 @@ from pneumo_core.lifeline import CPUS
 BACKENDS = ("tensorflow", "jax")
 
 
-def slot_environments(device: str, n_workers: int | None, backend: str | None) -> list[dict[str, str]]:
+def slot_environments(
+    device: str, n_workers: int | None, backend: str | None, trials_per_gpu: int = 1
+) -> list[dict[str, str]]:
     """Return one environment a trainer: `device` is auto, cpu, or GPU numbers such as `0,1`.
 
-    By default one trainer a GPU, or one with all cores; on the CPU the cores are divided among the trainers.
-    Raises `UserError` for a device that is not there.
+    By default `trials_per_gpu` trainers a GPU, or one with all cores; on the CPU the cores are divided among the
+    trainers. Raises `UserError` for a device that is not there.
     """
     gpus = _choose_gpus(device)
-    n_slots = n_workers or max(1, len(gpus))
-    common = {
+    n_slots = n_workers or max(1, len(gpus) * trials_per_gpu)
+    common = common_environment(backend)
+    if gpus:
+        n_sharing = max(1, -(-n_slots // len(gpus)))
+        pinned = [{"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(n_slots)]
+        return [common | gpu_environment(n_sharing) | pin for pin in pinned]
+    return [common | _cpu(slot, n_slots) for slot in range(n_slots)]
+
+
+def common_environment(backend: str | None) -> dict[str, str]:
+    """Return what every trainer is told, wherever it runs."""
+    return {
         "KERAS_BACKEND": _check_backend(backend or os.environ.get("KERAS_BACKEND", "tensorflow")),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
         "PYTHONUNBUFFERED": "1",
     }
-    if gpus:
-        return [common | _gpu(gpus[slot % len(gpus)]) for slot in range(n_slots)]
-    return [common | _cpu(slot, n_slots) for slot in range(n_slots)]
 
 
-def _gpu(number: str) -> dict[str, str]:
+def gpu_environment(n_sharing: int) -> dict[str, str]:
+    """Return how a trainer takes memory of a GPU that `n_sharing` use: as it grows, in JAX up to a fair share."""
     return {
-        "CUDA_VISIBLE_DEVICES": number,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / n_sharing:.2f}",
     }
 
 

@@ -10,7 +10,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core.dataset import scan
-from pneumo_core.errors import StorageError, StudyError
+from pneumo_core.errors import StorageError, StudyError, UserError
 from pneumo_core.manifest import Manifest
 from pneumo_core.preprocess import prepare
 from pneumo_core.progress import Progress, silent
@@ -31,6 +31,8 @@ from studies.spec import SourceSpec, StudySpec
 
 # The original project's shares; without a calibration role nothing can be certified, and nothing should be.
 LEAKING_SPLIT = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
+
+RAY_PORT = 10001  # of a Ray head for clients from elsewhere
 
 MakeView = Callable[[int, int, Callable[[], records.Summary]], View]
 
@@ -113,14 +115,26 @@ def launch(
     prepared: Prepared,
     executor: Executor,
     make_view: MakeView,
+    join: bool = False,
+    wait_s: float = 0.0,
+    leave_after_s: float | None = None,
 ) -> Outcome:
-    """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first."""
+    """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first.
+
+    With `join` the study must be there, or be launched within `wait_s`; its stored budget of trials holds, and
+    `leave_after_s` is the worker's own time.
+    """
     home.check_writable()
     drawn = load.probes(spec)
-    storage = open_storage(storage_url)
+    storage = open_storage(storage_url, create=not join)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
-    stored = study.open_study(spec, storage, mark)
+    if join:
+        stored = study.join_study(spec, storage, mark, wait_s)
+        budget = dataclasses.replace(study.stored_budget(stored), timeout_s=leave_after_s)
+        spec = dataclasses.replace(spec, budget=budget)
+    else:
+        stored = study.open_study(spec, storage, mark)
     stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn))
     for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
         prepared.arrays_for(data)
@@ -143,6 +157,36 @@ def launch(
     return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.diagnosis)
 
 
+def make_executor(
+    on: str,
+    home: Home,
+    study_name: str,
+    *,
+    device: str = "auto",
+    n_workers: int | None = None,
+    backend: str | None = None,
+    limits: Limits | None = None,
+    trials_per_gpu: int = 1,
+) -> Executor:
+    """Return the executor that `--on` names: `local`, or `ray`, or `ray://HOST` for another machine's cluster."""
+    if on == "local":
+        return local_executor(
+            home,
+            study_name,
+            device=device,
+            n_workers=n_workers,
+            backend=backend,
+            limits=limits,
+            trials_per_gpu=trials_per_gpu,
+        )
+    if on != "ray" and not on.startswith("ray://"):
+        raise UserError(f"--on must be local, ray or ray://HOST, got {on!r}")
+    from search.ray_executor import connect
+
+    address = None if on == "ray" else on if ":" in on.removeprefix("ray://") else f"{on}:{RAY_PORT}"
+    return connect(address, n_workers=n_workers, trials_per_gpu=trials_per_gpu, backend=backend, limits=limits)
+
+
 def local_executor(
     home: Home,
     study_name: str,
@@ -151,9 +195,10 @@ def local_executor(
     n_workers: int | None = None,
     backend: str | None = None,
     limits: Limits | None = None,
+    trials_per_gpu: int = 1,
 ) -> LocalExecutor:
     """Return an executor of child processes on this machine."""
-    environments = slot_environments(device, n_workers, backend)
+    environments = slot_environments(device, n_workers, backend, trials_per_gpu)
     return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
 
 

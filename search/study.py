@@ -1,11 +1,14 @@
 """Creating, resuming and finding studies; a changed one is refused with the difference shown."""
 
+import contextlib
+import time
 import uuid
 import warnings
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
@@ -33,13 +36,13 @@ def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
     return study
 
 
-def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint) -> optuna.Study:
-    """Return the stored study for a worker to join.
+def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint, wait_s: float = 0.0) -> optuna.Study:
+    """Return the stored study for a worker to join, once it is launched: within `wait_s`.
 
     Raises `StudyError` when there is none, or when space, objective, data or code differ: `launch` may come with a
     newer program, but all that work at a time must have the same.
     """
-    study = load_study(spec.name, storage)
+    study = _wait_for(spec.name, storage, wait_s)
     _refuse_changed(study, spec, fingerprint)
     if lines := fingerprints.differences(study.user_attrs.get("code", {}), fingerprints.of_code()):
         raise StudyError(
@@ -48,6 +51,43 @@ def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
             + "\nInstall the same here, or launch the study again from here."
         )
     return study
+
+
+def _wait_for(name: str, storage: PatientStorage, wait_s: float) -> optuna.Study:
+    """Return the study once it is complete, its budget being written last."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            study = load_study(name, storage)
+            if "uid" in study.user_attrs:
+                return study
+            missing: StudyError = StudyError(f"study {name!r} is only just being launched; --wait 1m waits for it")
+        except StudyError as error:
+            missing = error
+        if time.monotonic() > deadline_s:
+            raise missing
+        time.sleep(1.0)
+
+
+def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> optuna.Study:
+    """Copy a study with all its trials to another database, where it can be resumed.
+
+    Raises `StudyError` while it is running, and when the target has one of that name. Files stay where they are:
+    artifacts are found by name, and checkpoints by the study's own identity.
+    """
+    study = load_study(name, source)
+    if any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False)):
+        raise StudyError(f"study {name!r} is running (or was killed): stop it, or launch it once, before it is copied")
+    with exclusive(target):
+        if name in {s.study_name for s in target.get_all_studies()}:
+            raise StudyError(f"storage {redacted(target.url)} has a study {name!r} already")
+        try:
+            optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target)
+        except BaseException:
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=target)  # half a study is none
+            raise
+    return load_study(name, target)
 
 
 def stored_budget(study: optuna.Study) -> BudgetSpec:

@@ -89,6 +89,16 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     assert all(set(t.constraints) == {"fnr_ceiling"} for t in retried)
 
 
+def test_a_trial_killed_in_the_middle_of_its_revival_keeps_all_its_reports(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=1))
+    found.coordinator.stop_asked = lambda: ("epoch", 0, 0) in found.view.told
+    assert found.run() == "interrupted"
+    revived = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=1))
+    revived.study.ask()  # and no further: what it continues isn't reported yet
+    assert revived.run() == "budget"
+    light.assert_whole(revived)
+
+
 def test_memory_that_ran_out_beside_others_is_tried_once_more_alone(tmp_path: Path) -> None:
     enqueue = tuple({"fault": fault, "x": x} for fault, x in (("OUT_OF_MEMORY", 0.5), ("SLOW", 0.1), ("SLOW", 0.2)))
     spec = study(Mixed(faults=("NONE", "SLOW", "OUT_OF_MEMORY")), n_trials=3, enqueue=enqueue)

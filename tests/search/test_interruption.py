@@ -99,7 +99,7 @@ def test_a_full_disk_is_reported_and_the_database_stays_whole(tmp_path: Path) ->
     def fill(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
-    with pytest.raises(Exception, match="commit|full"):
+    with pytest.raises(Exception, match=r"commit|full"):
         found.run()
     with sqlite3.connect(tmp_path / "light.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

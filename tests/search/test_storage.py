@@ -65,7 +65,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("CREATE TABLE customers (name TEXT)")
-    with pytest.raises(StorageError, match="another program.*customers"):
+    with pytest.raises(StorageError, match=r"another program.*customers"):
         open_storage(sqlite_url(tmp_path))
     with sqlite3.connect(tmp_path / "a.db") as database:
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("customers",)]
@@ -75,7 +75,7 @@ def test_a_newer_schema_is_refused_with_the_remedy(tmp_path: Path) -> None:
     open_storage(sqlite_url(tmp_path)).engine.dispose()
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("UPDATE alembic_version SET version_num = 'v99.0.0'")
-    with pytest.raises(StorageError, match="no longer compatible.*pip install -U optuna"):
+    with pytest.raises(StorageError, match=r"no longer compatible.*pip install -U optuna"):
         open_storage(sqlite_url(tmp_path))
 
 
