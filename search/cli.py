@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search import cli_bundle, cli_dashboard, cli_report
+from search import cli_bundle, cli_dashboard, cli_report, cli_worker
 from search.duration import parse_duration
 from search.options import (
     DONE,
@@ -29,6 +29,7 @@ from search.options import (
     existing_storage,
     study_name,
 )
+from search.stopping import terminate_like_interrupt
 
 if TYPE_CHECKING:
     from search.launch import Prepared
@@ -46,6 +47,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at a source of images, and prepare it.")
 app.add_typer(data_app, name="data")
+app.add_typer(cli_worker.storage_app, name="storage")
+app.command()(cli_worker.worker)
 app.command()(cli_report.report)
 app.command()(cli_dashboard.dashboard)
 app.command()(cli_bundle.finalize)
@@ -62,6 +65,8 @@ def launch(
     timeout: Annotated[str | None, typer.Option(metavar="2h", help="Stop this launch after 2h, 90m, 30s ...")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
+    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.")] = 1,
+    on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,
     protocol: ProtocolOption = None,
@@ -88,6 +93,7 @@ def launch(
     )
     _check_positive("--trials", trials)
     _check_positive("--workers", workers)
+    _check_positive("--trials-per-gpu", trials_per_gpu)
     spec = steps.with_options(
         load.load(study),
         name=name,
@@ -97,7 +103,16 @@ def launch(
         timeout_s=_duration("--timeout", timeout) if timeout else None,
     )
     place.check_writable()
-    executor = steps.local_executor(place, spec.name, device=device, n_workers=workers, backend=backend, limits=limits)
+    executor = steps.make_executor(
+        on,
+        place,
+        spec.name,
+        device=device,
+        n_workers=workers,
+        backend=backend,
+        limits=limits,
+        trials_per_gpu=trials_per_gpu,
+    )
     with view_maker(console) as (make_view, progress):
         prepared = steps.read_source(spec.data, place, progress)
         outcome = steps.launch(
@@ -211,6 +226,7 @@ def data_prepare(
 
 def main() -> NoReturn:
     """Run the command line; every error of the project becomes one message and its exit code."""
+    terminate_like_interrupt()
     try:
         app()
     except UserError as error:
