@@ -188,3 +188,29 @@ def test_real_radiographs_with_a_bad_file_among_them(tmp_path: Path) -> None:
     assert "1 complete" in done.stdout
     checked = pneumo("data", "check", source, folder=tmp_path)
     assert "broken.jpeg" in checked.stdout
+
+
+def test_the_script_in_the_docs_runs_from_folder_to_bundle(phantoms: Path, tmp_path: Path) -> None:
+    """A lenient ceiling, so that the few tiny models that a test can afford are feasible."""
+    more = "objective=__import__('pneumo_core.specs', fromlist=['x']).ObjectiveSpec(fnr_ceiling=0.9),"
+    study = write_study(tmp_path, epochs=6, more=more)
+    launcher = tmp_path / "bin" / "pneumo"
+    launcher.parent.mkdir()
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m search.cli "$@"\n')
+    launcher.chmod(0o755)
+    path = f"{launcher.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, "2"],
+        cwd=tmp_path,
+        env=environment(PATH=path, TOP="1", FOLDS="2"),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    work = tmp_path / "work"
+    assert {"model.keras", "bundle.json", "MODEL_CARD.md", "report.html"} <= {
+        f.name for f in (work / "bundle").iterdir()
+    }
+    assert json.loads((work / "evaluation.json").read_text())["n"] == 240
+    assert len(list((work / "heatmaps").iterdir())) == 20
