@@ -2,7 +2,7 @@
 
     python -m benchmarks.original_project --data FOLDER [--home runs/original]
 
-Trains `original_models_64` (models 1 and 2 at 64 px; the published figures are at 256 px) under both protocols and
+Trains `original_models_32` (models 1 and 2 at 32 px; the published figures are at 256 px) under both protocols and
 prints a Markdown table. Figures are of the validation role at a score of 0.5, the published ones of a test set that
 shared patients with its training set. The test role stays closed.
 """
@@ -26,7 +26,7 @@ from search.study import load_study
 from studies import load
 from studies.spec import StudySpec
 
-STUDY = "original_models_64"
+STUDY = "original_models_32"
 PROTOCOLS = ("per_image_random", "patient_grouped")
 PUBLISHED = {0: ("92.15 %", "25/428 = 5.84 %", "0.966"), 1: ("96.08 %", "11/428 = 2.57 %", "0.986")}
 NAMES = {0: "1: dense 25, 50", 1: "2: conv 256, max-pool, dense 25, 50"}
@@ -94,7 +94,7 @@ def _print(measured: dict[str, dict[int, Row]]) -> None:
         for protocol, rows in measured.items():
             if number in rows:
                 row = rows[number]
-                print(f"| {name} | {protocol}, validation | 64 px | {row.accuracy} | {row.fnr} | {row.auc} |")
+                print(f"| {name} | {protocol}, validation | 32 px | {row.accuracy} | {row.fnr} | {row.auc} |")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
 SamplerKind = Literal["tpe", "random", "qmc", "grid", "nsga2"]
-PrunerKind = Literal["median", "successive_halving", "hyperband", "none"]
+PrunerKind = Literal["median", "successive_halving", "hyperband", "wilcoxon", "none"]
+MAX_FOLDS = 20  # each is a training of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +33,33 @@ class SamplerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PrunerSpec:
-    """When a weak trial is stopped early, judged by the objective's threshold-free metric after each epoch."""
+    """When a weak trial is stopped early, judged by the objective's threshold-free metric after each epoch or fold."""
 
-    kind: PrunerKind = "median"
+    kind: PrunerKind | None = None  # None: median, and in a study over folds Wilcoxon
     n_startup_trials: int = 4  # complete trials before anything is pruned (median only)
     n_warmup_epochs: int = 2  # epochs that no trial is pruned in: first metrics are mostly noise
     reduction_factor: int = 3  # successive halving and Hyperband
+    p_threshold: float = 0.1  # Wilcoxon, Optuna's own: m folds all worse have p = 2^-m, so 4 of 5 may be enough
 
     def __post_init__(self) -> None:
-        _check_kind("pruner", self.kind, get_args(PrunerKind))
+        if self.kind is not None:
+            _check_kind("pruner", self.kind, get_args(PrunerKind))
         check_range("n_startup_trials", self.n_startup_trials, 0, 100_000)
         check_range("n_warmup_epochs", self.n_warmup_epochs, 0, 100_000)
         check_range("reduction_factor", self.reduction_factor, 2, 100)
+        check_range("p_threshold", self.p_threshold, 0.0, 1.0)
+
+    def kind_for(self, folds: int | None) -> PrunerKind:
+        """Return the kind in a study over `folds`; raises `ValueError` for one that doesn't suit it."""
+        kind = self.kind or ("median" if folds is None else "wilcoxon")
+        if kind == "wilcoxon" and folds is None:
+            raise ValueError("pruner 'wilcoxon' compares trials fold by fold, so `folds` must be a number, got None")
+        if folds is not None and kind not in ("wilcoxon", "none"):
+            raise ValueError(
+                f"pruner {kind!r} compares trials epoch by epoch, but a study with `folds` (got {folds}) reports once "
+                "a fold; use 'wilcoxon' or 'none'"
+            )
+        return kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +110,7 @@ class StudySpec:
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     pruner: PrunerSpec = field(default_factory=PrunerSpec)
     budget: BudgetSpec = field(default_factory=BudgetSpec)
+    folds: int | None = None  # judge a trial on its scores out of so many folds of train and validation; None: validation
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     seed: int = 0
     deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
@@ -109,6 +126,9 @@ class StudySpec:
             if not isinstance(value, kind):
                 raise ValueError(f"`{field_name}` must be a {kind.__name__}, got {value!r}")
         check_range("seed", self.seed, 0, 2**32 - 1)
+        if self.folds is not None:
+            check_range("folds", self.folds, 2, MAX_FOLDS)
+        self.pruner.kind_for(self.folds)
 
 
 _PARTS = {
