@@ -1,7 +1,7 @@
 """The process in which a bundle is used: `python -m pneumo_core.bundle_process`, one request on standard input.
 
-The command line never loads Keras itself. It sends a JSON request, `Evaluate` or `Predict`, and reads JSON lines from
-standard output: `{"progress": [what, done, total]}` any number of times, then `{"answer": ...}` or `{"error": message,
+The command line never loads Keras itself. It sends a JSON request, one of `Request`, and reads JSON lines from standard
+output: `{"progress": [what, done, total]}` any number of times, then `{"answer": ...}` or `{"error": message,
 "wrong_use": bool}`. Whatever the libraries print goes to standard error.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pneumo_core import codec
 from pneumo_core.errors import PneumoError, UserError
+from pneumo_core.formats import Format
 from pneumo_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +45,17 @@ class Predict:
     heatmaps: str | None = None
 
 
-Request = Evaluate | Predict
+@dataclass(frozen=True, kw_only=True)
+class ExportTo:
+    """Write the networks in a format that other programs run."""
+
+    kind: Literal["export"] = "export"
+    bundle: str
+    format: Format
+    path: str
+
+
+Request = Evaluate | Predict | ExportTo
 
 
 def main() -> None:
@@ -75,6 +86,8 @@ def serve(request: Request, progress: Progress) -> Any:
     about = bundle.read(Path(request.bundle))
     if isinstance(request, Predict):
         return _predict(request, progress)
+    if isinstance(request, ExportTo):
+        return _export(request)
     from pneumo_core import labelled
 
     manifest = labelled.scan(
@@ -99,6 +112,18 @@ def _predict(request: Predict, progress: Progress) -> list[dict[str, Any]]:
     folder = Path(request.heatmaps) if request.heatmaps else None
     found = evaluate.predict(loaded, [Path(path) for path in request.paths], heatmaps=folder, on_progress=progress)
     return [_row(prediction) for prediction in found]
+
+
+def _export(request: ExportTo) -> dict[str, Any]:
+    from pneumo_core import exported
+
+    exported.check_free(Path(request.path))
+    exported.check_packages(request.format)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the formats are made from its graphs, whatever trained the networks
+    from pneumo_core import export, predictor
+
+    written = export.write(predictor.load(Path(request.bundle)), request.format, Path(request.path))
+    return {**codec.to_json(written)}
 
 
 def _row(found: "Prediction") -> dict[str, Any]:

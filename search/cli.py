@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search import cli_bundle, cli_dashboard, cli_report, cli_worker
+from search import cli_bundle, cli_dashboard, cli_export, cli_report, cli_worker
 from search.duration import parse_duration
 from search.options import (
     DONE,
@@ -54,6 +54,7 @@ app.command()(cli_dashboard.dashboard)
 app.command()(cli_bundle.finalize)
 app.command()(cli_bundle.evaluate)
 app.command()(cli_bundle.predict)
+app.command()(cli_export.export)
 
 
 @app.command()
