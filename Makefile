@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pneumo_core spaces studies search
+SOURCES := pneumo_core spaces studies search benchmarks
 
 .PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check lock clean
 
@@ -51,9 +51,13 @@ format: install-dev ## rewrite the sources in the project's format
 
 check: lint types test ## format, lint, types and tests: what CI runs
 
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links
+RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql
+DEV_EXTRAS := $(RUNTIME_EXTRAS) --extra dashboard --extra dev --extra jax --extra onnx --extra ray --extra tflite
+
 lock: install-dev ## pin the dependencies of pyproject.toml anew
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --extra efficientnet-lite --extra dicom --extra postgresql -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --extra dev --extra jax --extra efficientnet-lite --extra dicom --extra postgresql -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) $(RUNTIME_EXTRAS) -o requirements.lock pyproject.toml
+	$(COMPILE) $(DEV_EXTRAS) -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean: ## remove the virtual environment and the tools' caches (never `runs/`)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
