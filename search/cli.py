@@ -182,10 +182,11 @@ def data_check(
     """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
     from pneumo_core.audit import audit
     from pneumo_core.codec import to_json
-    from search.show import show_audit
+    from search.show import show_audit, working
 
-    prepared, _ = _read(source, negative, positive, home, quiet=as_json)
-    found = audit(prepared.manifest, prepared.split)
+    prepared, console = _read(source, negative, positive, home, quiet=as_json)
+    with working(console, "looking for shortcuts in file headers"):
+        found = audit(prepared.manifest, prepared.split)
     if as_json:
         print(json.dumps(to_json(found)))
     else:

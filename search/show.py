@@ -35,6 +35,17 @@ def view_maker(console: Console) -> Iterator[tuple[MakeView, Progress]]:
         yield live, BarProgress(console)
 
 
+@contextmanager
+def working(console: Console, what: str) -> Iterator[None]:
+    """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(what, highlight=False)
+        yield
+
+
 def show_ending(console: Console, outcome: Outcome, command: str) -> None:
     """Say how the launch ended, what the study has come to, and what to do next; `command` launched it."""
     show_summary(console, outcome.summary)
