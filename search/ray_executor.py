@@ -67,14 +67,20 @@ class Station:
         return str(here)
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
     """An actor and what the coordinator waits for from it."""
 
     actor: Any
-    number: int | None = None
+    task: Task | None = None
     alone: bool = False
+    placed: bool = False  # Ray found room for it
+    submitted: Any = None  # the answer of its `submit`, which says only whether it failed
     polled: Any = None  # the answer of its `poll`, on its way
+
+    @property
+    def number(self) -> int | None:
+        return self.task.number if self.task else None
 
 
 @dataclass
@@ -96,12 +102,12 @@ class RayExecutor:
     def n_free(self) -> int:
         if any(slot.alone for slot in self._slots):
             return 0  # others would take the room that it waits for
-        return self.n_slots - sum(slot.number is not None for slot in self._slots)
+        return self.n_slots - sum(slot.task is not None for slot in self._slots)
 
     def submit(self, task: Task, *, alone: bool = False) -> None:
         slot = self._fresh_slot(self._alone_share()) if alone else self._idle_slot()
-        slot.number, slot.alone = task.number, alone
-        slot.actor.submit.remote(task, self._arrays_of(task))
+        slot.alone = alone
+        self._assign(slot, task)
 
     def reply(self, number: int, *, stop: bool) -> None:
         slot = self._slot_of(number)
@@ -114,14 +120,14 @@ class RayExecutor:
             self._end(slot)
 
     def poll(self, timeout_s: float) -> Sequence[Event]:
-        busy = [slot for slot in self._slots if slot.number is not None]
+        busy = [slot for slot in self._slots if slot.task]
         for slot in busy:
             slot.polled = slot.polled or slot.actor.poll.remote(STATION_POLL_S)
         if busy and not self._failed:
             ray.wait([slot.polled for slot in busy], timeout=timeout_s)
         elif not self._failed:
             time.sleep(timeout_s)
-        events = [event for slot in busy for event in self._answers(slot)]
+        events = [event for slot in busy if slot in self._slots for event in self._answers(slot)]
         events += self._failed
         self._failed = []
         return events
@@ -137,17 +143,30 @@ class RayExecutor:
         slot.polled = None
         try:
             events: list[Event] = list(ray.get(ready[0]))
+            ray.get(slot.submitted)
         except RayError as error:
             return self._lost(slot, error)
+        slot.placed = True
         for event in events:
             if not isinstance(event, Ready) and event.kind in ("done", "scored", "error"):
                 self._finished(slot)
         return events
 
+    def _assign(self, slot: Slot, task: Task) -> None:
+        slot.task = task
+        slot.submitted = slot.actor.submit.remote(task, self._arrays_of(task))
+
     def _finished(self, slot: Slot) -> None:
-        slot.number = None
+        """Free the slot, or let it do what waits for room: after a node is lost there may be none for another."""
+        slot.task = None
         if slot.alone:
             self._end(slot)  # gives back what it had more than others
+            return
+        waiting = next((s for s in self._slots if s.task and not s.placed and not s.alone), None)
+        if waiting is not None and waiting.task is not None:
+            task = waiting.task
+            self._end(waiting)
+            self._assign(slot, task)
 
     def _lost(self, slot: Slot, error: RayError) -> list[Event]:
         number = slot.number
@@ -158,12 +177,12 @@ class RayExecutor:
         return [TrialError(number=number, reason="child_died", message=message)]
 
     def _idle_slot(self) -> Slot:
-        idle = next((slot for slot in self._slots if slot.number is None), None)
+        idle = next((slot for slot in self._slots if slot.task is None), None)
         return idle or self._fresh_slot(self.share)
 
     def _fresh_slot(self, share: Share) -> Slot:
         if share != self.share:
-            for idle in [slot for slot in self._slots if slot.number is None]:
+            for idle in [slot for slot in self._slots if slot.task is None]:
                 self._end(idle)  # it may sit where there would be room
         actor_class = ray.remote(num_cpus=share.n_cpus, num_gpus=share.n_gpus, max_restarts=0)(Station)
         slot = Slot(actor=actor_class.remote(dict(self.environment), tuple(self.command), self.limits))
