@@ -9,6 +9,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from pneumo_core import folds
 from pneumo_core.dataset import scan
 from pneumo_core.errors import StorageError, StudyError, UserError
 from pneumo_core.manifest import Manifest
@@ -27,7 +28,7 @@ from search.stopping import polite_stop
 from search.storage import first_line, open_storage
 from search.view import View
 from studies import load
-from studies.spec import SourceSpec, StudySpec
+from studies.spec import SourceSpec, StudySpec, fold_seed
 
 # The original project's shares; without a calibration role nothing can be certified, and nothing should be.
 LEAKING_SPLIT = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
@@ -126,7 +127,7 @@ def launch(
     """
     home.check_writable()
     drawn = load.probes(spec)
-    storage = open_storage(storage_url, create=not join)
+    storage = open_storage(storage_url, create=not join or wait_s > 0)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
     if join:
@@ -135,9 +136,11 @@ def launch(
         spec = dataclasses.replace(spec, budget=budget)
     else:
         stored = study.open_study(spec, storage, mark)
-    stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn))
+    stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn), spec.folds)
     for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
-        prepared.arrays_for(data)
+        arrays = prepared.arrays_for(data)
+    if spec.folds is not None:
+        folds.check(arrays, spec.folds, fold_seed(spec))
     with polite_stop() as stop_asked:
         view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
         coordinator = Coordinator(

@@ -1,0 +1,92 @@
+"""`pneumo worker` beside `pneumo launch`, and what it refuses; studies that move between databases."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from pneumo_core.errors import StudyError
+from search import fingerprint
+from search.storage import open_storage
+from search.study import copy_study, join_study, stored_budget
+from tests.commands import command, environment, pneumo, write_study
+from tests.search import light
+from tests.search.light import Search, study
+
+FINGERPRINT = {"study": {"name": "light"}}
+
+
+def test_a_worker_joins_with_the_budget_of_the_launch(tmp_path: Path) -> None:
+    first = Search(tmp_path, study(n_trials=7, budget={"max_retries": 1}))
+    joined = join_study(first.spec, open_storage(first.url, create=False), FINGERPRINT)
+    assert stored_budget(joined) == first.spec.budget
+
+
+def test_a_worker_refuses_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Search(tmp_path, study())
+    opened = open_storage(first.url, create=False)
+    with pytest.raises(StudyError, match=r"study: name: stored light, now other"):
+        join_study(first.spec, opened, {"study": {"name": "other"}})
+    with pytest.raises(StudyError, match="no study 'elsewhere'"):
+        join_study(study(name="elsewhere"), opened, FINGERPRINT)
+    monkeypatch.setattr(fingerprint, "of_code", lambda: {"code": {"pneumo_core": "newer"}})
+    with pytest.raises(StudyError, match=r"another program(?s:.*)pneumo_core: stored \w+, now newer"):
+        join_study(first.spec, opened, FINGERPRINT)
+
+
+def test_a_newer_program_may_launch_the_study_again_and_workers_must_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Search(tmp_path, study())
+    monkeypatch.setattr(fingerprint, "of_code", lambda: {"code": {"pneumo_core": "newer"}})
+    again = Search(tmp_path, study())
+    assert join_study(again.spec, again.storage, FINGERPRINT).study_name == "light"
+
+
+def test_a_copied_study_is_whole_and_goes_on(tmp_path: Path) -> None:
+    first = Search(tmp_path, study(n_trials=3))
+    first.run()
+    target = open_storage(f"sqlite:///{tmp_path / 'copy.db'}")
+    copied = copy_study("light", first.storage, target)
+    told = [(t.number, t.state, t.values, t.params, t.user_attrs, t.constraints) for t in copied.trials]
+    assert told == [(t.number, t.state, t.values, t.params, t.user_attrs, t.constraints) for t in first.trials]
+    with pytest.raises(StudyError, match="already"):
+        copy_study("light", first.storage, target)
+
+    more = Search(tmp_path, study(n_trials=5), f"sqlite:///{tmp_path / 'copy.db'}")
+    assert more.run() == "budget"
+    light.assert_whole(more)
+
+
+def test_a_running_study_is_not_copied(tmp_path: Path) -> None:
+    first = Search(tmp_path, study())
+    first.study.ask()
+    with pytest.raises(StudyError, match="is running"):
+        copy_study("light", first.storage, open_storage(f"sqlite:///{tmp_path / 'copy.db'}"))
+
+
+def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path, phantoms: Path) -> None:
+    file, url = write_study(tmp_path), f"sqlite:///{tmp_path / 'shared.db'}"
+    started = subprocess.Popen(
+        command("launch", file, "--data", phantoms, "--storage", url, "--trials", 4, "--device", "cpu"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    place = tmp_path / "worker"
+    joined = pneumo(
+        "worker", file, "--data", phantoms, "--storage", url, "--wait", "1m", "--device", "cpu", "--home", place,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert started.wait(120) in (0, 3)
+    assert "Budget reached: 4 trials" in joined.stdout
+    stored = open_storage(url, create=False)
+    states = [trial.state for trial in stored.get_all_trials(stored.get_all_studies()[0]._study_id)]
+    assert len(states) == 4
+    assert all(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
+
+    other = pneumo("worker", file, "--data", "phantom", "--storage", url, folder=tmp_path, code=2)
+    assert "data: digest: stored" in other.stderr
+    copied = pneumo("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
+    assert "small: 4 trials now in" in copied.stdout
