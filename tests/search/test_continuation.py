@@ -1,0 +1,67 @@
+"""Real trials, killed at epochs drawn at random, come to the very numbers of the unbroken run on the CPU."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from search import trials
+from tests.commands import children_of, command, environment, pneumo, write_study
+from tests.search import light
+
+METRICS = ("recall", "specificity", "fnr", "auc", "pauc", "threshold", "best_epoch", "n_epochs")
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "n_trials", "n_kills"), [(6, 1, 2), pytest.param(12, 4, 8, marks=pytest.mark.slow)]
+)
+@pytest.mark.timeout(900)
+def test_killed_trials_come_to_the_same_numbers(
+    tmp_path: Path, phantoms: Path, n_epochs: int, n_trials: int, n_kills: int
+) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    for folder in (unbroken, broken):
+        folder.mkdir()
+        write_study(folder, epochs=n_epochs)
+    arguments = ["launch", "small.py", "--data", phantoms, "--trials", n_trials, "--device", "cpu"]
+    pneumo(*arguments, folder=unbroken, code=None)
+    n_killed = 0
+    while n_killed < n_kills:
+        started = subprocess.Popen(
+            command(*arguments), cwd=broken, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        goal = n_epochs_reported(broken) + random.Random(n_killed).randint(
+            1, max(1, n_epochs * n_trials // n_kills - 1)
+        )
+        light.wait_for(lambda goal=goal: n_epochs_reported(broken) >= goal, 240)
+        for pid in [started.pid] if n_killed % 2 else children_of(broken):
+            os.kill(pid, signal.SIGKILL)
+        os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+        n_killed += 1
+    pneumo(*arguments, folder=broken, code=None)
+    assert outcome(broken) == outcome(unbroken)
+
+
+def n_epochs_reported(folder: Path) -> int:
+    """Return how many epochs were reported, those of a revived trial once."""
+    file = folder / "runs" / "pneumo.db"
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+            return len(database.execute("SELECT DISTINCT trial_id, step FROM trial_intermediate_values").fetchall())
+    except sqlite3.OperationalError:
+        return 0
+
+
+def outcome(folder: Path) -> dict[int, Any]:
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder / 'runs' / 'pneumo.db'}")
+    return {
+        trials.root(t): (t.values, t.intermediate_values, {name: t.user_attrs[name] for name in METRICS})
+        for t in trials.current(study.trials)
+    }
