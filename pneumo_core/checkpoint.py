@@ -77,8 +77,13 @@ def load(path: Path, identity: str) -> Checkpoint | None:
     return Checkpoint(state=state, arrays=arrays)
 
 
+def of_part(path: Path) -> Path:
+    """Return where a trial that has its own state at `path` keeps that of the training under way."""
+    return path.with_name(f"{path.name}.part")
+
+
 def remove(path: Path) -> None:
-    """Remove the checkpoint at `path`, if any, with what killed writers left beside it."""
-    for file in (path, *path.parent.glob(f"{path.name}.*.tmp")):
+    """Remove the checkpoint at `path`, if any, with its part and with what killed writers left beside it."""
+    for file in (path, of_part(path), *path.parent.glob(f"{path.name}.*.tmp")):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()

@@ -48,12 +48,14 @@ def main() -> None:
 
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     """Run one real trial, and save its model where that is asked for."""
-    from pneumo_core import refit
+    from pneumo_core import cross_validate, refit
     from pneumo_core.preprocess import open_fit_arrays
     from pneumo_core.run import run_trial
 
     if task.save:
         return refit.train_and_save(task, on_epoch)
+    if task.n_folds is not None:
+        return cross_validate.run_folds(task, on_epoch)
     checkpoint = Path(task.checkpoint) if task.checkpoint else None
     return run_trial(task.spec, task.objective, open_fit_arrays(Path(task.arrays)), task.seed, on_epoch, checkpoint)
 

@@ -1,6 +1,7 @@
 """Patient-grouped folds over the training and validation roles, for judging a spec on images that taught it nothing."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,23 @@ from pneumo_core.split import Role
 
 POOLED_ROLES: tuple[Role, Role] = ("train", "validation")
 STOPPING_FOLDS = 6  # one in six of the images to learn from decides when to stop: about the study's own share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """The training and validation roles as one, train first, each in its own order."""
+
+    x: tuple[npt.NDArray[np.uint8], ...]  # one (n, h, w, c) a role
+    y: npt.NDArray[np.uint8]  # (n,) over both
+    groups: npt.NDArray[np.str_]  # (n,)
+
+    def take(self, rows: Ints) -> npt.NDArray[np.uint8]:
+        """Return the images (m, h, w, c) of ascending `rows` (m,), copied into memory."""
+        parts, start = [], 0
+        for x in self.x:
+            parts.append(x[rows[(rows >= start) & (rows < start + len(x))] - start])
+            start += len(x)
+        return np.concatenate(parts)
 
 
 def assign(y: npt.ArrayLike, groups: npt.ArrayLike, n_folds: int, seed: int) -> Ints:
@@ -57,7 +75,24 @@ def parts(y: npt.ArrayLike, groups: npt.ArrayLike, n_folds: int, index: int, see
     return rest[~stopping], rest[stopping], np.flatnonzero(held_out)
 
 
-def labels(arrays: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
-    """Return label and patient group of the pooled images, (n,) each: train first, each role in its own order."""
+def pool(arrays: Path) -> Pooled:
+    """Open the pooled images in a folder of prepared arrays; their pixels stay on disk until they are taken."""
     roles = [preprocess.open_role(arrays, role) for role in POOLED_ROLES]
-    return np.concatenate([role.y for role in roles]), np.concatenate([np.array(role.groups) for role in roles])
+    return Pooled(
+        x=tuple(role.x for role in roles),
+        y=np.concatenate([role.y for role in roles]),
+        groups=np.concatenate([np.array(role.groups) for role in roles]),
+    )
+
+
+def labels(arrays: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.str_]]:
+    """Return label and patient group of the pooled images, (n,) each."""
+    pooled = pool(arrays)
+    return pooled.y, pooled.groups
+
+
+def check(arrays: Path, n_folds: int, seed: int) -> None:
+    """Raise `DataError` where the pooled images have too few patients of a class for `n_folds` folds."""
+    y, groups = labels(arrays)
+    for index in range(n_folds):
+        parts(y, groups, n_folds, index, seed)

@@ -10,16 +10,20 @@ Stopped = Literal["completed", "early", "pruned"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """A finished trial; `values`, `constraint`, `metrics` and `scores` are those of its best epoch's weights."""
+    """A finished trial; `values`, `constraint`, `metrics` and `scores` are those of its best epoch's weights.
+
+    Over folds they are those of the folds' models together: each image is scored by the one that never saw it.
+    """
 
     values: tuple[float, ...]  # what the study maximises
     constraint: float  # FNR - ceiling: feasible iff <= 0
     metrics: Metrics
-    best_epoch: int  # 0-based, by the monitored metric
-    n_epochs: int
+    best_epoch: int  # 0-based, by the monitored metric; over folds the median one
+    n_epochs: int  # over folds of all of them
     n_parameters: int
     seconds: float  # of training and validation, those before an interruption included
     stopped: Stopped
-    history: tuple[dict[str, float], ...]  # one entry an epoch
-    scores: tuple[float, ...]  # (n_validation,) rounded to 6 decimals
+    history: tuple[dict[str, float], ...]  # one entry an epoch, or a fold
+    scores: tuple[float, ...]  # (n_validation,) rounded to 6 decimals; over folds of all images scored, as pooled
     environment: dict[str, str]
+    n_folds: int | None = None  # scored; None: judged on the validation role

@@ -3,6 +3,8 @@
 import gc
 import hashlib
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -58,7 +60,7 @@ def build_and_train(
     """Do as `run_trial`, and return the model as well."""
     free_memory()
     seed_everything(seed)
-    try:
+    with memory_failures():
         network = model.build(spec.model, _image_shape(arrays))
         task = train.Task(
             spec=spec.train,
@@ -70,11 +72,18 @@ def build_and_train(
             checkpoint=checkpoint,
         )
         fitted = train.fit(network, task)
+    return Trained(model=network, result=_result(network, fitted, objective, arrays))
+
+
+@contextmanager
+def memory_failures() -> Iterator[None]:
+    """Turn memory that ran out, which each backend says in its own way, into `TrialFailed("out_of_memory")`."""
+    try:
+        yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise TrialFailed("out_of_memory", f"no memory for this trial: {str(error)[:500]}") from error
-    return Trained(model=network, result=_result(network, fitted, objective, arrays))
 
 
 def free_memory() -> None:

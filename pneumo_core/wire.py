@@ -14,6 +14,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
 from pneumo_core.split import Role
 
+FOLD, N_FOLDS = "fold", "n_folds"  # metrics of a trial over folds: the fold in training, and how many there are
 MAX_LINE_BYTES = 64 * 2**20  # a result with a million scores; more than this is not a message
 
 
@@ -29,6 +30,8 @@ class RunTrial:
     arrays: str  # folder of prepared arrays; the trainer opens train and validation only
     checkpoint: str | None = None
     save: str | None = None  # keep the trained model in this `.keras` file
+    n_folds: int | None = None  # judge out of so many folds of train and validation; None: on validation
+    fold_seed: int = 0  # of the division into folds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +72,21 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """Trainer to coordinator: an epoch ended; it waits for the `Reply`."""
+    """Trainer to coordinator: an epoch ended; it waits for the `Reply`.
+
+    A trial over folds says so after every fold, with the fold as its `epoch`. Those of a fold's own training come
+    as well, with `FOLD` among the metrics: signs of life, whose answer counts for nothing.
+    """
 
     kind: Literal["epoch"] = "epoch"
     number: int
     epoch: int
     metrics: Mapping[str, float]
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether the trial may be pruned here."""
+        return FOLD not in self.metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from search.storage import exclusively
 from search.trials import Ledger
 from search.view import View
 from spaces.base import Parameter
-from studies.spec import BudgetSpec, StudySpec
+from studies.spec import BudgetSpec, StudySpec, fold_seed
 
 Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
 Taken = Literal["nothing to take", "ended at once"]
@@ -259,6 +259,8 @@ class Coordinator:
             seed=derive(self.spec.seed, run.spec.digest, 0),
             arrays=str(arrays),
             checkpoint=str(run.checkpoint),
+            n_folds=self.spec.folds,
+            fold_seed=fold_seed(self.spec),
         )
         self.executor.submit(task, alone=run.alone)
 
@@ -278,7 +280,7 @@ class Coordinator:
 
     def _epoch(self, run: Running, event: EpochDone) -> None:
         self.view.epoch(event.number, event.epoch, event.metrics)
-        stop = self._n_objectives == 1 and self._should_prune(run, event)
+        stop = event.is_judged and self._n_objectives == 1 and self._should_prune(run, event)
         self.executor.reply(event.number, stop=stop)
 
     def _should_prune(self, run: Running, event: EpochDone) -> bool:

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.samplers import BaseSampler, GridSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from pneumo_core.errors import StudyError
@@ -33,18 +40,23 @@ def is_sequence(spec: SamplerSpec) -> bool:
     return spec.kind in ("qmc", "grid")
 
 
-def pruner(spec: PrunerSpec, max_epochs: int) -> BasePruner:
+def pruner(spec: PrunerSpec, max_epochs: int, folds: int | None = None) -> BasePruner:
     """Return the pruner of `spec` for trials of at most `max_epochs`, which must be the same in every process."""
-    if spec.kind == "median":
+    kind = spec.kind_for(folds)
+    if kind == "median":
         return MedianPruner(n_startup_trials=spec.n_startup_trials, n_warmup_steps=spec.n_warmup_epochs)
-    if spec.kind == "successive_halving":
+    if kind == "successive_halving":
         return SuccessiveHalvingPruner(
             min_resource=max(1, spec.n_warmup_epochs), reduction_factor=spec.reduction_factor
         )
-    if spec.kind == "hyperband":
+    if kind == "hyperband":
         return HyperbandPruner(
             min_resource=max(1, spec.n_warmup_epochs), max_resource=max_epochs, reduction_factor=spec.reduction_factor
         )
+    if kind == "wilcoxon":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return WilcoxonPruner(p_threshold=spec.p_threshold)
     return NopPruner()
 
 

@@ -28,7 +28,7 @@ def of_study(spec: StudySpec) -> Fingerprint:
     return {
         "space": {**dict(sorted(parameters.items())), "(drawn trials)": trials},
         "objective": codec.to_json(spec.objective),
-        "study": {"seed": spec.seed},
+        "study": {"seed": spec.seed} | ({} if spec.folds is None else {"folds": spec.folds}),
     }
 
 

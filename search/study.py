@@ -115,7 +115,7 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
         {
             "description": spec.description,
             "sampler": spec.sampler.kind,
-            "pruner": spec.pruner.kind,
+            "pruner": spec.pruner.kind_for(spec.folds),
             "trials": spec.budget.trials,
         },
     )

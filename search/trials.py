@@ -66,7 +66,7 @@ def attributes(result: TrialResult) -> dict[str, Any]:
         "stopped": result.stopped,
         "objective_values": list(result.values),
         "environment": dict(result.environment),
-    }
+    } | ({} if result.n_folds is None else {"n_folds": result.n_folds})
 
 
 def copy_of(trial: FrozenTrial) -> TrialResult:
@@ -77,7 +77,7 @@ def copy_of(trial: FrozenTrial) -> TrialResult:
         {name: attrs[name] for name in ("seconds", "best_epoch", "n_epochs", "n_parameters", "stopped", "environment")}
         | {"metrics": {name: attrs[name] for name in ("recall", "specificity", "fnr", "auc", "pauc", "threshold")}}
         | {"values": attrs["objective_values"], "constraint": trial.constraints[CONSTRAINT]}
-        | {"history": [], "scores": []},
+        | {"history": [], "scores": [], "n_folds": attrs.get("n_folds")},
     )
 
 

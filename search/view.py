@@ -13,6 +13,7 @@ from rich.table import Table
 from pneumo_core.operating import Metrics
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import BackboneSpec, CnnSpec, TrialSpec
+from pneumo_core.wire import FOLD, N_FOLDS
 from search.duration import say_duration
 from search.records import Best, Summary
 
@@ -68,7 +69,7 @@ class BarProgress:
 
 @dataclass
 class LineView:
-    """One line when a trial starts, ends or fails."""
+    """One line when a trial starts, ends or fails, and after each of its folds."""
 
     console: Console
 
@@ -76,7 +77,8 @@ class LineView:
         self._say(f"trial {number}: started, {describe(spec)}")
 
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        pass
+        if N_FOLDS in metrics and FOLD not in metrics:
+            self._say(f"trial {number}: fold {epoch + 1}/{metrics[N_FOLDS]:g}: {describe_fold(metrics)}")
 
     def finished(self, number: int, result: TrialResult) -> None:
         self._say(f"trial {number}: {outcome(result)}")
@@ -125,6 +127,7 @@ class LiveView(LineView):
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         row = self._rows[number]
         row.epoch, row.metrics = epoch, metrics
+        super().epoch(number, epoch, metrics)
 
     def finished(self, number: int, result: TrialResult) -> None:
         self._seconds.append(time.monotonic() - self._rows[number].began_s)
@@ -149,8 +152,13 @@ class LiveView(LineView):
             table.add_column(heading, no_wrap=True)
         for number, row in sorted(self._rows.items()):
             shown = [_number(row.metrics.get(name)) for name in ("pauc", "recall", "specificity", "val_loss")]
-            epoch = f"{row.epoch + 1}/{row.spec.train.epochs}"
-            table.add_row(str(number), epoch, *shown, say_duration(time.monotonic() - row.began_s), describe(row.spec))
+            table.add_row(
+                str(number),
+                describe_step(row),
+                *shown,
+                say_duration(time.monotonic() - row.began_s),
+                describe(row.spec),
+            )
         return Group(table, self._status_line())
 
     def _status_line(self) -> str:
@@ -187,15 +195,31 @@ def describe(spec: TrialSpec) -> str:
     return f"{what}{units}, {train.optimizer} {train.learning_rate:.2g}, batch {train.batch_size}"
 
 
+def describe_step(row: Row) -> str:
+    """Return how far a running trial is: "7/20" epochs, and over folds "fold 2/5, 7/20"."""
+    if N_FOLDS not in row.metrics:
+        return f"{row.epoch + 1}/{row.spec.train.epochs}"
+    n_folds = f"{row.metrics[N_FOLDS]:g}"
+    if FOLD not in row.metrics:
+        return f"fold {row.epoch + 1}/{n_folds} done"
+    return f"fold {row.metrics[FOLD] + 1:g}/{n_folds}, {row.epoch + 1}/{row.spec.train.epochs}"
+
+
+def describe_fold(metrics: Mapping[str, float]) -> str:
+    """Return what the held-out images of one fold came to."""
+    names = (("AUC", "auc"), ("pAUC", "pauc"), ("epochs", "n_epochs"))
+    return ", ".join(f"{label} {metrics[name]:.4g}" for label, name in names if name in metrics)
+
+
 def outcome(result: TrialResult) -> str:
     """Return what a finished trial came to in a line."""
     m = result.metrics
     state = "pruned" if result.stopped == "pruned" else "complete"
     verdict = "feasible" if result.constraint <= 0 else "infeasible"
-    return (
-        f"{state}, {verdict}: {describe_metrics(m)}; best of {result.n_epochs} epochs: {result.best_epoch + 1}; "
-        f"{say_duration(result.seconds)}"
-    )
+    how = f"best of {result.n_epochs} epochs: {result.best_epoch + 1}"
+    if result.n_folds is not None:
+        how = f"over {result.n_folds} folds, {result.n_epochs} epochs"
+    return f"{state}, {verdict}: {describe_metrics(m)}; {how}; {say_duration(result.seconds)}"
 
 
 def describe_metrics(m: Metrics | Best) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pneumo_core.errors import nearest
+from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, TrialSpec, check_range
 from spaces.base import Scalar, Suggest
 
@@ -110,7 +111,7 @@ class StudySpec:
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     pruner: PrunerSpec = field(default_factory=PrunerSpec)
     budget: BudgetSpec = field(default_factory=BudgetSpec)
-    folds: int | None = None  # judge a trial on its scores out of so many folds of train and validation; None: validation
+    folds: int | None = None  # judge trials out of so many folds of train and validation; None: on validation
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     seed: int = 0
     deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
@@ -129,6 +130,11 @@ class StudySpec:
         if self.folds is not None:
             check_range("folds", self.folds, 2, MAX_FOLDS)
         self.pruner.kind_for(self.folds)
+
+
+def fold_seed(spec: StudySpec) -> int:
+    """Return the seed of the study's folds: one for all trials, so that they can be compared fold by fold."""
+    return derive(spec.seed, "folds")
 
 
 _PARTS = {

@@ -118,7 +118,7 @@ class Search:
         self.url = self.url or f"sqlite:///{self.folder / 'light.db'}"
         self.storage = open_storage(self.url)
         self.study = open_study(self.spec, self.storage, {"study": {"name": self.spec.name}})
-        self.study.pruner = factory.pruner(self.spec.pruner, 3)
+        self.study.pruner = factory.pruner(self.spec.pruner, 3, self.spec.folds)
         self.coordinator = Coordinator(
             study=self.study,
             storage=self.storage,
