@@ -7,14 +7,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import UserError
-from search.options import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    HomeOption,
-    NameOption,
-    StudyArgument,
-)
+from search.options import DONE, FAILED, INTERRUPTED, HomeOption, NameOption, StudyArgument
 
 storage_app = typer.Typer(no_args_is_help=True, help="Look after databases.")
 
@@ -27,9 +20,9 @@ def worker(
     study: StudyArgument,
     storage: UrlOption,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images, wherever they are here.")] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.")] = 1,
+    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.", min=1)] = 1,
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,
     protocol: Annotated[str | None, typer.Option(help="As it was launched.")] = None,
