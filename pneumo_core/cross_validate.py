@@ -36,6 +36,7 @@ class FoldArrays:
     y_train: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
+    origin: None = None  # in memory: they lie in no folder
 
 
 @dataclass(frozen=True, kw_only=True)
