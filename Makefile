@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
+# The tests whose outcome may depend on the Keras backend.
+JAX_TESTS := $(patsubst %,tests/pneumo_core/test_%.py,backbones bundle checkpoint cross_validate evaluate export \
+  features model run saliency seeds steps train)
 SOURCES := pneumo_core spaces studies search benchmarks
 
 .PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check lock clean
@@ -25,12 +29,12 @@ install-dev: $(VENV)/.installed-dev ## the same with test tools, JAX and DICOM
 quickstart: install ## set up, then search on generated phantoms: ends with a feasible best trial
 	$(BIN)/pneumo launch quickstart
 
-test: install-dev ## the whole suite (TensorFlow backend, then the model tests on JAX)
-	$(BIN)/python -m pytest -q -m "not slow and not chaos"
+test: install-dev ## the whole suite (TensorFlow backend, then the model tests on JAX); JOBS=2 processes
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos"
 	$(MAKE) --no-print-directory test-jax
 
 test-jax: install-dev ## the model and training tests on the JAX backend
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -m "not slow and not chaos" tests/pneumo_core
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos" $(JAX_TESTS)
 
 test-slow: install-dev ## the tests that train for minutes
 	$(BIN)/python -m pytest -q -m slow
