@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -89,3 +90,16 @@ def test_progress_ends_quietly() -> None:
         progress = make(console)
         for done in range(3):
             progress("reading", done, 2)
+
+
+def test_a_trial_over_folds_says_which_fold_it_is_at() -> None:
+    console, text = consoled(terminal=True)
+    with LiveView(console, 4, 1, summary) as view:
+        view.started(0, SPEC)
+        view.epoch(0, 6, {"fold": 1.0, "n_folds": 5.0})
+        view._live.refresh()
+        view.epoch(0, 1, {"n_folds": 5.0, "auc": 0.91})
+        view._live.refresh()
+        view.finished(0, replace(RESULT, n_folds=5))
+    for part in ("fold 2/5, 7/20", "fold 2/5 done", "trial 0: fold 2/5: AUC 0.91", "over 5 folds, 5 epochs"):
+        assert part in text.getvalue()
