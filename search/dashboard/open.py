@@ -39,7 +39,7 @@ def find_labels(
 
     @lru_cache(maxsize=8)
     def validation(spec: DataSpec) -> Validation:
-        return source.images(prepared, spec).validation
+        return source.images(prepared, spec, source.n_folds(study)).validation
 
     return Labels(of=validation, classes=(prepared.manifest.negative, prepared.manifest.positive)), ""
 

@@ -1,11 +1,11 @@
-"""Trivial baselines beside the shown trial: fitted on train, scored on validation, with paired margins."""
+"""Trivial baselines beside the shown trial: fitted and scored on images as the trial was, with paired margins."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core import baselines, intervals, metrics
+from pneumo_core import baselines, folds, intervals, metrics
 from pneumo_core.intervals import Interval
 from pneumo_core.metrics import Bools, Cuts, Floats
 from pneumo_core.progress import Progress
@@ -59,6 +59,8 @@ def measure_for(objective: ObjectiveSpec) -> Callable[[Cuts], tuple[float, float
 
 
 def _baselines(images: Images, progress: Progress) -> dict[str, Floats]:
+    if images.n_folds is not None:
+        return _baselines_over_folds(images, images.n_folds, progress)
     fit, validation = images.fit, images.validation
     progress("comparing with baselines", 0, 3)
     linear = baselines.linear_on_thumbnails(fit.x_train, fit.y_train, validation.x)
@@ -66,6 +68,21 @@ def _baselines(images: Images, progress: Progress) -> dict[str, Floats]:
     metadata = baselines.metadata_only(images.train_records, fit.y_train, images.validation_records)
     progress("comparing with baselines", 2, 3)
     constant = baselines.always_positive(len(validation.y))
+    return {"linear on thumbnails": linear, "file metadata only": metadata, "always positive": constant}
+
+
+def _baselines_over_folds(images: Images, n_folds: int, progress: Progress) -> dict[str, Floats]:
+    """Score each of the pooled images by baselines that never saw its patient; the folds need not be the study's."""
+    pooled, records = images.validation, images.validation_records
+    linear, metadata = np.zeros(len(pooled.y)), np.zeros(len(pooled.y))
+    fold_of_image = folds.assign(pooled.y, pooled.groups, n_folds, BOOTSTRAP_SEED)
+    for index in range(n_folds):
+        progress("comparing with baselines", 2 * index // n_folds, 3)
+        rest, held_out = np.flatnonzero(fold_of_image != index), np.flatnonzero(fold_of_image == index)
+        y, known = pooled.y[rest], [records[row] for row in rest]
+        linear[held_out] = baselines.linear_on_thumbnails(pooled.x[rest], y, pooled.x[held_out])
+        metadata[held_out] = baselines.metadata_only(known, y, [records[row] for row in held_out])
+    constant = baselines.always_positive(len(pooled.y))
     return {"linear on thumbnails": linear, "file metadata only": metadata, "always positive": constant}
 
 

@@ -74,7 +74,7 @@ class DataFlow:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The validation role: what every trial was judged on. Rows are in the order of trials' scores."""
+    """What trials were judged on, in the order of their scores: the validation role, or all that folds hold out."""
 
     x: NDArray[np.uint8]  # (n, h, w, c)
     y: Bools  # (n,)
@@ -176,6 +176,7 @@ class ReportData:
     results: Mapping[int, TrialResult]  # with training curves, of the top trials; best first
     importances: tuple[Importance, ...]
     versions: Mapping[str, str]  # of what made the report
+    n_folds: int | None = None  # that trials are judged out of; None: on the validation role
     n_openings: int = 0  # how often the test role was opened, by `finalize`
     no_data: str = ""  # why there is nothing below, and what to do
     flow: DataFlow | None = None
@@ -185,3 +186,12 @@ class ReportData:
     compared: tuple[Compared, ...] = ()  # the shown trial first
     missed: Gallery | None = None
     false_alarms: Gallery | None = None
+
+    @property
+    def judged_on(self) -> str:
+        return "validation" if self.n_folds is None else "images held out of training"
+
+    @property
+    def step(self) -> str:
+        """Return the word for what a trial reports after."""
+        return "epoch" if self.n_folds is None else "fold"

@@ -49,10 +49,10 @@ def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: 
         spec = codec.from_json(DataSpec, stored_spec["data"])
     except (KeyError, TypeError, ValueError) as error:
         return dataclasses.replace(data, no_performance=f"The trial's stored specification is damaged: {error}")
-    images = source.images(prepared, spec)
+    images = source.images(prepared, spec, data.n_folds)
     scores = np.asarray(result.scores, dtype=np.float64)
     if len(scores) != len(images.validation.y):
-        why = f"The trial has {len(scores)} stored scores, the validation role {len(images.validation.y)} images."
+        why = f"The trial has {len(scores)} stored scores, and was to be judged on {len(images.validation.y)} images."
         return dataclasses.replace(data, no_performance=why)
     return _add_scores(data, images, scores, data.shown.metrics, options)
 
@@ -60,7 +60,8 @@ def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: 
 def _add_scores(data: ReportData, images: Images, scores: Floats, stored: Metrics, options: Options) -> ReportData:
     validation, n = images.validation, options.n_resamples
     wrong = np.concatenate(gallery.shown_rows(validation, scores, stored.threshold)).tolist()
-    overlays = options.overlays_for(wrong) if options.overlays_for else {}
+    one_model = data.n_folds is None  # over folds each image was scored by another one, and none of them is kept
+    overlays = options.overlays_for(wrong) if options.overlays_for and one_model else {}
     missed, false_alarms = gallery.galleries(validation, scores, stored.threshold, overlays)
     return dataclasses.replace(
         data,

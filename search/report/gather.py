@@ -16,7 +16,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
 from search import artifacts, openings, records, trials
 from search.launch import Prepared
-from search.report import evidence, importance, rows
+from search.report import evidence, importance, rows, source
 from search.report.data import Definition, ReportData, TrialRow
 from search.report.evidence import AS_USUAL, Options
 
@@ -60,6 +60,7 @@ def gather(
         results=results,
         importances=importance.importances(study, names),
         versions=_versions(),
+        n_folds=source.n_folds(study),
         n_openings=len(openings.logged(study)),
         no_data=no_data,
     )

@@ -28,7 +28,7 @@ def render(data: ReportData) -> str:
 
 def sections(data: ReportData) -> list[Section]:
     """Return the parts of the page in order."""
-    shown = f"Trial {data.shown.number} on validation" if data.shown else "Best trial"
+    shown = f"Trial {data.shown.number} on {data.judged_on}" if data.shown else "Best trial"
     parts = [
         ("summary", "Summary", summary),
         ("data", "Data", sections_search.data_flow),

@@ -17,12 +17,13 @@ _USES = {
     "test": "opened once at the very end; not opened here",
     "excluded": "shares a patient or a look with the test role",
 }
+_USES_OVER_FOLDS = dict.fromkeys(("train", "validation"), "by fold: fits, stops, prunes, ranks")
 _STEP = 1.25
 
 
-def flow(data: DataFlow) -> Html:
-    """Draw images and patients of the source and of every role."""
-    boxes = [*data.roles]
+def flow(data: DataFlow, by_fold: bool = False) -> Html:
+    """Draw images and patients of the source and of every role, and what it is for."""
+    boxes, uses = [*data.roles], _USES | (_USES_OVER_FOLDS if by_fold else {})
     height = _STEP * max(len(boxes), 2)
 
     def paint(figure: Figure) -> None:
@@ -42,7 +43,7 @@ def flow(data: DataFlow) -> Html:
                 arrowprops={"arrowstyle": "-|>", "color": LIGHT, "linewidth": 1.4, "connectionstyle": "arc3,rad=0"},
             )
             color = BLUE if role.role in ("train", "validation") else GREY
-            _box(axes, 3.4, y - 0.5, 6.5, 1.0, role.role, _counts(role, data), color, _USES.get(role.role, ""))
+            _box(axes, 3.4, y - 0.5, 6.5, 1.0, role.role, _counts(role, data), color, uses.get(role.role, ""))
 
     return svg.draw(paint, name="flow", size=(WIDE[0], 0.62 * height + 0.1), alt=_alt(data))
 

@@ -107,7 +107,7 @@ def decision(y: Bools, found: Performance) -> Html:
 
 
 def training(results: Mapping[int, TrialResult], shown: int | None) -> Html:
-    """Draw loss and validation AUC by epoch of the top trials, their best epochs marked."""
+    """Draw loss and validation AUC of the top trials by epoch, their best epochs marked, or by fold."""
 
     def paint(figure: Figure) -> None:
         loss, area = figure.subplots(1, 2)
@@ -117,8 +117,9 @@ def training(results: Mapping[int, TrialResult], shown: int | None) -> Html:
             _curve(area, result, "auc", "", color, width)
             if number == shown:
                 _curve(loss, result, "loss", f"trial {number}, training loss", color, 1.0, dashed=True)
-        loss.set(xlabel="epoch", ylabel="validation loss", ylim=(0, _loss_top(results)))
-        area.set(xlabel="epoch", ylabel="validation AUC")
+        step = "fold" if any(result.n_folds is not None for result in results.values()) else "epoch"
+        loss.set(xlabel=step, ylabel="validation loss", ylim=(0, _loss_top(results)))
+        area.set(xlabel=step, ylabel="validation AUC")
         for axes in (loss, area):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -139,7 +140,7 @@ def _curve(
     y = [epoch.get(key, float("nan")) for epoch in result.history]
     x = range(1, len(y) + 1)
     axes.plot(x, y, color=color, linewidth=width, label=label, linestyle=(0, (3, 2)) if dashed else "-")
-    if 0 <= result.best_epoch < len(y) and not dashed:
+    if 0 <= result.best_epoch < len(y) and not dashed and result.n_folds is None:
         axes.plot([result.best_epoch + 1], [y[result.best_epoch]], "o", color=color, markersize=5)
 
 

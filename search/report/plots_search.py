@@ -62,8 +62,8 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
     return svg.draw(paint, name="trade-off", size=(WIDE[0], 4.6), alt=alt)
 
 
-def learning(trials: Sequence[TrialRow]) -> Html:
-    """Draw the pruning metric of every trial by epoch, pruned ones ending in a cross."""
+def learning(trials: Sequence[TrialRow], step: str = "epoch") -> Html:
+    """Draw the pruning metric of every trial by epoch (or another `step`), pruned ones ending in a cross."""
     reported = [row for row in trials if row.reported]
 
     def paint(figure: Figure) -> None:
@@ -72,11 +72,11 @@ def learning(trials: Sequence[TrialRow]) -> Html:
             _learning(axes, row)
         for label, color in (("meets the ceiling", BLUE), ("misses it", marks.LINES["infeasible"]), ("pruned ×", GREY)):
             axes.plot([], [], color=color, label=label)
-        axes.set(xlabel="epoch", ylabel="pruning metric")
+        axes.set(xlabel=step, ylabel="pruning metric")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         marks.legend(figure, axes)
 
-    return svg.draw(paint, name="learning", size=WIDE, alt=f"Pruning metric of {len(reported)} trials by epoch")
+    return svg.draw(paint, name="learning", size=WIDE, alt=f"Pruning metric of {len(reported)} trials by {step}")
 
 
 def frame_bottom(values: Sequence[float]) -> float:

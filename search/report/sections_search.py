@@ -25,7 +25,7 @@ def data_flow(data: ReportData) -> Html:
     return join(
         [
             leak if flow.leaks else Html(),
-            figure(plots_data.flow(flow), caption + apart),
+            figure(plots_data.flow(flow, by_fold=data.n_folds is not None), caption + apart),
             table(head, [_role(role) for role in flow.roles if role.n_images]),
             *(note(f"{text[:1].upper()}{text[1:]}.") for text in flow.notes),
             _rejected(flow),
@@ -70,8 +70,9 @@ def losses(data: ReportData) -> Html:
     """Return what was pruned, what failed, and why."""
     pruned = [row for row in data.trials if row.state == "pruned"]
     failed = [row for row in data.trials if row.state == "failed"]
-    caption = "What the pruner watches after every epoch; a cross is where it stopped a trial."
-    drawn = figure(plots_search.learning(data.trials), caption) if any(row.reported for row in data.trials) else Html()
+    caption = f"What the pruner watches after every {data.step}; a cross is where it stopped a trial."
+    reported = any(row.reported for row in data.trials)
+    drawn = figure(plots_search.learning(data.trials, data.step), caption) if reported else Html()
     return join(
         [
             drawn,

@@ -64,8 +64,10 @@ def baselines(data: ReportData) -> Html:
         return missing(data.no_data or data.no_performance)
     floor, ceiling = percent(data.objective.specificity_floor, 0), percent(data.objective.fnr_ceiling)
     head = ("model", "AUC", f"recall at specificity ≥ {floor}", f"specificity at FNR ≤ {ceiling}")
+    by_fold = f"and scored by patient-grouped folds, {data.n_folds} of them"
+    fitted = "on the train role, scored on validation" if data.n_folds is None else by_fold
     how = (
-        "Fitted on the train role, scored on validation. Intervals: 95 %, from 2 000 resamples of patients, margins "
+        f"Fitted {fitted}. Intervals: 95 %, from 2 000 resamples of patients, margins "
         "with both models on the same resample. Every threshold follows its model's own scores here, the trial's too."
     )
     return join(
@@ -110,6 +112,8 @@ def _training(data: ReportData) -> Html:
         return Html()
     shown = data.shown.number if data.shown else None
     caption = "Training curves of the top trials; a dot marks the epoch whose weights were kept."
+    if data.n_folds is not None:
+        caption = "The folds of the top trials, each at its own best epoch."
     return join([tag("h3", "Training"), figure(plots_model.training(data.results, shown), caption)])
 
 

@@ -1,16 +1,16 @@
 """The images behind a study: found again, checked to be the same, and only train and validation opened."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 
-from pneumo_core import codec, preprocess
+from pneumo_core import codec, folds, preprocess
 from pneumo_core.errors import StudyError
 from pneumo_core.manifest import ImageRecord
-from pneumo_core.preprocess import FitArrays
+from pneumo_core.preprocess import FitArrays, RoleArrays
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
 from pneumo_core.split import USED_ROLES, Role
@@ -28,7 +28,8 @@ class Images:
     fit: FitArrays
     validation: Validation
     train_records: tuple[ImageRecord, ...]
-    validation_records: tuple[ImageRecord, ...]
+    validation_records: tuple[ImageRecord, ...]  # in the order of `validation`
+    n_folds: int | None = None  # None: `validation` is the role of that name, else both roles pooled
 
 
 def read(study: optuna.Study, source: str, home: Home, progress: Progress = silent) -> Prepared:
@@ -71,17 +72,33 @@ def flow(prepared: Prepared) -> DataFlow:
     )
 
 
-def images(prepared: Prepared, data: DataSpec) -> Images:
-    """Open the train and validation arrays that trials of `data` saw."""
+def n_folds(study: optuna.Study) -> int | None:
+    """Return out of how many folds the study judges its trials, None when on the validation role."""
+    stored = study.user_attrs.get("fingerprint", {})
+    found = stored.get("study", {}).get("folds") if isinstance(stored, Mapping) else None
+    return found if isinstance(found, int) else None
+
+
+def images(prepared: Prepared, data: DataSpec, n_folds: int | None = None) -> Images:
+    """Open the train and validation arrays that trials of `data` saw; over folds, pooled in memory."""
     folder = prepared.arrays_for(data)
-    role = preprocess.open_role(folder, "validation")
+    judged_on: tuple[Role, ...] = ("validation",) if n_folds is None else folds.POOLED_ROLES
     return Images(
         fit=preprocess.open_fit_arrays(folder),
-        validation=Validation(
-            x=role.x, y=role.y.astype(np.bool_), paths=role.paths, groups=role.groups, kinds=role.kinds
-        ),
+        validation=_joined([preprocess.open_role(folder, role) for role in judged_on]),
         train_records=_records(prepared, "train"),
-        validation_records=_records(prepared, "validation"),
+        validation_records=tuple(record for role in judged_on for record in _records(prepared, role)),
+        n_folds=n_folds,
+    )
+
+
+def _joined(roles: Sequence[RoleArrays]) -> Validation:
+    return Validation(
+        x=roles[0].x if len(roles) == 1 else np.concatenate([role.x for role in roles]),
+        y=np.concatenate([role.y for role in roles]).astype(np.bool_),
+        paths=tuple(path for role in roles for path in role.paths),
+        groups=tuple(group for role in roles for group in role.groups),
+        kinds=tuple(kind for role in roles for kind in role.kinds),
     )
 
 

@@ -22,7 +22,7 @@ def verdict(data: ReportData) -> Html:
     ceiling = f"the ceiling of {percent(data.objective.fnr_ceiling)} on the false-negative rate (FNR)"
     best, shown = data.best, data.shown
     if best and best.metrics:
-        text = f"Trial {best.number} meets {ceiling} on validation: {_point(best)}."
+        text = f"Trial {best.number} meets {ceiling} on {data.judged_on}: {_point(best)}."
         return paragraph(tag("strong", "Feasible. "), text, _bound(data), class_="verdict good")
     if shown and shown.metrics:
         text = f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown)}. It is shown below."
@@ -80,7 +80,7 @@ def _range(estimate: Estimate) -> str:
 def _caveat(data: ReportData) -> Html:
     why = "" if data.performance else f" {data.no_data or data.no_performance}"
     return note(
-        "The threshold was chosen and judged on the same validation images, among all trials: these figures rank "
+        "The threshold was chosen and judged on the same images, among all trials: these figures rank "
         "trials and flatter new patients. The threshold that ships is certified on calibration images by ",
         tag("code", "pneumo finalize"),
         f", which opens the test role once.{why}",

@@ -11,7 +11,7 @@ MakeStudy = Callable[..., made.Made]
 
 @pytest.fixture
 def make_study(tmp_path: Path, phantoms: Path) -> MakeStudy:
-    def make(name: str = "made", objective: ObjectiveSpec | None = None) -> made.Made:
-        return made.make(tmp_path / "runs", phantoms, name, objective)
+    def make(name: str = "made", objective: ObjectiveSpec | None = None, n_folds: int | None = None) -> made.Made:
+        return made.make(tmp_path / "runs", phantoms, name, objective, n_folds)
 
     return make

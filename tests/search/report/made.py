@@ -79,7 +79,7 @@ class Made:
         return trial.number
 
     def result(self, quality: float, seed: int, stopped: Stopped, n_epochs: int) -> TrialResult:
-        y = images(self.prepared, DATA).validation.y
+        y = images(self.prepared, DATA, self.spec.folds).validation.y
         noise = np.random.default_rng(seed).normal(size=len(y))
         scores = np.round(1 / (1 + np.exp(-(quality * (y - 0.5) + noise))), 6)
         judged = judge(y, scores, self.spec.objective)
@@ -96,15 +96,22 @@ class Made:
             history=tuple(epoch for _ in range(n_epochs)),
             scores=tuple(scores.tolist()),
             environment={"backend": "none", "devices": "CPU"},
+            n_folds=self.spec.folds,
         )
 
 
-def make(folder: Path, source: Path, name: str = "made", objective: ObjectiveSpec | None = None) -> Made:
+def make(
+    folder: Path, source: Path, name: str = "made", objective: ObjectiveSpec | None = None, n_folds: int | None = None
+) -> Made:
     """Return a study without trials in `folder`, on the images of `source`."""
     home = Home(folder)
     home.check_writable()
     spec = StudySpec(
-        name=name, space=space, data=SourceSpec(source=str(source)), objective=objective or ObjectiveSpec()
+        name=name,
+        space=space,
+        data=SourceSpec(source=str(source)),
+        objective=objective or ObjectiveSpec(),
+        folds=n_folds,
     )
     prepared = read_source(spec.data, Home(source.parent / "report-cache"))
     storage = open_storage(home.storage_url)

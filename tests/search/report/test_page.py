@@ -202,3 +202,19 @@ def _hostile_trial(value: float) -> optuna.trial.FrozenTrial:
         user_attrs=dict.fromkeys(names, value) | {"environment": {HOSTILE: HOSTILE}, "seconds": 1.0},
         system_attrs={"constraints:fnr_ceiling": 0.5},
     )
+
+
+def test_a_study_over_folds_is_shown_on_all_images_that_were_held_out(make_study: MakeStudy) -> None:
+    study = make_study(n_folds=3)
+    feasible(study)
+    data = study.report()
+    assert data.validation is not None
+    counts = {role.role: role.n_images for role in data.flow.roles} if data.flow else {}
+    assert len(data.validation.y) == counts["train"] + counts["validation"]
+    assert data.performance is not None
+    assert data.performance.agrees
+    assert len(data.compared) == 4
+    html = render(data)
+    check(html)
+    for part in ("on images held out of training", "by patient-grouped folds, 3 of them", "after every fold"):
+        assert part in html
