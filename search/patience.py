@@ -2,14 +2,17 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
+
+from search.loading import load_trials
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +42,23 @@ class PatientStorage(RDBStorage):
         finally:
             self.patience_s = patience_s
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Read what Optuna's cache asks for; the first time that is all there is."""
+
+        def read() -> list[FrozenTrial]:
+            if states is None and not included_trial_ids and trial_id_greater_than < 0:
+                with self.engine.begin() as connection:
+                    return load_trials(connection, study_id)
+            return super(PatientStorage, self)._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+
+        return patiently(self.patience_s, read)
+
 
 def patiently(patience_s: float, call: Callable[[], T]) -> T:
     """Return what `call` does, repeated while the connection is lost, for `patience_s` at most."""
@@ -66,7 +86,7 @@ def _patient(method: Callable[Concatenate[PatientStorage, P], T]) -> Callable[Co
     return call
 
 
-# Every call that is one transaction; `_get_trials` is what Optuna's cache calls.
+# Every other call that is one transaction.
 _CALLS = (
     "create_new_study",
     "create_new_trial",
@@ -89,7 +109,6 @@ _CALLS = (
     "set_trial_state_values",
     "set_trial_system_attr",
     "set_trial_user_attr",
-    "_get_trials",
 )
 for _name in _CALLS:
     setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))

@@ -7,9 +7,11 @@ import sys
 import threading
 from pathlib import Path
 
+import optuna
 import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from pneumo_core.errors import StorageError
@@ -163,6 +165,22 @@ def test_options_of_servers_pass_through_to_their_drivers() -> None:
     assert engine.driver == "pymysql"
     assert arguments["ssl"] == {"ca": "/ca.pem"}
     assert engine.pool._pre_ping  # type: ignore[attr-defined]
+
+
+def test_all_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
+    opened = open_storage(sqlite_url(tmp_path))
+    study = optuna.create_study(storage=opened, directions=["maximize", "minimize"])
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_categorical("c", [None, "a", 1])), n_trials=3)
+    running = study.ask()
+    running.suggest_int("n", 1, 9)
+    running.set_constraint("k", 0.5)
+    running.set_user_attr("a", {"b": [1, None]})
+    study.add_trial(optuna.create_trial(state=TrialState.FAIL, intermediate_values={0: float("nan"), 3: float("inf")}))
+    study.enqueue_trial({"x": 0.1})
+    ours = opened._get_trials(study._study_id, None, set(), -1)
+    optunas = RDBStorage._get_trials(opened, study._study_id, None, set(), -1)
+    assert [repr(trial) for trial in ours] == [repr(trial) for trial in optunas]  # NaN equals nothing
 
 
 def test_optuna_reads_what_is_stored_without_us(tmp_path: Path) -> None:
