@@ -1,5 +1,6 @@
 """The same promises on PostgreSQL, and across a restart of the server."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import sqlalchemy
 
 from pneumo_core.errors import StorageError
 from search import locks, trials
+from search.patience import PatientStorage
 from search.storage import exclusive, open_storage
 from tests.search import light, postgresql
 from tests.search.chaos import Chaos, Size
@@ -15,11 +17,16 @@ from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault
 from tests.search.postgresql import Server
 
-pytestmark = [
-    pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or ""),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # connections left to the collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or "")
+
+
+@pytest.fixture(autouse=True)
+def closed_connections() -> Iterator[None]:
+    """Close what a test leaves open: psycopg complains of connections that the collector has to close."""
+    yield
+    for left in [thing for thing in gc.get_objects() if isinstance(thing, PatientStorage)]:
+        left.remove_session()
+        left.engine.dispose()
 
 
 @pytest.fixture(scope="module")
