@@ -1,6 +1,6 @@
 """Models 1 and 2 of the original project at 32 px: what two CPU cores can carry in minutes. All else is as published.
 
-    python -m benchmarks.original_project --data FOLDER       both protocols beside the published table
+python -m benchmarks.original_project --data FOLDER       both protocols beside the published table
 """
 
 from dataclasses import replace
