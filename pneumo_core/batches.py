@@ -10,7 +10,7 @@ import contextlib
 import math
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,6 +48,8 @@ class Source:
     augment: AugmentSpec
     seed: int
     flat: bool  # hand out (b, h * w * c) for a dense model
+    n_views: int = 0  # passes take turns among so many changed versions of the images; 0: new ones in every pass
+    open_changed: Callable[[int], np.ndarray] | None = None  # by seed: what `x` has in place of the changed images
 
     @property
     def n_samples(self) -> int:
@@ -82,7 +84,15 @@ def positions(spec: TrainSpec, n_samples: int, epoch: int) -> np.ndarray:
 
 def chunks(source: Source, spec: TrainSpec, epoch: int) -> Iterator[Chunk]:
     """Yield the data of `epoch` in order, prepared ahead in a background thread."""
-    return read_ahead(_chunks(source, spec, epoch))
+    n, places = source.n_samples, positions(spec, source.n_samples, epoch)  # (steps, batch)
+    # Drawn in this thread: with `open_changed` it may have to compute with the backend.
+    passes = {number: _Pass.draw(source, number) for number in range(places[0, 0] // n, places[-1, -1] // n + 1)}
+    return read_ahead(_chunks(source, passes, places))
+
+
+def view_seed(number: int) -> int:
+    """Return the seed of view `number`: the same for all trials, so that they share what is computed from it."""
+    return derive("view", number)
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -123,9 +133,7 @@ def _taken(ready: "queue.Queue[tuple[bool, Item | BaseException | None]]") -> It
         yield item  # type: ignore[misc]
 
 
-def _chunks(source: Source, spec: TrainSpec, epoch: int) -> Iterator[Chunk]:
-    n, places = source.n_samples, positions(spec, source.n_samples, epoch)  # (steps, batch)
-    passes = {number: _Pass.draw(source, number) for number in range(places[0, 0] // n, places[-1, -1] // n + 1)}
+def _chunks(source: Source, passes: "dict[int, _Pass]", places: np.ndarray) -> Iterator[Chunk]:
     room = steps_per_chunk(places.shape[1] * source.x[0].nbytes, len(places))
     for first in range(0, len(places), room):
         window = places[first : first + room]
@@ -164,16 +172,27 @@ class _Pass:
     """One pass of the stream: its order, and the changes of its images."""
 
     order: np.ndarray  # (n_samples,)
-    changes: tuple[augment.Changes, ...]  # of the originals and of each fixed copy; empty without augmentation
+    changers: "tuple[Changer, ...]"  # of the originals or of each fixed copy; empty without augmentation
 
     @staticmethod
     def draw(source: Source, number: int) -> "_Pass":
         order = np.random.default_rng(derive(source.seed, "order", number)).permutation(source.n_samples)
-        return _Pass(order=order, changes=tuple(_changes(source, number)))
+        return _Pass(order=order, changers=tuple(_changer(source, seed) for seed in _change_seeds(source, number)))
 
 
-def _changes(source: Source, number: int) -> Iterator[augment.Changes]:
-    """Yield the changes of each copy of the images, copy 0 being the originals.
+Changer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # originals (b, ...) and their rows (b,) to changed ones
+
+
+def _changer(source: Source, seed: int) -> Changer:
+    if source.open_changed is not None:
+        kept = source.open_changed(seed)
+        return lambda x, rows: kept[rows]
+    changes = augment.draw(source.augment, len(source.x), seed)
+    return lambda x, rows: augment.apply(source.augment, x, changes[rows])
+
+
+def _change_seeds(source: Source, number: int) -> Iterator[int]:
+    """Yield the seeds of the changes that pass `number` shows: of all images, or of each fixed copy of them.
 
     Fixed copies are drawn anew from the same seed in every pass rather than kept: they would take k times the
     memory of the mapped arrays in every child process, and preparing them overlaps with training.
@@ -182,9 +201,9 @@ def _changes(source: Source, number: int) -> Iterator[augment.Changes]:
     if spec.is_identity:
         return
     if not spec.fixed_copies:
-        yield augment.draw(spec, len(source.x), derive(source.seed, "augment", number))
+        yield view_seed(number % source.n_views) if source.n_views else derive(source.seed, "augment", number)
     for copy in range(1, 1 + spec.fixed_copies):
-        yield augment.draw(spec, len(source.x), derive(source.seed, "copy", copy))
+        yield derive(source.seed, "copy", copy)
 
 
 def _images(source: Source, passes: dict[int, _Pass], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,9 +214,9 @@ def _images(source: Source, passes: dict[int, _Pass], places: np.ndarray) -> tup
     copies, rows = np.divmod(samples, len(source.x))
     x = source.x[rows]
     first_changed = 1 if source.augment.fixed_copies else 0
-    for number, drawn in ((number, passes[number].changes) for number in np.unique(numbers).tolist()):
-        for copy, changes in enumerate(drawn, start=first_changed):
+    for number in np.unique(numbers).tolist():
+        for copy, change in enumerate(passes[number].changers, start=first_changed):
             here = (numbers == number) & (copies == copy)
             if here.any():
-                x[here] = augment.apply(source.augment, x[here], changes[rows[here]])
+                x[here] = change(x[here], rows[here])
     return x, source.y[rows].astype(np.int64)

@@ -28,8 +28,17 @@ from pneumo_core.split import USED_ROLES, Role, Split
 PREPROCESSING_VERSION = 1  # raise it whenever the same image and `DataSpec` would give other pixels
 OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at least this many times the target's
 PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
+ARRAYS = "arrays"  # folder of the cache
 _SPARE_BYTES = 16 * 2**20
 _FILES = ("x_{}.npy", "y_{}.npy", "images_{}.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where arrays came from, for who keeps what is computed from them."""
+
+    cache_dir: Path
+    digest: str  # of their content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,7 @@ class FitArrays:
     y_train: NDArray[np.uint8]
     x_validation: NDArray[np.uint8]
     y_validation: NDArray[np.uint8]
+    origin: Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +76,20 @@ def prepare(
         )
     key = codec.digest([PREPROCESSING_VERSION, manifest.digest, split.digest, data])
     builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent)
-    return cache.build_once(Path(cache_dir) / "arrays" / key, builder.build, is_whole)
+    return cache.build_once(Path(cache_dir) / ARRAYS / key, builder.build, is_whole)
 
 
 def open_fit_arrays(folder: Path) -> FitArrays:
     """Return memory maps of the train and validation arrays; raises `DataError` where they aren't whole."""
     x_train, y_train = _open_arrays(Path(folder), "train")
     x_validation, y_validation = _open_arrays(Path(folder), "validation")
-    return FitArrays(x_train=x_train, y_train=y_train, x_validation=x_validation, y_validation=y_validation)
+    return FitArrays(
+        x_train=x_train,
+        y_train=y_train,
+        x_validation=x_validation,
+        y_validation=y_validation,
+        origin=Origin(cache_dir=_cache_dir(Path(folder)), digest=codec.digest(_meta(Path(folder)))),
+    )
 
 
 def open_role(folder: Path, role: Role) -> RoleArrays:
@@ -215,6 +231,11 @@ def _write(file: Path, write: Callable[[IO[bytes]], object]) -> dict[str, Any]:
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+
+
+def _cache_dir(folder: Path) -> Path:
+    """Return the cache that `folder` lies in; a copy of it elsewhere must not spill into the folder above its own."""
+    return folder.parent.parent if folder.parent.name == ARRAYS else folder.parent
 
 
 def _meta(folder: Path) -> dict[str, Any]:

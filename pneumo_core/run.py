@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumo_core import codec, model, operating, train
+from pneumo_core import codec, features, model, operating, train
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive, seed_everything
@@ -62,17 +62,21 @@ def build_and_train(
     seed_everything(seed)
     with memory_failures():
         network = model.build(spec.model, _image_shape(arrays))
+        cached, note = features.open_cached(network, spec, arrays, environment())
+        frozen = features.frozen_spec(spec.model)
         task = train.Task(
             spec=spec.train,
             objective=objective,
-            arrays=arrays,
+            arrays=cached.arrays if cached else arrays,
             seed=derive(seed, "data"),
             identity=identity(spec, objective, arrays, seed),
             on_epoch=on_epoch,
             checkpoint=checkpoint,
+            n_views=frozen.views if frozen else 0,
+            open_changed=cached.open_changed if cached else None,
         )
-        fitted = train.fit(network, task)
-    return Trained(model=network, result=_result(network, fitted, objective, arrays))
+        fitted = train.fit(cached.rest if cached else network, task)
+    return Trained(model=network, result=_result(network, fitted, objective, arrays, note))
 
 
 @contextmanager
@@ -120,7 +124,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def _result(network: keras.Model, fitted: train.Fitted, objective: ObjectiveSpec, arrays: FitArrays) -> TrialResult:
+def _result(
+    network: keras.Model, fitted: train.Fitted, objective: ObjectiveSpec, arrays: FitArrays, features_note: str
+) -> TrialResult:
     judged, state = operating.judge(arrays.y_validation, fitted.scores, objective), fitted.state
     assert state.stopped is not None
     return TrialResult(
@@ -134,7 +140,7 @@ def _result(network: keras.Model, fitted: train.Fitted, objective: ObjectiveSpec
         stopped=state.stopped,
         history=state.history,
         scores=tuple(round(score, 6) for score in fitted.scores.tolist()),
-        environment={**environment(), "checkpoint": fitted.note},
+        environment={**environment(), "checkpoint": fitted.note, "features": features_note},
     )
 
 

@@ -92,11 +92,14 @@ class BackboneSpec:
     activation: Activation = "relu"
     dropout: float = 0.0
     l2: float = 0.0
+    views: int = 8  # frozen and augmented: passes take turns among so many changed versions of the images, whose
+    # features are kept. A version costs one pass through the backbone, so that 20 epochs cost 8; 0: none is kept
 
     def __post_init__(self) -> None:
         catalog.find(self.name)
         _check_head(self)
         check_choice("weights", self.weights, ("imagenet", "none"))
+        check_range("views", self.views, 0, 1000)
         _check_positive_ints("filters", self.filters)
         check_choice("head", self.head, ("flatten", "average"))
         if self.weights == "none" and self.trainable_from is None:

@@ -62,10 +62,12 @@ def make_optimizer(spec: TrainSpec) -> keras.Optimizer:
 
 
 def logit_model(model: keras.Model) -> keras.Model:
-    """Return the part of `model` below its sigmoid, sharing the layers.
+    """Return the part of `model` below its sigmoid, sharing the layers; all of it where it ends there already.
 
     The loss on logits neither saturates nor needs clipping where a score rounds to 0 or 1.
     """
+    if model.layers[-1].name == "logit":
+        return model
     return keras.Model(model.inputs, model.get_layer("score").input, name=f"{model.name}_logit")
 
 

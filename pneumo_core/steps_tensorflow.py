@@ -15,7 +15,7 @@ class TensorFlowSteps:
     """See `steps.Steps`."""
 
     def __init__(self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float) -> None:
-        self._model, self._network, self._optimizer = model, logit_model(model), optimizer
+        self._network, self._optimizer = logit_model(model), optimizer
         self._label_smoothing = label_smoothing
         self._loss_sum = tf.Variable(0.0, trainable=False)
         self._n_steps = 0
@@ -52,7 +52,7 @@ class TensorFlowSteps:
         """Do nothing: see `synchronize`."""
 
     def _scores(self, x: Any) -> Any:
-        return self._model(x, training=False)[:, 0]
+        return tf.sigmoid(self._network(x, training=False)[:, 0])
 
     def _train_steps(self, x: Any, y: Any, sample_weight: Any, rates: Any, n_steps: Any) -> None:
         if x.shape[0] == 1:

@@ -14,6 +14,7 @@ from pneumo_core import batches, checkpoint, codec, operating, schedule
 from pneumo_core.batches import Source
 from pneumo_core.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.errors import TrialFailed
+from pneumo_core.preprocess import Origin
 from pneumo_core.result import Stopped
 from pneumo_core.schedule import PlateauState
 from pneumo_core.specs import ObjectiveSpec, TrainSpec
@@ -26,7 +27,7 @@ SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; 83 grey images of 224 px, whose feat
 
 
 class FitArrays(Protocol):
-    """What a trial may see: images (n, h, w, c) uint8 and labels (n,) uint8 of two roles."""
+    """What a trial may see of two roles: images (n, h, w, c) uint8 or features (n, ...) float32, labels (n,) uint8."""
 
     @property
     def x_train(self) -> np.ndarray: ...
@@ -36,6 +37,8 @@ class FitArrays(Protocol):
     def x_validation(self) -> np.ndarray: ...
     @property
     def y_validation(self) -> np.ndarray: ...
+    @property
+    def origin(self) -> Origin | None: ...  # None: in memory only, nothing computed from them is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class Task:
     identity: str  # names the trial in its checkpoint
     on_epoch: OnEpoch
     checkpoint: Path | None = None
+    n_views: int = 0  # see `batches.Source`
+    open_changed: Callable[[int], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,12 @@ def fit(model: keras.Model, task: Task) -> Fitted:
             run.save(state)
     run.restore_best()
     return Fitted(state=state, scores=run.validation_scores(), note=note)
+
+
+def score_batch(x: np.ndarray) -> int:
+    """Return how many rows of `x` (n, ...) go through a network at once."""
+    row_bytes: int = x[0].nbytes
+    return min(SCORE_BATCH, len(x), max(1, SCORE_BATCH_BYTES // row_bytes))
 
 
 def changing_variables(model: keras.Model) -> list[keras.Variable]:
@@ -125,6 +136,8 @@ class _Run:
             augment=task.spec.augment,
             seed=task.seed,
             flat=self._flat,
+            n_views=task.n_views,
+            open_changed=task.open_changed,
         )
 
     def epoch(self, state: TrainState) -> TrainState:
@@ -150,8 +163,7 @@ class _Run:
     def validation_scores(self) -> np.ndarray:
         """Return the scores (n,) of the validation images under the present weights."""
         x = self._task.arrays.x_validation
-        size = min(SCORE_BATCH, len(x), max(1, SCORE_BATCH_BYTES // x[0].nbytes))
-        return self._steps.predict(x.reshape(len(x), -1) if self._flat else x, size)
+        return self._steps.predict(x.reshape(len(x), -1) if self._flat else x, score_batch(x))
 
     def restore_best(self) -> None:
         """Put the weights of the best epoch into the model."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pneumo_core.preprocess import Origin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
@@ -13,6 +15,7 @@ class Arrays:
     y_train: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
+    origin: Origin | None = None
 
 
 def arrays(n_train: int = 70, n_validation: int = 30, side_px: int = 12, channels: int = 1, seed: int = 0) -> Arrays:

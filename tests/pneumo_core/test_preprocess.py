@@ -63,6 +63,7 @@ def test_a_trial_sees_train_and_validation_only(manifest: Manifest, split: Split
         "y_train",
         "x_validation",
         "y_validation",
+        "origin",  # the cache's folder and a digest
     }
     assert len(arrays.x_train) == len(arrays.y_train) == split.roles.count("train")
     assert isinstance(arrays.x_train, np.memmap)
