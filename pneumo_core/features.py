@@ -129,7 +129,7 @@ def open_cached(
         frozen=parts.frozen,
         images=images,
         augment=spec.train.augment,
-        folder=images.origin.cache_dir / "features",
+        folder=feature_store.folder_in(images.origin.cache_dir),
         digest=codec.digest([VERSION, network_digest(parts.frozen), images.origin.digest, environment]),
     )
     try:

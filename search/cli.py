@@ -48,6 +48,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
 app.add_typer(data_app, name="data")
 data_app.command()(cli_data.fetch)
+data_app.command()(cli_data.cache)
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(cli_worker.storage_app, name="storage")
 app.command()(cli_worker.worker)

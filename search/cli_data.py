@@ -1,10 +1,12 @@
-"""`pneumo data fetch`: public data sets."""
+"""`pneumo data fetch` and `pneumo data cache`: public data sets, and what is kept of them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+
+from search.options import HomeOption
 
 
 def fetch(
@@ -23,3 +25,18 @@ def fetch(
     with view_maker(Console(stderr=True)) as (_, progress):
         found = sources.kaggle(out, progress) if name == "kaggle" else sources.medmnist(size, out, progress)
     print(found)
+
+
+def cache(home: HomeOption = Path("runs")) -> None:
+    """Show the kept features of frozen backbones, the ones used longest ago first, which go first."""
+    from datetime import datetime
+
+    from pneumo_core import feature_store
+    from search.home import Home
+
+    found = feature_store.entries(feature_store.folder_in(Home(home).cache))
+    for entry in found:
+        used = datetime.fromtimestamp(entry.used_at).isoformat(" ", "minutes")
+        print(f"{entry.folder}  {entry.n_bytes / 1e6:.1f} MB  last used {used}")
+    total, limit = sum(entry.n_bytes for entry in found) / 1e9, feature_store.limit_bytes() / 1e9
+    print(f"{len(found)} arrays of features, {total:.3f} GB of {limit:g} GB ({feature_store.LIMIT_VARIABLE})")
