@@ -139,8 +139,12 @@ class Search:
         try:
             return self.coordinator.run()
         finally:
-            self.storage.remove_session()
-            self.storage.engine.dispose()
+            self.close()
+
+    def close(self) -> None:
+        """Give up the connections, which come back when they are needed."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -183,6 +187,7 @@ def assert_whole(found: Search) -> None:
         assert len(done) == 1, f"trial {root} finished {len(done)} times: {members}"
         assert all(trial.state.is_finished() for trial in members)
         assert done[0].user_attrs["n_parameters"] == expected(found.spec, done[0]), f"trial {root} skipped an epoch"
+    found.close()
 
 
 def expected(spec: StudySpec, trial: FrozenTrial) -> int:

@@ -1,8 +1,8 @@
 """The same promises on PostgreSQL, and across a restart of the server."""
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -21,12 +21,20 @@ pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgre
 
 
 @pytest.fixture(autouse=True)
-def closed_connections() -> Iterator[None]:
+def closed_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test leaves open: psycopg complains of connections that the collector has to close."""
+    opened: list[PatientStorage] = []
+    made = PatientStorage.__init__
+
+    def make(storage: PatientStorage, *args: Any, **kwargs: Any) -> None:
+        made(storage, *args, **kwargs)
+        opened.append(storage)
+
+    monkeypatch.setattr(PatientStorage, "__init__", make)
     yield
-    for left in [thing for thing in gc.get_objects() if isinstance(thing, PatientStorage)]:
-        left.remove_session()
-        left.engine.dispose()
+    for storage in opened:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @pytest.fixture(scope="module")
