@@ -69,7 +69,7 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
     if spec.protocol == "per_image_random":
         shares = _shares(spec, official_test=False)
         roles = _deal([_unit(manifest.records, [i], spec.seed) for i in range(len(groups))], shares, len(groups))
-        notes = [LEAK_WARNING]
+        notes = [LEAK_WARNING, _say_leak(roles, groups)]
     else:
         roles, notes, shares = _assign_grouped(manifest, groups, spec)
     _check(manifest, roles, shares)
@@ -81,6 +81,14 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
         digest=codec.digest([spec, dealt, groups_digest(manifest, groups)]),
         notes=tuple(notes),
     )
+
+
+def _say_leak(roles: Sequence[Role], groups: Sequence[str]) -> str:
+    """Return how many test images have a sibling or a copy among the training images."""
+    trained = {group for role, group in zip(roles, groups, strict=True) if role == "train"}
+    tested = [group for role, group in zip(roles, groups, strict=True) if role == "test"]
+    n_known = sum(group in trained for group in tested)
+    return f"{n_known} of {len(tested)} test images share a patient or a look with a training image"
 
 
 def grouped(records: Sequence[ImageRecord]) -> tuple[str, ...]:

@@ -136,7 +136,11 @@ def test_per_image_random_pools_everything_and_says_that_it_leaks() -> None:
     by = assign_roles(manifest(records), spec)
     assert Counter(by.roles) == {"train": 160, "validation": 20, "test": 20}
     assert by.leaks
-    assert by.notes == (split.LEAK_WARNING,)
+    assert by.notes[0] == split.LEAK_WARNING
+    trained = {by.groups[i] for i in by.indices("train")}
+    n_leaked = sum(by.groups[i] in trained for i in by.indices("test"))
+    assert n_leaked > 0
+    assert by.notes[1].startswith(f"{n_leaked} of {len(by.indices('test'))} test images")
     assert any(len(roles) > 1 for roles in roles_of(manifest(records), by, "group").values())
 
 
