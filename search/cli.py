@@ -86,7 +86,7 @@ def launch(
     from search import launch as steps
     from search.home import Home
     from search.local import Limits
-    from search.show import show_ending, view_maker
+    from search.show import show_ending, show_notes, view_maker
     from studies import load
 
     console = Console(stderr=as_json)
@@ -119,6 +119,7 @@ def launch(
     )
     with view_maker(console) as (make_view, progress):
         prepared = steps.read_source(spec.data, place, progress)
+        show_notes(console, prepared.manifest, prepared.split)
         outcome = steps.launch(
             spec,
             storage_url=storage or place.storage_url,

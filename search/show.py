@@ -115,6 +115,11 @@ def show_split(console: Console, manifest: Manifest, split: Split) -> None:
         if mine:
             rows.append((role, len(mine) - n_positive, n_positive, len({split.groups[i] for i in mine})))
     show_roles(console, rows, (manifest.negative, manifest.positive))
+    show_notes(console, manifest, split)
+
+
+def show_notes(console: Console, manifest: Manifest, split: Split) -> None:
+    """Print what a careful reader must know of the roles, and which files are set aside."""
     for note in split.notes:
         _sayer(console)(note)
     show_rejected(console, manifest.rejected)

@@ -186,6 +186,7 @@ def test_real_radiographs_with_a_bad_file_among_them(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     done = pneumo("launch", study, "--data", source, "--trials", 1, folder=tmp_path, code=None)
     assert "1 complete" in done.stdout
+    assert "broken.jpeg" in done.stdout
     checked = pneumo("data", "check", source, folder=tmp_path)
     assert "broken.jpeg" in checked.stdout
 
