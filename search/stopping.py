@@ -39,8 +39,9 @@ def polite_stop() -> Iterator[Callable[[], bool]]:
 
 
 def terminate_like_interrupt() -> None:
-    """Let SIGTERM end the process as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end the process as Ctrl-C does, and SIGINT too where a script's `&` made the shell ignore it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _end_now() -> None:

@@ -204,7 +204,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
+    try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.endswith(f"/dashboard/studies/{study._study_id}"), url
@@ -212,3 +212,6 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         assert best(port, study) == [1]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.communicate()
