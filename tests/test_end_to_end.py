@@ -168,7 +168,7 @@ def test_ctrl_c_saves_and_leaves_with_130(phantoms: Path, tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
     assert children_of(tmp_path) == []
-    assert {t["state"] for t in trials(tmp_path)} <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert "RUNNING" not in {t["state"] for t in trials(tmp_path)}
     assert sum(finish(tmp_path, phantoms)["trials"].values()) == 3
     assert len(finished(tmp_path)) == 3
 

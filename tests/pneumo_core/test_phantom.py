@@ -50,11 +50,11 @@ def test_impossible_specs(wrong: dict[str, int]) -> None:
 
 
 def test_the_default_set(manifest: Manifest) -> None:
-    assert (manifest.n_of_class(0), manifest.n_of_class(1)) == (240, 360)
+    assert (manifest.n_of_class(0), manifest.n_of_class(1)) == (480, 720)
     assert not manifest.rejected
     assert {record.kind for record in manifest.records} == {"normal", "bacteria", "virus"}
     patients = {record.group for record in manifest.records}
-    assert 150 < len(patients) < 400
+    assert 300 < len(patients) < 800
     assert all(len({r.label for r in manifest.records if r.group == patient}) == 1 for patient in patients)
 
 
