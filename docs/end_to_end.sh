@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a folder of images to a bundle that reads new ones: launch, finalize, evaluate, predict.
+# From a folder of images to a bundle that reads new ones: launch, finalize, report, evaluate, predict.
 #
 #   docs/end_to_end.sh DATA [WORK] [STUDY] [TRIALS]
 #
@@ -16,6 +16,7 @@ mkdir -p "$work"
 pneumo launch "$study" --data "$data" --home "$work/runs" --trials "$trials"
 pneumo finalize "$study" --data "$data" --home "$work/runs" --out "$work/bundle" \
     --top "${TOP:-3}" --folds "${FOLDS:-3}" --seeds "${SEEDS:-1}"
+pneumo report "$study" --data "$data" --home "$work/runs" --out "$work/report" --bundle "$work/bundle"
 
 # The bundle needs nothing but this package: from here on, only a copy of it is used.
 rm -rf "$work/copy"

@@ -24,6 +24,9 @@ def report(
     data: Annotated[
         str | None, typer.Option(metavar="SRC", help="The study's images; by default what its file names.")
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Show where this bundle looks in the images that are wrong.")
+    ] = None,
     storage: StorageOption = None,
     name: NameOption = None,
     home: HomeOption = Path("runs"),
@@ -34,6 +37,7 @@ def report(
     counted and never looked at.
     """
     from search.home import Home
+    from search.report.saliency import from_bundle
     from search.report.write import make, write
     from search.show import view_maker
     from search.storage import open_storage
@@ -44,7 +48,15 @@ def report(
     url = existing_storage(storage, home)
     stored = load_study(name or study_name(study), open_storage(url, create=False))
     with view_maker(console) as (_, progress):
-        found = make(stored, url, place, data=data, usual_data=usual_source(study), progress=progress)
+        found = make(
+            stored,
+            url,
+            place,
+            data=data,
+            usual_data=usual_source(study),
+            overlays_for=from_bundle(bundle, progress) if bundle else None,
+            progress=progress,
+        )
     print(write(found, out))
     raise typer.Exit(DONE if found.best else NOT_FEASIBLE)
 

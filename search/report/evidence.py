@@ -1,8 +1,9 @@
 """What a report can say once it has the images: the shown trial's performance, baselines beside it, its errors."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from search.report.data import ReportData
 from search.report.gallery import Overlays
 from search.report.source import Images
 
-OverlaysFor = Callable[[Sequence[int]], Overlays]
-"""From rows of the validation arrays to PNGs of saliency overlays, for those that it can make."""
+OverlaysFor = Callable[[Mapping[int, Path]], Overlays]
+"""From the files of validation rows, by row, to PNGs of saliency overlays, for those that it can make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,18 @@ def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: 
     if len(scores) != len(images.validation.y):
         why = f"The trial has {len(scores)} stored scores, and was to be judged on {len(images.validation.y)} images."
         return dataclasses.replace(data, no_performance=why)
-    return _add_scores(data, images, scores, data.shown.metrics, options)
+    folder = Path(prepared.manifest.source)
+    return _add_scores(data, images, scores, data.shown.metrics, folder, options)
 
 
-def _add_scores(data: ReportData, images: Images, scores: Floats, stored: Metrics, options: Options) -> ReportData:
+def _add_scores(
+    data: ReportData, images: Images, scores: Floats, stored: Metrics, folder: Path, options: Options
+) -> ReportData:
     validation, n = images.validation, options.n_resamples
     wrong = np.concatenate(gallery.shown_rows(validation, scores, stored.threshold)).tolist()
     one_model = data.n_folds is None  # over folds each image was scored by another one, and none of them is kept
-    overlays = options.overlays_for(wrong) if options.overlays_for and one_model else {}
+    files = {row: folder / validation.paths[row] for row in wrong}
+    overlays = options.overlays_for(files) if options.overlays_for and one_model else {}
     missed, false_alarms = gallery.galleries(validation, scores, stored.threshold, overlays)
     return dataclasses.replace(
         data,

@@ -12,7 +12,7 @@ from search.home import Home
 from search.launch import Prepared
 from search.report import source as sources
 from search.report.data import ReportData
-from search.report.evidence import Options
+from search.report.evidence import Options, OverlaysFor
 from search.report.gather import GIVE_DATA, gather
 from search.report.page import render
 
@@ -26,6 +26,7 @@ def make(
     *,
     data: str | None = None,
     usual_data: str | None = None,
+    overlays_for: OverlaysFor | None = None,
     progress: Progress = silent,
 ) -> ReportData:
     """Gather the report of `study`.
@@ -35,7 +36,8 @@ def make(
     """
     prepared, why = _prepared(study, home, data, usual_data, progress)
     store = artifacts.store(home.artifacts)
-    return gather(study, storage_url, store, prepared=prepared, no_data=why, options=Options(progress=progress))
+    options = Options(overlays_for=overlays_for, progress=progress)
+    return gather(study, storage_url, store, prepared=prepared, no_data=why, options=options)
 
 
 def write(data: ReportData, folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The page for every state that a study can be in, and for a database that someone has tampered with."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import optuna
 import pytest
@@ -130,9 +131,10 @@ def test_overlays_stand_beside_their_images(make_study: MakeStudy) -> None:
     study.finish(POOR)
     asked: list[int] = []
 
-    def overlays(rows: object) -> dict[int, bytes]:
-        asked.extend(rows)  # type: ignore[call-overload]
-        return dict.fromkeys(asked, b"overlay")
+    def overlays(files: Mapping[int, Path]) -> dict[int, bytes]:
+        assert all(file.is_file() for file in files.values())
+        asked.extend(files)
+        return dict.fromkeys(files, b"overlay")
 
     data = study.report(overlays_for=overlays)
     assert data.missed
