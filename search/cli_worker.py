@@ -71,7 +71,7 @@ def worker(
             wait_s=_seconds("--wait", wait) if wait else 0.0,
             leave_after_s=_seconds("--timeout", timeout) if timeout else None,
         )
-    show_ending(console, outcome, study)
+    show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
     raise typer.Exit({"interrupted": INTERRUPTED, "failing": FAILED}.get(outcome.ending, DONE))
 
 

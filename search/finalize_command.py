@@ -34,7 +34,6 @@ def make_bundle(
     console: Console,
 ) -> Finalized | None:
     """Finalize the stored study; None where no trial is feasible. Raises `UserError`s for what must be put right."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = Home(home)
     place.check_writable()
     storage = open_storage(storage_url, create=False)

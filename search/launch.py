@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -128,7 +127,6 @@ def launch(
     home.check_writable()
     drawn = load.probes(spec)
     storage = open_storage(storage_url, create=not join or wait_s > 0)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
     if join:
         stored = study.join_study(spec, storage, mark, wait_s)

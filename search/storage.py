@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
@@ -29,6 +30,7 @@ def open_storage(url: str, *, create: bool = True) -> PatientStorage:
     SQLite runs in WAL mode with immediate transactions: without them concurrent processes run enqueued
     trials twice (Optuna reads, then writes).
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its lines would break the view, which says the same
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         _prepare_sqlite(parsed, create)
