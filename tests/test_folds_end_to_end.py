@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.commands import STUDY, children_of, command, environment, last_json, pneumo, wait_for
 from tests.test_end_to_end import finished, trials
 
@@ -32,6 +34,7 @@ def told(folder: Path) -> list[Any]:
     return [(t["state"], t["values"], t["steps"], *(t["attrs"][key] for key in keys)) for t in finished(folder)]
 
 
+@pytest.mark.slow  # test_cross_validate kills and continues folds in one process
 def test_a_study_over_folds_goes_on_after_a_kill_as_if_unbroken(phantoms: Path, tmp_path: Path) -> None:
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     launch = ("launch", folds_study(broken), "--data", phantoms, "--json")
