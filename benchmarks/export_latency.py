@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core import exported
-from pneumo_core.exported import Pixels
+from pneumo_core.bundles import exported
+from pneumo_core.bundles.exported import Pixels
 
 N_WARM_UP = 3
 
@@ -39,7 +39,7 @@ def main() -> None:
 def _runners(bundle: Path, exports: list[Path], n_threads: int) -> Iterator[tuple[str, Callable[[Pixels], object]]]:
     for path in exports:
         yield exported.format_of(path), exported.runner(path, n_threads=n_threads)
-    from pneumo_core import predictor
+    from pneumo_core.bundles import predictor
 
     loaded = predictor.load(bundle)
     yield "Keras", lambda pixels: loaded.scores([tuple(x[i] for x in pixels) for i in range(len(pixels[0]))])

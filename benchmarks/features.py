@@ -16,9 +16,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumo_core import features, model, preprocess, run, train
-from pneumo_core.preprocess import FitArrays, Origin
+from pneumo_core import run
+from pneumo_core.data import preprocess
+from pneumo_core.data.preprocess import FitArrays, Origin
+from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training import features, train
 
 FEATURE_EPOCHS = 20  # averaged: a single one is too short on a busy machine
 

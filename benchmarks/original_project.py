@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumo_core.metrics import auc, confusion
-from pneumo_core.preprocess import open_fit_arrays
+from pneumo_core.data.preprocess import open_fit_arrays
+from pneumo_core.scoring.metrics import auc, confusion
 from pneumo_core.specs import DataSpec
-from search import artifacts
 from search.home import Home
-from search.launch import read_source, with_options
-from search.storage import open_storage
+from search.launching import read_source, with_options
+from search.storage import artifacts
+from search.storage.database import open_storage
 from search.study import load_study
 from studies import load
 from studies.spec import StudySpec

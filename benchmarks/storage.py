@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from pneumo_core.seeds import derive
 from search import factory, trials
-from search.owner import this_process
-from search.storage import exclusively, open_storage
+from search.storage.database import exclusively, open_storage
+from search.storage.owner import this_process
 from studies.spec import PrunerSpec, SamplerSpec
 
 DISTRIBUTIONS = {

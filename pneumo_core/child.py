@@ -48,9 +48,9 @@ def main() -> None:
 
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     """Run one real trial, and save its model where that is asked for."""
-    from pneumo_core import cross_validate, refit
-    from pneumo_core.preprocess import open_fit_arrays
+    from pneumo_core.data.preprocess import open_fit_arrays
     from pneumo_core.run import run_trial
+    from pneumo_core.training import cross_validate, refit
 
     if task.save:
         return refit.train_and_save(task, on_epoch)
@@ -62,7 +62,7 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
 
 def score(task: RunFold | ScoreRole, on_epoch: OnEpoch) -> tuple[float, ...]:
     """Return the scores that a fold or a saved model gives."""
-    from pneumo_core import refit
+    from pneumo_core.training import refit
 
     return refit.fold_scores(task, on_epoch) if isinstance(task, RunFold) else refit.role_scores(task)
 

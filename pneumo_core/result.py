@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pneumo_core.operating import Metrics
+from pneumo_core.scoring.operating import Metrics
 
 Stopped = Literal["completed", "early", "pruned"]
 

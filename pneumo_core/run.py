@@ -12,12 +12,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumo_core import codec, features, model, operating, train
+from pneumo_core import codec
 from pneumo_core.errors import TrialFailed
+from pneumo_core.models import model
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
-from pneumo_core.train import FitArrays, OnEpoch
+from pneumo_core.training import features, train
+from pneumo_core.training.train import FitArrays, OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)

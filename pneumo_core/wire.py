@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pneumo_core import codec
+from pneumo_core.data.split import Role
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
-from pneumo_core.split import Role
 
 FOLD, N_FOLDS = "fold", "n_folds"  # metrics of a trial over folds: the fold in training, and how many there are
 MAX_LINE_BYTES = 64 * 2**20  # a result with a million scores; more than this is not a message

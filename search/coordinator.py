@@ -22,19 +22,20 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core import checkpoint
 from pneumo_core.errors import PneumoError
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
+from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
-from search import artifacts, diagnosis, factory, records, trials
-from search.executor import Event, Executor
-from search.owner import GRACE_S, HEARTBEAT_S, Watch, owner_of, this_process
-from search.patience import PatientStorage
-from search.storage import exclusively
+from search import diagnosis, factory, records, trials
+from search.cli.view import View
+from search.executors.protocol import Event, Executor
+from search.storage import artifacts
+from search.storage.database import exclusively
+from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, owner_of, this_process
+from search.storage.patience import PatientStorage
 from search.trials import Ledger
-from search.view import View
 from spaces.base import Parameter
 from studies.spec import BudgetSpec, StudySpec, fold_seed
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pneumo_core
 from pneumo_core import codec
-from pneumo_core.manifest import Manifest
-from pneumo_core.split import Split
+from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.split import Split
 from studies import load
 from studies.spec import StudySpec
 

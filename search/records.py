@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import trials
-from search.storage import redacted
+from search.storage.database import redacted
 
 Scalar = str | int | float | bool | None
 

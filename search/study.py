@@ -14,8 +14,8 @@ from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
 from search import fingerprint as fingerprints
 from search.fingerprint import Fingerprint
-from search.patience import PatientStorage
-from search.storage import exclusive, redacted
+from search.storage.database import exclusive, redacted
+from search.storage.patience import PatientStorage
 from studies.spec import BudgetSpec, StudySpec
 
 FORMAT = 1  # of what this package writes into a study

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pneumo_core import codec
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
-from search import owner
-from search.owner import Owner
+from search.storage import owner
+from search.storage.owner import Owner
 
 CONSTRAINT = "fnr_ceiling"
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"

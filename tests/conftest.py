@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_core.phantom import PhantomSpec, generate
+from pneumo_core.data.phantom import PhantomSpec, generate
 
 
 @pytest.fixture(scope="session")

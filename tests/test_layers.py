@@ -36,7 +36,7 @@ def test_a_package_never_names_what_its_layer_must_not_know(package: str) -> Non
 
 def test_the_command_line_and_the_coordinator_never_load_a_framework() -> None:
     code = (
-        "import sys, search.cli, search.launch, search.show, search.coordinator, studies.load as load\n"
+        "import sys, search.cli.app, search.launching, search.cli.show, search.coordinator, studies.load as load\n"
         "[load.load(name) for name in load.names()]\n"
         "print(sorted({'keras', 'tensorflow', 'jax', 'keras_tuner'} & set(sys.modules)))"
     )
@@ -45,6 +45,6 @@ def test_the_command_line_and_the_coordinator_never_load_a_framework() -> None:
 
 
 def test_help_loads_neither_optuna_nor_scipy() -> None:
-    code = "import sys, search.cli; print(sorted({'optuna', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    code = "import sys, search.cli.app; print(sorted({'optuna', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

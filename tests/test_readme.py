@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from search.cli import app
+from search.cli.app import app
 from studies import load
 
 ROOT = Path(__file__).parents[1]

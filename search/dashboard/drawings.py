@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pneumo_core.metrics import Floats
-from pneumo_core.operating import Metrics
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring.metrics import Floats
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.report import gallery, performance, plots_model, svg
 from search.report.data import Performance, Validation

@@ -10,7 +10,6 @@ from pneumo_core import codec
 from pneumo_core.errors import StudyError, UserError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, ObjectiveSpec
-from search import artifacts
 from search.dashboard import app, definition
 from search.dashboard.app import Wsgi
 from search.dashboard.pictures import Labels, Pictures
@@ -18,6 +17,7 @@ from search.dashboard.review import ReviewStorage
 from search.home import Home
 from search.report import source
 from search.report.data import Validation
+from search.storage import artifacts
 
 
 def find_labels(

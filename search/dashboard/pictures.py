@@ -17,10 +17,10 @@ from pneumo_core import codec
 from pneumo_core.errors import PneumoError, StorageError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import DataSpec, ObjectiveSpec
-from search import artifacts
 from search.dashboard import drawings
 from search.dashboard.presented import JUDGED, Artifact
 from search.report.data import Validation
+from search.storage import artifacts
 
 N_CACHED = 256  # drawn pictures, some 50 kB each
 KINDS = ("roc", "confusion", "errors", "training")

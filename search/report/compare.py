@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core import baselines, folds, intervals, metrics
-from pneumo_core.intervals import Interval
-from pneumo_core.metrics import Bools, Cuts, Floats
+from pneumo_core.data import folds
 from pneumo_core.progress import Progress
+from pneumo_core.scoring import baselines, intervals, metrics
+from pneumo_core.scoring.intervals import Interval
+from pneumo_core.scoring.metrics import Bools, Cuts, Floats
 from pneumo_core.specs import ObjectiveSpec
 from search.report.data import Compared, Estimate, Validation
 from search.report.performance import BOOTSTRAP_SEED, CONFIDENCE

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumo_core.intervals import Interval
-from pneumo_core.metrics import Bools, Confusion, Floats
-from pneumo_core.operating import Metrics
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring.intervals import Interval
+from pneumo_core.scoring.metrics import Bools, Confusion, Floats
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.records import Scalar, Summary
 

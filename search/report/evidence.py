@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from pneumo_core import codec
-from pneumo_core.metrics import Floats
-from pneumo_core.operating import Metrics
 from pneumo_core.progress import Progress, silent
+from pneumo_core.scoring.metrics import Floats
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec
-from search.launch import Prepared
+from search.launching import Prepared
 from search.report import compare, gallery, performance, source
 from search.report.data import ReportData
 from search.report.gallery import Overlays

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core.metrics import Floats, Ints
+from pneumo_core.scoring.metrics import Floats, Ints
 from search.report.data import Gallery, ImageCard, Validation
 
 MAX_MISSED = 60  # false negatives shown; all, for any model worth a look

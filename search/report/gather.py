@@ -14,11 +14,13 @@ from pneumo_core import codec
 from pneumo_core.errors import StudyError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
-from search import artifacts, openings, records, trials
-from search.launch import Prepared
+from search import records, trials
+from search.finalizing import openings
+from search.launching import Prepared
 from search.report import evidence, importance, rows, source
 from search.report.data import Definition, ReportData, TrialRow
 from search.report.evidence import AS_USUAL, Options
+from search.storage import artifacts
 
 N_TOP = 5  # trials with training curves
 GIVE_DATA = "Give --data the images that the study was launched with to see this."

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from pneumo_core import intervals, metrics
-from pneumo_core.metrics import Bools, Confusion, Floats
-from pneumo_core.operating import Metrics
+from pneumo_core.scoring import intervals, metrics
+from pneumo_core.scoring.metrics import Bools, Confusion, Floats
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.report.data import Estimate, Performance, Validation
 

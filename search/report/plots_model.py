@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from pneumo_core import curves
-from pneumo_core.metrics import Bools
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring import curves
+from pneumo_core.scoring.metrics import Bools
 from pneumo_core.specs import ObjectiveSpec
 from search.report import svg
 from search.report.data import Compared, Performance

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pneumo_core.operating import Metrics
+from pneumo_core.scoring.operating import Metrics
 from search import records, trials
 from search.report.data import State, TrialRow
 

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from pneumo_core.bundle_process import Predict
+from pneumo_core.bundles.bundle_process import Predict
 from pneumo_core.progress import Progress
-from search.bundle_client import ask
+from search.finalizing.bundle_client import ask
 from search.report.evidence import OverlaysFor
 from search.report.gallery import Overlays
 

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import optuna
 
-from pneumo_core import codec, folds, preprocess
+from pneumo_core import codec
+from pneumo_core.data import folds, preprocess
+from pneumo_core.data.manifest import ImageRecord
+from pneumo_core.data.preprocess import FitArrays, RoleArrays
+from pneumo_core.data.split import USED_ROLES, Role
 from pneumo_core.errors import StudyError
-from pneumo_core.manifest import ImageRecord
-from pneumo_core.preprocess import FitArrays, RoleArrays
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
-from pneumo_core.split import USED_ROLES, Role
 from search import fingerprint
 from search.home import Home
-from search.launch import Prepared, read_source
+from search.launching import Prepared, read_source
 from search.report.data import DataFlow, RoleCount, Validation
 from studies.spec import SourceSpec
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import optuna
 
-from pneumo_core import cache
+from pneumo_core.data import cache
 from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
-from search import artifacts
 from search.home import Home
-from search.launch import Prepared
+from search.launching import Prepared
 from search.report import source as sources
 from search.report.data import ReportData
 from search.report.evidence import Options, OverlaysFor
 from search.report.gather import GIVE_DATA, gather
 from search.report.page import render
+from search.storage import artifacts
 
 FILE = "report.html"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumo_core.preprocess import Origin
+from pneumo_core.data.preprocess import Origin
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pneumo_core.manifest import ImageRecord, Manifest
+from pneumo_core.data.manifest import ImageRecord, Manifest
 
 DATA = Path(os.environ.get("PNEUMO_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from search import process
+from search.executors import process
 from studies.spec import PrunerSpec, StudySpec
 from tests.search import light
 from tests.search.light import Search, study

@@ -14,12 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import TrialSpec
-from search import artifacts, factory, trials
+from search import factory, trials
 from search.coordinator import Coordinator, Ending
-from search.executor import Executor
-from search.local import Limits, LocalExecutor
+from search.executors.local import Limits, LocalExecutor
+from search.executors.protocol import Executor
 from search.stopping import polite_stop
-from search.storage import open_storage
+from search.storage import artifacts
+from search.storage.database import open_storage
 from search.study import open_study
 from spaces.base import Parameter, Suggest
 from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, Space, StudySpec

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumo_core import checkpoint
-from pneumo_core.checkpoint import Checkpoint
 from pneumo_core.child import OnEpoch, listen, serve
 from pneumo_core.errors import TrialFailed
-from pneumo_core.operating import Metrics
 from pneumo_core.result import Stopped, TrialResult
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DenseSpec, TrainSpec, TrialSpec
+from pneumo_core.training import checkpoint
+from pneumo_core.training.checkpoint import Checkpoint
 from pneumo_core.wire import Channel, Ready, RunTrial
 
 EPOCH_S = "LIGHT_EPOCH_S"  # environment variable: how long an epoch takes

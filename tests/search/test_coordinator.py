@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from pneumo_core.specs import TrialSpec
 from search import trials
-from search.local import Limits
-from search.owner import this_process
+from search.executors.local import Limits
+from search.storage.owner import this_process
 from spaces.base import Suggest
 from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer

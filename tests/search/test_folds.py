@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from pneumo_core.errors import StudyError
 from search import fingerprint
-from search.storage import open_storage
+from search.storage.database import open_storage
 from search.study import open_study
 from studies.spec import PrunerSpec
 from tests.search.light import Faulty, Search, executor, study

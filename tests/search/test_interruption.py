@@ -13,8 +13,8 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from search import trials
-from search.owner import Owner, Watch, this_process
-from search.process import start_time
+from search.executors.process import start_time
+from search.storage.owner import Owner, Watch, this_process
 from studies.spec import StudySpec
 from tests.search import light
 from tests.search.light import Faulty, Search, study

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from pneumo_core.errors import StudyError
 from search import fingerprint
-from search.storage import open_storage
+from search.storage.database import open_storage
 from search.study import copy_study, join_study, stored_budget
 from tests.commands import command, environment, pneumo, write_study
 from tests.search import light

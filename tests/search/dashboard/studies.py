@@ -7,14 +7,15 @@ import numpy as np
 import optuna
 
 from pneumo_core import codec
-from pneumo_core.operating import Metrics
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec, DenseSpec, ObjectiveSpec, TrialSpec
-from search import artifacts, trials
+from search import trials
 from search.dashboard.pictures import Labels
 from search.home import Home
 from search.report.data import Validation
-from search.storage import open_storage
+from search.storage import artifacts
+from search.storage.database import open_storage
 
 OBJECTIVE = ObjectiveSpec()
 SPEC = TrialSpec(model=DenseSpec(), data=DataSpec(image_size_px=8))

@@ -7,17 +7,18 @@ import numpy as np
 import optuna
 from optuna.storages import RDBStorage
 
-from pneumo_core.operating import judge
 from pneumo_core.result import Stopped, TrialResult
+from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
-from search import artifacts, fingerprint, owner, trials
+from search import fingerprint, trials
 from search.home import Home
-from search.launch import Prepared, read_source
+from search.launching import Prepared, read_source
 from search.report.data import ReportData
 from search.report.evidence import Options, OverlaysFor
 from search.report.gather import gather
 from search.report.source import images
-from search.storage import open_storage
+from search.storage import artifacts, owner
+from search.storage.database import open_storage
 from search.study import open_study
 from spaces.base import Suggest
 from studies.spec import SourceSpec, StudySpec

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pneumo_core import intervals, metrics
-from pneumo_core.operating import Metrics
+from pneumo_core.scoring import intervals, metrics
+from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.report import axis_scale, compare, gallery, markup, numbers, performance, plots_search, svg
 from search.report.data import TrialRow, Validation

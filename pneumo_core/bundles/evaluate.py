@@ -1,0 +1,99 @@
+"""What a bundle does on labelled images, and what it says about single files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pneumo_core.bundles import heatmap
+from pneumo_core.bundles.predictor import Arrays, Predictor, from_file, score_each
+from pneumo_core.data import dataset, preprocess
+from pneumo_core.data.manifest import ImageRecord, Manifest
+from pneumo_core.data.preprocess import OVERSAMPLING
+from pneumo_core.data.split import grouped
+from pneumo_core.errors import DataError
+from pneumo_core.progress import Progress, silent
+from pneumo_core.scoring.assess import Assessment, assess
+
+TRAINED_ON = (
+    "these are the images that the bundle was made from, most of which trained it: the figures flatter; "
+    "the ones that count are those of the test role in its model card"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of a labelled source, the files that couldn't be read, and what to bear in mind."""
+
+    assessment: Assessment
+    rejected: tuple[tuple[str, str], ...]  # path, reason
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One file: score and decision, or why there is none."""
+
+    path: str
+    score: float | None = None
+    decision: str = ""  # the name of the class
+    threshold: float | None = None
+    error: str = ""
+    heatmap: str = ""
+
+
+def evaluate(predictor: Predictor, manifest: Manifest, *, on_progress: Progress = silent) -> Evaluation:
+    """Score every image of a labelled source, scanned by `labelled.scan`; raises `DataError` where one has changed."""
+    bundle = predictor.bundle
+    read = dataset.reader(manifest)
+
+    def decode(record: ImageRecord) -> Arrays:
+        specs = predictor.data_specs
+        pixels = [read(record, spec.channels, OVERSAMPLING * spec.image_size_px) for spec in specs]
+        return tuple(preprocess.to_size(image, spec) for image, spec in zip(pixels, specs, strict=True))
+
+    found = list(score_each(predictor, manifest.records, decode, on_progress))
+    for row in found:
+        if isinstance(row, str):
+            raise DataError(row)
+    records = manifest.records
+    assessment = assess(
+        np.array([record.label for record in records]),
+        np.array(found, np.float64),
+        np.array(grouped(records)),
+        np.array([record.kind for record in records]),
+        threshold=bundle.threshold,
+        ceiling=bundle.ceiling,
+        confidence=bundle.confidence,
+    )
+    rejected = tuple((file.path, file.reason) for file in manifest.rejected)
+    return Evaluation(assessment=assessment, rejected=rejected, notes=_notes(predictor, manifest))
+
+
+def predict(
+    predictor: Predictor, paths: Sequence[Path], *, heatmaps: Path | None = None, on_progress: Progress = silent
+) -> list[Prediction]:
+    """Return one prediction a file, in order; a file that can't be read has an error instead.
+
+    With `heatmaps`, an overlay of what spoke for the positive class is written into that folder for each image.
+    """
+    rows = list(score_each(predictor, paths, lambda path: from_file(predictor, path), on_progress))
+    found = [_prediction(predictor, path, row) for path, row in zip(paths, rows, strict=True)]
+    if heatmaps is None:
+        return found
+    return list(heatmap.write_all(predictor, found, heatmaps, on_progress))
+
+
+def _prediction(predictor: Predictor, path: Path, row: float | str) -> Prediction:
+    if isinstance(row, str):
+        return Prediction(path=str(path), error=row)
+    bundle = predictor.bundle
+    decision = bundle.positive if row >= bundle.threshold else bundle.negative
+    return Prediction(path=str(path), score=row, decision=decision, threshold=bundle.threshold)
+
+
+def _notes(predictor: Predictor, manifest: Manifest) -> tuple[str, ...]:
+    data = predictor.bundle.fingerprint.get("data", {})
+    same = isinstance(data, dict) and data.get("digest") == manifest.digest
+    return (TRAINED_ON,) if same else ()

@@ -1,0 +1,84 @@
+"""A bundle with its networks loaded: image files in, scores out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pneumo_core.bundles import bundle
+from pneumo_core.bundles.bundle import Bundle
+from pneumo_core.data import preprocess, reading
+from pneumo_core.errors import DataError
+from pneumo_core.models import network
+from pneumo_core.parallel import map_in_order
+from pneumo_core.progress import Progress, silent
+from pneumo_core.scoring.metrics import Floats
+from pneumo_core.specs import DataSpec
+
+IMAGES_AT_ONCE = 256
+
+Item = TypeVar("Item")
+
+Arrays = tuple[npt.NDArray[np.uint8], ...]
+"""One image as each of a bundle's `data_specs` wants it, (h, w, c) each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """Networks with what they expect; `models` are in the order of the bundle's members."""
+
+    bundle: Bundle
+    models: tuple[keras.Model, ...]
+
+    @property
+    def data_specs(self) -> tuple[DataSpec, ...]:
+        """The different preprocessings, each once: members that share one share the decoded image."""
+        return tuple(dict.fromkeys(member.data for member in self.bundle.members))
+
+    def scores(self, images: Sequence[Arrays]) -> Floats:
+        """Return the score of each image, (n,): the mean over the members."""
+        specs = self.data_specs
+        stacked = {spec: np.stack([image[i] for image in images]) for i, spec in enumerate(specs)}  # (n, h, w, c) each
+        members = zip(self.bundle.members, self.models, strict=True)
+        scores = [network.scores(model, stacked[member.data]) for member, model in members]
+        return np.asarray(np.mean(scores, axis=0), np.float64)
+
+
+def load(folder: Path) -> Predictor:
+    """Return the bundle in `folder` ready to predict. Raises `BundleError` for one that can't be trusted or read."""
+    found = bundle.read(folder)
+    return Predictor(
+        bundle=found, models=tuple(network.load(folder / member.file, member.data) for member in found.members)
+    )
+
+
+def score_each(
+    predictor: Predictor, items: Sequence[Item], decode: Callable[[Item], Arrays], on_progress: Progress = silent
+) -> Iterator[float | str]:
+    """Yield the score of each item, in order, or the reason of the `DataError` that `decode` raised for it.
+
+    Items are decoded on threads while the networks work on those before; memory stays bounded.
+    """
+
+    def decoded(item: Item) -> Arrays | str:
+        try:
+            return decode(item)
+        except DataError as error:
+            return str(error)
+
+    images = map_in_order(decoded, items, what="scoring images", on_progress=on_progress)
+    while some := list(islice(images, IMAGES_AT_ONCE)):
+        good = [image for image in some if not isinstance(image, str)]
+        scores = iter(predictor.scores(good).tolist() if good else [])
+        yield from (image if isinstance(image, str) else next(scores) for image in some)
+
+
+def from_file(predictor: Predictor, path: Path) -> Arrays:
+    """Return one image file as the networks want it; raises `DataError` on a bad file."""
+    data = reading.read_bytes(path)
+    return tuple(preprocess.to_array(data, spec) for spec in predictor.data_specs)

@@ -1,0 +1,1 @@
+"""Images and everything up to the arrays that networks read: sources, reading, patients, splits, caches."""

@@ -1,0 +1,188 @@
+"""Downloads that go on where they broke off and are used only when their digest is right."""
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pneumo_core.data.cache import storage_errors
+from pneumo_core.errors import DataError
+from pneumo_core.progress import Progress, silent
+
+CHUNK_BYTES = 2**20
+TIMEOUT_S = 20.0  # without a byte
+FRUITLESS_ATTEMPTS = 4  # in a row that bring nothing new, before giving up
+FIRST_DELAY_S = 0.5  # before the second of them; doubled each time
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """What the content must be; MD5 guards against damage, not against malice."""
+
+    algorithm: Literal["md5", "sha256"]
+    value: str  # hexadecimal
+
+    def matches(self, path: Path) -> bool:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest() == self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file on a server. Without a digest, the one that the server states is checked."""
+
+    url: str
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What the last response said of the whole file."""
+
+    n_bytes: int | None
+    stated: Digest | None
+
+
+def download(remote: Remote, path: Path, on_progress: Progress = silent) -> Path:
+    """Return `path` with the content of `remote`, downloaded unless it is there already.
+
+    What came before a break stays in `NAME.part` beside it, and the next call goes on from there if the server still
+    has the same file. Raises `DataError` when the server can't be reached, doesn't have the file or sends another.
+    """
+    if path.is_file() and (remote.digest is None or remote.digest.matches(path)):
+        return path
+    part = path.with_name(f"{path.name}.part")
+    with storage_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        answer = _until_whole(remote, path, part, on_progress)
+        digest = remote.digest or answer.stated
+        if digest is not None and not digest.matches(part):
+            _forget(part)
+            raise DataError(
+                f"{remote.url} sent something else than expected: its {digest.algorithm} isn't {digest.value}. It was "
+                "thrown away; try again, and if that doesn't help, the file was changed there or on the way"
+            )
+        part.replace(path)
+        _forget(part)
+    return path
+
+
+def _until_whole(remote: Remote, path: Path, part: Path, on_progress: Progress) -> _Answer:
+    fruitless, delay_s = 0, FIRST_DELAY_S
+    while True:
+        before = _size(part)
+        try:
+            answer = _attempt(remote, path.name, part, on_progress)
+            if answer.n_bytes is None or _size(part) == answer.n_bytes:
+                return answer
+            reason: object = "the connection ended early"
+        except urllib.error.HTTPError as error:
+            if error.code not in _TRANSIENT:
+                raise _unobtainable(remote, path, f"it answers {error.code} {error.reason}") from error
+            reason = f"{error.code} {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", None) or error
+        fruitless = 0 if _size(part) > before else fruitless + 1
+        if fruitless >= FRUITLESS_ATTEMPTS:
+            raise _unobtainable(remote, path, str(reason))
+        delay_s = FIRST_DELAY_S * 2 ** max(0, fruitless - 1)
+        time.sleep(delay_s)
+
+
+def _attempt(remote: Remote, what: str, part: Path, on_progress: Progress) -> _Answer:
+    """Receive what is missing, or as much of it as comes."""
+    start, validator = _size(part), _validator(part, remote.url)
+    if start and not (validator or remote.digest):  # nothing would tell whether the rest belongs to the beginning
+        start = 0
+    headers = {"Accept-Encoding": "identity", "User-Agent": "pneumo"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if validator:
+            headers["If-Range"] = validator
+    request = urllib.request.Request(remote.url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing after `start`: whole already, or not of this file
+            return _beyond(part, start, error.headers)
+        raise
+    with response:
+        start = start if response.status == 206 and _starts_at(response.headers, start) else 0
+        _remember(part, remote.url, response.headers)
+        length = response.headers.get("Content-Length")
+        n_bytes = start + int(length) if length else None
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                if n_bytes:
+                    on_progress(f"{what} (kB)", file.tell() // 1000, n_bytes // 1000)
+        return _Answer(n_bytes=n_bytes, stated=_stated(response.headers))
+
+
+def _beyond(part: Path, start: int, headers: Message) -> _Answer:
+    found = re.fullmatch(r"bytes \*/(\d+)", headers.get("Content-Range") or "")
+    if found and int(found[1]) == start:
+        return _Answer(n_bytes=start, stated=_stated(headers))
+    _forget(part)
+    return _Answer(n_bytes=-1, stated=None)  # never reached: the next attempt starts anew
+
+
+def _starts_at(headers: Message, start: int) -> bool:
+    return bool(re.match(rf"bytes {start}-", headers.get("Content-Range") or ""))
+
+
+def _stated(headers: Message) -> Digest | None:
+    """Return the MD5 of the whole file where the server is one that states it (Google's storage)."""
+    found = re.search(r"md5=([A-Za-z0-9+/]{22}==)", headers.get("x-goog-hash") or "")
+    return Digest(algorithm="md5", value=base64.b64decode(found[1]).hex()) if found else None
+
+
+def _notes(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _remember(part: Path, url: str, headers: Message) -> None:
+    etag = headers.get("ETag") or ""
+    validator = headers.get("Last-Modified") or "" if etag.startswith("W/") or not etag else etag
+    _notes(part).write_text(json.dumps({"url": url, "validator": validator}))
+
+
+def _validator(part: Path, url: str) -> str:
+    """Return what names the version of the file that `part` is the beginning of."""
+    try:
+        notes = json.loads(_notes(part).read_text())
+        return str(notes["validator"]) if notes["url"] == url else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _forget(part: Path) -> None:
+    for file in (part, _notes(part)):
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _unobtainable(remote: Remote, path: Path, reason: str) -> DataError:
+    kept = path.with_name(f"{path.name}.part")
+    rest = f" What came so far is kept in {kept}: the same command goes on from there." if kept.is_file() else ""
+    return DataError(
+        f"{remote.url} can't be downloaded: {urlsplit(remote.url).hostname}: {reason}.{rest} Behind a proxy, set "
+        f"https_proxy; on a machine without network, download it elsewhere and put it at {path}"
+    )

@@ -1,0 +1,136 @@
+"""A MedMNIST `.npz` as a source: arrays `train_images`, `train_labels`, and so for `val` and `test`; labels 0 and 1."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pneumo_core.data import duplicates, inspection
+from pneumo_core.data.manifest import ImageRecord, Manifest, OfficialRole
+from pneumo_core.errors import DataError
+from pneumo_core.parallel import map_in_order
+from pneumo_core.progress import Progress, silent
+
+_ROLES: tuple[OfficialRole, ...] = ("train", "val", "test")
+_MAX_BYTES = 32 * 2**30  # unpacked; the largest MedMNIST+ file of this kind is 2.4 × 10⁹
+
+
+def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = silent) -> Manifest:
+    """Return the manifest of a `.npz`; every image is a patient of its own, as the format names none."""
+    arrays = _load(path)
+    rows = [(name, row) for name in _ROLES for row in range(len(arrays.get(f"{name}_images", ())))]
+    looked = list(
+        map_in_order(
+            lambda at: _look(arrays[f"{at[0]}_images"][at[1]]), rows, what="reading images", on_progress=on_progress
+        )
+    )
+    digests = [digest for digest, _ in looked]
+    looks, cut = duplicates.looks(digests, np.stack([thumb for _, thumb in looked]), on_progress=on_progress)
+    records = tuple(
+        _record(arrays, name, row, digest, look, (negative, positive))
+        for (name, row), digest, look in zip(rows, digests, looks, strict=True)
+    )
+    manifest = Manifest(
+        source=str(path),
+        negative=negative,
+        positive=positive,
+        records=tuple(sorted(records, key=lambda record: record.path)),
+        look_cut=cut,
+    )
+    for label in (0, 1):
+        if not manifest.n_of_class(label):
+            raise DataError(f"`{path}` has no image with label {label} (class `{manifest.class_name(label)}`)")
+    return manifest
+
+
+def reader(manifest: Manifest) -> Callable[[ImageRecord, int, int | None], NDArray[np.uint8]]:
+    """Return the function that gives the pixels of the records of a `.npz`."""
+    arrays = _load(Path(manifest.source))
+
+    def read(record: ImageRecord, channels: int, at_least_px: int | None) -> NDArray[np.uint8]:
+        name, row = record.path.split("/")
+        if name not in arrays or int(row) >= len(arrays[name]) or _digest(arrays[name][int(row)]) != record.digest:
+            raise DataError(f"`{manifest.source}` changed since the scan at {record.path}; scan the source again")
+        return _pixels(arrays[name][int(row)], channels)
+
+    return read
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the checked arrays; images (n, h, w) or (n, h, w, 3) uint8, labels (n,)."""
+    if not path.is_file():
+        raise DataError(f"`{path}` does not exist or is not a file")
+    names = [f"{role}_{what}" for role in _ROLES for what in ("images", "labels")]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_BYTES:
+            raise DataError(f"`{path}` unpacks to {size} bytes, more than the {_MAX_BYTES} that are read")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in names if name in stored.files}
+            there = sorted(stored.files)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged archive raises BadZipFile, ValueError, OSError, KeyError, zlib.error, ...
+        raise DataError(f"`{path}` is not a readable `.npz` of plain arrays ({type(error).__name__})") from error
+    if "train_images" not in arrays:
+        raise DataError(f"`{path}` must have the arrays {names}, it has {there}")
+    for role in _ROLES:
+        _check(path, arrays, role)
+    return arrays
+
+
+def _check(path: Path, arrays: dict[str, NDArray[Any]], role: str) -> None:
+    images, labels = arrays.get(f"{role}_images"), arrays.get(f"{role}_labels")
+    if images is None and labels is None:
+        return
+    if images is None or labels is None:
+        raise DataError(f"`{path}` has only one of `{role}_images` and `{role}_labels`")
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+        raise DataError(f"`{role}_images` of `{path}` must be (n, h, w) or (n, h, w, 3) uint8, got {_named(images)}")
+    if labels.size != len(images) or labels.dtype.kind not in "iub":
+        raise DataError(f"`{role}_labels` of `{path}` must be {len(images)} whole numbers, got {_named(labels)}")
+    if other := sorted(set(np.unique(labels).tolist()) - {0, 1}):
+        raise DataError(f"`{role}_labels` of `{path}` must be 0 or 1, got {other[:5]} too; only two classes are read")
+
+
+def _named(array: NDArray[Any]) -> str:
+    return f"{array.shape} {array.dtype}"
+
+
+def _look(image: NDArray[np.uint8]) -> tuple[str, NDArray[np.uint8]]:
+    return _digest(image), duplicates.thumbnail(_pixels(image, 1))
+
+
+def _digest(image: NDArray[np.uint8]) -> str:
+    return inspection.content_digest(repr(image.shape).encode() + image.tobytes())
+
+
+def _pixels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Return (h, w, channels) from (h, w) or (h, w, 3)."""
+    converted = np.asarray(Image.fromarray(image).convert("L" if channels == 1 else "RGB"))
+    return converted if channels == 3 else converted[:, :, np.newaxis]
+
+
+def _record(
+    arrays: dict[str, NDArray[Any]], role: OfficialRole, row: int, digest: str, look: str, classes: tuple[str, str]
+) -> ImageRecord:
+    image, label = arrays[f"{role}_images"][row], int(arrays[f"{role}_labels"].reshape(-1)[row])
+    path = f"{role}_images/{row:06d}"
+    return ImageRecord(
+        path=path,
+        label=label,
+        group=path,
+        kind=classes[label],
+        official_role=role,
+        width_px=image.shape[1],
+        height_px=image.shape[0],
+        mode="L" if image.ndim == 2 else "RGB",
+        n_bytes=image.nbytes,
+        digest=digest,
+        look=look,
+    )

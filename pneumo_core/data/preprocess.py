@@ -1,0 +1,274 @@
+"""Images to uint8 arrays in a cache of memory-mapped files: one folder a combination of manifest, split and `DataSpec`.
+
+    x_<role>.npy (n, h, w, c) · y_<role>.npy (n,) · images_<role>.json · meta.json with shapes, sizes and digests
+
+Rows are in the order of the images' paths. `prepare` builds the folder once and checks every byte of one that is
+there; `open_fit_arrays`, which each trial calls, checks headers and sizes only.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pneumo_core import codec
+from pneumo_core.data import cache, dataset, reading
+from pneumo_core.data.manifest import ImageRecord, Manifest
+from pneumo_core.data.split import USED_ROLES, Role, Split
+from pneumo_core.errors import DataError
+from pneumo_core.parallel import map_in_order
+from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import DataSpec
+
+PREPROCESSING_VERSION = 1  # raise it whenever the same image and `DataSpec` would give other pixels
+OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at least this many times the target's
+PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
+ARRAYS = "arrays"  # folder of the cache
+_SPARE_BYTES = 16 * 2**20
+_FILES = ("x_{}.npy", "y_{}.npy", "images_{}.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where arrays came from, for who keeps what is computed from them."""
+
+    cache_dir: Path
+    digest: str  # of their content
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitArrays:
+    """What a trial may see. x (n, h, w, c) uint8, y (n,) uint8 with 1 for the positive class; read-only memory maps."""
+
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.uint8]
+    x_validation: NDArray[np.uint8]
+    y_validation: NDArray[np.uint8]
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleArrays:
+    """One role, whole: x (n, h, w, c) uint8, y (n,) uint8, and where each row came from."""
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.uint8]
+    paths: tuple[str, ...]
+    groups: tuple[str, ...]  # `Split.groups`: the unit of a patient-level figure
+    kinds: tuple[str, ...]
+
+
+def prepare(
+    manifest: Manifest, split: Split, data: DataSpec, *, cache_dir: Path, on_progress: Progress | None = None
+) -> Path:
+    """Return the folder of arrays, built where it isn't there whole.
+
+    Raises `DataError` for an image that changed since the scan, `StorageError` where the arrays can't be written.
+    """
+    if len(split.roles) != len(manifest.records):
+        raise ValueError(
+            f"`split` must be of this manifest: it has {len(split.roles)} roles for {len(manifest.records)} images"
+        )
+    key = codec.digest([PREPROCESSING_VERSION, manifest.digest, split.digest, data])
+    builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent)
+    return cache.build_once(Path(cache_dir) / ARRAYS / key, builder.build, is_whole)
+
+
+def open_fit_arrays(folder: Path) -> FitArrays:
+    """Return memory maps of the train and validation arrays; raises `DataError` where they aren't whole."""
+    x_train, y_train = _open_arrays(Path(folder), "train")
+    x_validation, y_validation = _open_arrays(Path(folder), "validation")
+    return FitArrays(
+        x_train=x_train,
+        y_train=y_train,
+        x_validation=x_validation,
+        y_validation=y_validation,
+        origin=Origin(cache_dir=_cache_dir(Path(folder)), digest=codec.digest(_meta(Path(folder)))),
+    )
+
+
+def open_role(folder: Path, role: Role) -> RoleArrays:
+    """Return memory maps of one role, with paths, groups and kinds; for certifying and testing, not for trials."""
+    x, y = _open_arrays(Path(folder), role)
+    images = json.loads((Path(folder) / f"images_{role}.json").read_text("utf-8"))
+    return RoleArrays(x=x, y=y, **{name: tuple(images[name]) for name in ("paths", "groups", "kinds")})
+
+
+def write_npz(folder: Path, file: Path) -> Path:
+    """Write every role of a prepared `folder` into one `.npz`; returns `file`.
+
+    Arrays: `x_<role>` (n, h, w, c), `x_<role>_flat` (n, h·w·c) and `y_<role>` (n,).
+    """
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    for role in _roles(_meta(Path(folder))):
+        x, y = _open_arrays(Path(folder), role)
+        arrays |= {f"x_{role}": x, f"x_{role}_flat": x.reshape(len(x), -1), f"y_{role}": y}
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    cache.write_file(Path(file), write)
+    return Path(file)
+
+
+def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:
+    """Return `pixels` (h, w, c) as `data.shape`, antialiased (Pillow's bilinear widens its filter when shrinking).
+
+    "squash" gives up the aspect ratio; "pad" keeps it, centred on black.
+    """
+    side = data.image_size_px
+    image = Image.fromarray(pixels[:, :, 0] if data.channels == 1 else pixels)
+    if data.resize == "squash":
+        small = image.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(small).reshape(data.shape)
+    scale = side / max(image.size)
+    width, height = (max(1, min(side, round(length * scale))) for length in image.size)
+    canvas = np.full(data.shape, PAD_VALUE, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    canvas[top : top + height, left : left + width] = np.asarray(small).reshape(height, width, data.channels)
+    return canvas
+
+
+def to_array(source: Path | bytes, data: DataSpec) -> NDArray[np.uint8]:
+    """Return one image file as a row of the arrays would be, `data.shape` uint8; raises `DataError` on a bad file."""
+    return to_size(reading.decode(source, channels=data.channels, at_least_px=OVERSAMPLING * data.image_size_px), data)
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether a prepared folder is there with every byte as it was written."""
+    try:
+        files = _meta(folder)["files"]
+        return all(_digest(folder / name) == facts["digest"] for name, facts in files.items())
+    except (DataError, OSError):
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """Writes one folder of arrays."""
+
+    manifest: Manifest
+    split: Split
+    data: DataSpec
+    on_progress: Progress
+
+    def build(self, folder: Path) -> None:
+        roles = [role for role in USED_ROLES if role in self.split.roles]
+        rows = {role: self._rows(role) for role in roles}
+        n_images = sum(map(len, rows.values()))
+        cache.check_room(folder, n_images * int(np.prod(self.data.shape)) + _SPARE_BYTES)
+        pixels = self._pixels([index for role in roles for index in rows[role]])
+        files: dict[str, Any] = {}
+        for role in roles:
+            files |= self._write_role(folder, role, rows[role], pixels)
+        meta = {
+            "version": PREPROCESSING_VERSION,
+            "manifest": self.manifest.digest,
+            "split": self.split.digest,
+            "data": codec.to_json(self.data),
+            "classes": [self.manifest.negative, self.manifest.positive],
+            "files": files,
+        }
+        text = json.dumps({**meta, "digest": codec.digest(meta)}, indent=1)
+        (folder / "meta.json").write_text(text, "utf-8")
+
+    def _rows(self, role: Role) -> list[int]:
+        return sorted(self.split.indices(role), key=lambda index: self.manifest.records[index].path)
+
+    def _pixels(self, order: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        read, data = dataset.reader(self.manifest), self.data
+
+        def one(record: ImageRecord) -> NDArray[np.uint8]:
+            return to_size(read(record, data.channels, OVERSAMPLING * data.image_size_px), data)
+
+        records = [self.manifest.records[index] for index in order]
+        return map_in_order(one, records, what="preparing images", on_progress=self.on_progress)
+
+    def _write_role(
+        self, folder: Path, role: Role, rows: list[int], pixels: Iterator[NDArray[np.uint8]]
+    ) -> dict[str, Any]:
+        records = [self.manifest.records[index] for index in rows]
+        labels = np.array([record.label for record in records], np.uint8)
+        images = {
+            "paths": [record.path for record in records],
+            "groups": [self.split.groups[index] for index in rows],
+            "kinds": [record.kind for record in records],
+        }
+        x_file, y_file, images_file = (folder / name.format(role) for name in _FILES)
+        x_shape = (len(rows), *self.data.shape)
+        return {
+            x_file.name: _write_npy(x_file, x_shape, (next(pixels).tobytes() for _ in rows)),
+            y_file.name: _write_npy(y_file, labels.shape, [labels.tobytes()]),
+            images_file.name: _write(images_file, lambda stream: stream.write(json.dumps(images).encode())),
+        }
+
+
+def _write_npy(file: Path, shape: tuple[int, ...], chunks: Any) -> dict[str, Any]:
+    """Write a uint8 `.npy` piece by piece: a write to a full disk fails, a store to a mapped file would kill us."""
+
+    def write(stream: IO[bytes]) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for chunk in chunks:
+            stream.write(chunk)
+
+    return {**_write(file, write), "shape": list(shape)}
+
+
+def _write(file: Path, write: Callable[[IO[bytes]], object]) -> dict[str, Any]:
+    with file.open("wb") as stream:
+        write(stream)
+    return {"n_bytes": file.stat().st_size, "digest": _digest(file)}
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+
+
+def _cache_dir(folder: Path) -> Path:
+    """Return the cache that `folder` lies in; a copy of it elsewhere must not spill into the folder above its own."""
+    return folder.parent.parent if folder.parent.name == ARRAYS else folder.parent
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"`{folder}` is not a folder of prepared arrays; prepare the data again") from error
+    if not isinstance(meta, dict) or meta.pop("digest", None) != codec.digest(meta):
+        raise DataError(f"`{folder / 'meta.json'}` is damaged; prepare the data again")
+    if meta["version"] != PREPROCESSING_VERSION:
+        raise DataError(f"`{folder}` was made by another version of this program; prepare the data again")
+    return meta
+
+
+def _roles(meta: dict[str, Any]) -> list[Role]:
+    return [role for role in USED_ROLES if f"x_{role}.npy" in meta["files"]]
+
+
+def _open_arrays(folder: Path, role: Role) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    files = _meta(folder)["files"]
+    if f"x_{role}.npy" not in files:
+        raise DataError(f"`{folder}` has no arrays of the role `{role}`")
+    return _open_npy(folder / f"x_{role}.npy", files), _open_npy(folder / f"y_{role}.npy", files)
+
+
+def _open_npy(file: Path, files: dict[str, Any]) -> NDArray[np.uint8]:
+    facts = files[file.name]
+    try:
+        array: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
+        whole = array.shape == tuple(facts["shape"]) and array.dtype == np.uint8
+        if not whole or file.stat().st_size != facts["n_bytes"]:
+            raise ValueError("another shape, type or size than when it was written")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"`{file}` is damaged ({error}); prepare the data again") from error
+    return array

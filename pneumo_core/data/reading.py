@@ -1,0 +1,143 @@
+"""Safe decoding of one radiograph (JPEG, PNG 8 or 16 bit, DICOM) to 8-bit pixels.
+
+What is in the file decides, never its name. Whatever is wrong with it comes out as a `DataError` with a short reason
+and without the file's name, which the caller knows. Defences: an explicit list of formats, a size limit on the file and
+on its pixels, `verify()` and then a full `load()`, and no truncated images.
+"""
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pneumo_core.data import dicom
+from pneumo_core.errors import DataError
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG")
+MAX_FILE_BYTES = 512 * 2**20  # far above any radiograph (a 16-bit 4,000 × 5,000 px one is 40 MB)
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+_NOT_AN_IMAGE = "is not a JPEG, PNG or DICOM image"
+_FILTERS_LOCK = threading.Lock()  # the interpreter's warning filters are shared by all threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says about its image before any pixel is decoded. `mode` is Pillow's (`L`, `RGB`, `I;16`, …)."""
+
+    width_px: int
+    height_px: int
+    mode: str
+    format: str
+
+
+def header(source: Path | bytes) -> Header:
+    """Return the facts in the header of an image; raises `DataError` where there is no such image."""
+    data = read_bytes(source)
+    if dicom.is_dicom(data):
+        width, height, mode = dicom.size_and_mode(data, MAX_PIXELS)
+        return Header(width_px=width, height_px=height, mode=mode, format="DICOM")
+    with _open(data) as image:
+        return Header(width_px=image.width, height_px=image.height, mode=image.mode, format=str(image.format))
+
+
+def decode(source: Path | bytes, *, channels: int, at_least_px: int | None = None) -> Pixels:
+    """Return the upright pixels of an image, (h, w, `channels`) uint8, 1 channel grey or 3 RGB.
+
+    A JPEG far larger than `at_least_px` is decoded at 1/2, 1/4 or 1/8 of its size, its sides never below
+    `at_least_px`: several times faster, and the result depends on the number, so that number is part of the
+    preprocessing's identity. Deeper pixels are scaled to 8 bits by their range. Raises `DataError` on a bad file.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3, got {channels!r}")
+    data = read_bytes(source)
+    if dicom.is_dicom(data):
+        return _with_channels(Image.fromarray(dicom.decode(data, MAX_PIXELS)), channels)
+    _verify(data)
+    try:
+        with _open(data) as image:
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                image.draft("L" if channels == 1 else "RGB", (at_least_px, at_least_px) if at_least_px else None)
+            image.load()
+            return _with_channels(ImageOps.exif_transpose(_eight_bits(image)), channels)
+    except DataError:
+        raise
+    except Exception as error:  # hostile files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
+        raise DataError(_reason(error)) from error
+
+
+def read_bytes(source: Path | bytes) -> bytes:
+    """Return the bytes of a file, or `source` itself; raises `DataError` for none, too many or unreadable ones."""
+    if isinstance(source, bytes):
+        return _not_empty(source)
+    try:
+        if not source.is_file():  # a pipe or device would block for ever
+            raise DataError("is not a regular file" if source.exists() else "does not exist")
+        if (size := source.stat().st_size) > MAX_FILE_BYTES:
+            raise DataError(f"has {size} bytes, more than the {MAX_FILE_BYTES} an image may have")
+        return _not_empty(source.read_bytes())
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror or type(error).__name__}") from error
+
+
+def _not_empty(data: bytes) -> bytes:
+    if not data:
+        raise DataError("is empty (0 bytes)")
+    return data
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with _FILTERS_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"has more than the {MAX_PIXELS} pixels an image may have") from error
+    except Exception as error:  # see `decode`
+        raise DataError(_NOT_AN_IMAGE) from error
+
+
+def _verify(data: bytes) -> None:
+    try:
+        with _open(data) as image:
+            image.verify()  # leaves the image unusable: it is opened again to be loaded
+    except DataError:
+        raise
+    except Exception as error:  # see `decode`
+        raise DataError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if "truncated" in str(error).lower():
+        return "is truncated"
+    return f"is damaged ({type(error).__name__})"
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return deep grey pixels scaled to 0..255 by the number of bits they use; other images as they are.
+
+    `convert("L")` would clip everything above 255 to white. A 16-bit file often holds 10 or 12-bit data, so the scale
+    is the smallest whole number of bits, at least 8, that holds the largest value.
+    """
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image).astype(np.uint32)  # (h, w)
+    bits = max(8, int(deep.max()).bit_length())
+    top = 2**bits - 1
+    shallow = Image.fromarray(((deep * 255 + top // 2) // top).astype(np.uint8))
+    shallow.info = {key: image.info[key] for key in ("exif",) if key in image.info}  # keeps the orientation
+    return shallow
+
+
+def _with_channels(image: Image.Image, channels: int) -> Pixels:
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)  # hidden pixels hold anything
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels if channels == 3 else pixels[:, :, np.newaxis]

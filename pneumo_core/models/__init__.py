@@ -1,0 +1,1 @@
+"""Keras networks from specs, pretrained backbones and their weights."""

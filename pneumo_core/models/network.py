@@ -1,0 +1,110 @@
+"""Saved networks: read without running anything that is in the file but stock Keras layers, and scored in batches."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pneumo_core.errors import BundleError
+from pneumo_core.scoring.metrics import Floats
+from pneumo_core.specs import DataSpec
+
+SCORE_BATCH = 256  # images scored at once, fewer where they are large:
+SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; their feature maps fill some hundred MB
+MAX_CONFIG_BYTES = 64 * 2**20
+STOCK_MODULES = ("keras", "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.ops")
+STOCK_CLASSES = {
+    ("keras.src.models.functional", "Functional"),
+    ("keras.models", "Functional"),
+    ("keras.models", "Sequential"),
+    ("keras.src.models.sequential", "Sequential"),
+    ("keras.src.ops.numpy", "GetItem"),
+    (None, "__keras_tensor__"),
+    (None, "__tuple__"),
+    (None, "__tensor__"),
+    (None, "__numpy__"),
+}
+FORBIDDEN_CLASSES = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"}  # they carry code or files
+
+
+def load(file: Path, data: DataSpec | None = None) -> keras.Model:
+    """Return the model in a `.keras` file, for images of `data` where given.
+
+    Raises `BundleError` for anything else: another format, a damaged file, layers that aren't Keras' own (so that
+    nothing in the file runs code of its own), other inputs, or another output than one score an image.
+    """
+    _check_config(file)
+    try:
+        model = keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever a damaged file leads to
+        raise BundleError(f"`{file}` can't be read as a Keras model: {_first_line(error)}") from error
+    if data is not None:
+        _check_shapes(file, model, data)
+    return model
+
+
+def scores(model: keras.Model, x: npt.NDArray[np.uint8]) -> Floats:
+    """Return the scores (n,) in [0, 1] of images `x` (n, h, w, c), in batches of one size so that nothing retraces."""
+    if not len(x):
+        return np.zeros(0)
+    size = max(1, min(SCORE_BATCH, SCORE_BATCH_BYTES // x[0].nbytes, _next_power_of_two(len(x))))
+    parts = []
+    for start in range(0, len(x), size):
+        batch = np.asarray(x[start : start + size])
+        n = len(batch)
+        batch = np.concatenate([batch, np.zeros((size - n, *batch.shape[1:]), np.uint8)]) if n < size else batch
+        parts.append(np.asarray(model.predict_on_batch(as_input(model, batch)))[:n, 0])
+    return np.concatenate(parts).astype(np.float64)
+
+
+def as_input(model: keras.Model, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return images (n, h, w, c) as `model` takes them: flat for a dense one."""
+    return x.reshape(len(x), -1) if len(model.input_shape) == 2 else x
+
+
+def _check_config(file: Path) -> None:
+    """Refuse a file that isn't a Keras 3 archive, or whose layers aren't all Keras' own, before Keras opens it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
+                raise BundleError(f"`{file}` has a description of more than {MAX_CONFIG_BYTES} bytes")
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(f"`{file}` isn't a Keras model (a `.keras` file of Keras 3)") from error
+    for module, name in _classes(config):
+        stock = module in STOCK_MODULES or (module, name) in STOCK_CLASSES
+        if not stock or name in FORBIDDEN_CLASSES:
+            raise BundleError(f"`{file}` uses {module}.{name}, which isn't a plain Keras layer; it isn't loaded")
+
+
+def _classes(config: Any) -> Iterator[tuple[str | None, str]]:
+    if isinstance(config, dict):
+        if isinstance(config.get("class_name"), str):
+            yield config.get("module"), config["class_name"]
+        config = list(config.values())
+    if isinstance(config, list):
+        for item in config:
+            yield from _classes(item)
+
+
+def _check_shapes(file: Path, model: keras.Model, data: DataSpec) -> None:
+    found = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    flat = (None, int(np.prod(data.shape)))
+    if found[0] not in ((None, *data.shape), flat) or found[1] != (None, 1):
+        raise BundleError(
+            f"`{file}` must take images of shape {data.shape} and give one score each, got a model with "
+            f"input {found[0]} and output {found[1]}"
+        )
+
+
+def _next_power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300] if str(error).strip() else ''}"

@@ -1,0 +1,138 @@
+"""Confidence intervals: exact and score intervals for proportions, a patient bootstrap for everything else."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from pneumo_core.scoring.metrics import Bools, Floats, Ints, check_scores
+
+Metric = Callable[[Bools, Floats], float | None]  # of (y, scores), each (n,); None where it isn't defined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A two-sided confidence interval."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+def clopper_pearson(n_hits: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the exact binomial interval (Clopper & Pearson 1934): covers at least as often as it says, often more."""
+    _check_counts(n_hits, n, confidence)
+    tail = (1 - confidence) / 2
+    low = float(special.betaincinv(n_hits, n - n_hits + 1, tail)) if n_hits else 0.0
+    return Interval(low=low, high=upper_bound(n_hits, n, 1 - tail), confidence=confidence)
+
+
+def upper_bound(n_hits: int, n: int, confidence: float = 0.95) -> float:
+    """Return the exact one-sided upper bound of a proportion (Clopper & Pearson 1934).
+
+    It is the p at which seeing `n_hits` of `n` or fewer has probability 1 − `confidence`.
+    """
+    _check_counts(n_hits, n, confidence)
+    return float(special.betaincinv(n_hits + 1, n - n_hits, confidence)) if n_hits < n else 1.0
+
+
+def wilson(n_hits: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the score interval of Wilson (1927): covers on average as often as it says, and is shorter."""
+    _check_counts(n_hits, n, confidence)
+    z = float(special.ndtri((1 + confidence) / 2))
+    share = n_hits / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low = 0.0 if n_hits == 0 else float(middle - half)  # exact at the ends, where rounding would leave 1e-17
+    high = 1.0 if n_hits == n else float(middle + half)
+    return Interval(low=low, high=high, confidence=confidence)
+
+
+def patient_bootstrap(
+    y: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    metrics: Mapping[str, Metric],
+    *,
+    seed: int,
+    n_resamples: int = 2000,  # the 2.5 % end then rests on 50 resamples
+    confidence: float = 0.95,
+    stratified: bool = True,
+) -> Mapping[str, Interval]:
+    """Return the percentile interval of each of `metrics`, resampling whole patients with replacement.
+
+    `groups` (n,) names the patient of each image; images of one patient are alike, so that drawing images would
+    give intervals too short (Field & Welsh 2007, "Bootstrapping clustered data"). All metrics see the same
+    resamples. `stratified` draws the patients with only negative, only positive and both kinds of images apart:
+    the numbers of patients per class stay as they are, as in a study that sampled by class, and no resample loses
+    a class. Otherwise the prevalence varies as well, and a resample that lost a class is drawn again.
+
+    Resamples where a metric is None (no one called positive, for PPV) are left out for that metric. A percentile
+    interval can't see what the sample never shows: at 100 % recall it is [1, 1], and `clopper_pearson` over
+    patients is the honest one. Below about 20 patients in a class it is too short.
+    """
+    if n_resamples < 1 or not 0 < confidence < 1:
+        raise ValueError(f"`n_resamples` must be ≥ 1 and `confidence` in (0, 1), got {n_resamples!r}, {confidence!r}")
+    labels, values = check_scores(y, scores)
+    patients = _patient_numbers(groups, len(labels))
+    order = np.argsort(values, kind="stable")  # resamples come out sorted, which metrics sort again for nearly nothing
+    labels, values, patients = labels[order], values[order], patients[order]
+    strata = _strata(labels, patients) if stratified else [np.unique(patients)]
+    found: dict[str, list[float]] = {name: [] for name in metrics}
+    for rows in _resamples(labels, patients, strata, n_resamples, np.random.default_rng(seed)):
+        for name, metric in metrics.items():
+            value = metric(labels[rows], values[rows])
+            if value is not None:
+                found[name].append(value)
+    return {name: _percentile_interval(name, sample, confidence) for name, sample in found.items()}
+
+
+def _resamples(
+    labels: Bools, patients: Ints, strata: list[Ints], n_resamples: int, generator: np.random.Generator
+) -> Iterator[Ints]:
+    """Yield the row numbers of each resample, ascending, a row as often as its patient was drawn."""
+    rows = np.arange(len(labels))
+    n_classes = len(np.unique(labels))
+    for _ in range(n_resamples):
+        drawn = _draw(rows, patients, strata, generator)
+        while len(np.unique(labels[drawn])) < n_classes:
+            drawn = _draw(rows, patients, strata, generator)
+        yield drawn
+
+
+def _draw(rows: Ints, patients: Ints, strata: list[Ints], generator: np.random.Generator) -> Ints:
+    picks = [stratum[generator.integers(len(stratum), size=len(stratum))] for stratum in strata]
+    times = np.bincount(np.concatenate(picks), minlength=int(patients.max()) + 1)
+    return np.repeat(rows, times[patients])
+
+
+def _strata(labels: Bools, patients: Ints) -> list[Ints]:
+    """Return the patients with only negative, with only positive, and with both kinds of images."""
+    n_positives = np.bincount(patients, weights=labels)
+    n_images = np.bincount(patients)
+    negative, positive = n_positives == 0, n_positives == n_images
+    kinds = (negative, positive, ~negative & ~positive)
+    return [np.flatnonzero(kind) for kind in kinds if kind.any()]
+
+
+def _patient_numbers(groups: npt.ArrayLike, n: int) -> Ints:
+    names = np.asarray(groups)
+    if names.shape != (n,):
+        raise ValueError(f"`groups` must have shape ({n},) like `scores`, got {names.shape}")
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _percentile_interval(name: str, sample: list[float], confidence: float) -> Interval:
+    if not sample:
+        raise ValueError(f"`metrics` must be defined on some resample, got none for {name!r}")
+    low, high = np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(low=float(low), high=float(high), confidence=confidence)
+
+
+def _check_counts(n_hits: int, n: int, confidence: float) -> None:
+    if n < 1 or not 0 <= n_hits <= n:
+        raise ValueError(f"`n_hits` must be in [0, n] with n ≥ 1, got {n_hits!r} of {n!r}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must be in (0, 1), got {confidence!r}")

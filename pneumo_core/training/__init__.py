@@ -1,0 +1,1 @@
+"""Training: batches, augmentation, steps, schedules, checkpoints, folds, cached features."""

@@ -1,0 +1,162 @@
+"""Frozen networks by their outputs: computed once for the same images, kept, and shared by all trainers.
+
+Nothing of a trial's result hangs on it. What is trained on the features is the rest of the same network, layers and
+weights shared, so the whole network is the trained one, and its scores are those of training it on pixels.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pneumo_core import codec
+from pneumo_core.errors import StorageError, TrialFailed
+from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
+from pneumo_core.training import augment, batches, feature_store
+from pneumo_core.training.feature_store import Features
+from pneumo_core.training.steps import batched
+from pneumo_core.training.train import FitArrays, score_batch
+
+VERSION = 1  # raise it whenever the same network and images would give other features
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A network in two, sharing its layers."""
+
+    frozen: keras.Model  # pixels to features
+    rest: keras.Model  # features to logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureArrays:
+    """The features of a trial's images in place of the images; see `train.FitArrays`."""
+
+    x_train: Features
+    y_train: np.ndarray
+    x_validation: Features
+    y_validation: np.ndarray
+    origin: None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached:
+    """What to train instead of the whole network, and on what."""
+
+    rest: keras.Model
+    arrays: FeatureArrays
+    open_changed: Callable[[int], Features]  # see `Extractor.changed`; remembers what it opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Opens the features of one network's images, computed where nobody did it before."""
+
+    frozen: keras.Model
+    images: FitArrays
+    augment: AugmentSpec
+    folder: Path
+    digest: str  # of network, images and environment
+
+    def validation(self) -> Features:
+        """Return the features of the validation images."""
+        return self._open("validation", self.images.x_validation, None)
+
+    def originals(self) -> Features:
+        """Return the features of the training images, unchanged."""
+        return self._open("train", self.images.x_train, None)
+
+    def changed(self, seed: int) -> Features:
+        """Return the features of the training images as `augment` changes them with `seed`.
+
+        Raises `TrialFailed("disk_full")`: it is called when training has begun.
+        """
+        try:
+            return self._open("train", self.images.x_train, seed)
+        except StorageError as error:
+            raise TrialFailed("disk_full", str(error)) from error
+
+    def _open(self, role: str, x: np.ndarray, seed: int | None) -> Features:
+        change = None if seed is None else [codec.to_json(self.augment), seed]
+        key = codec.digest([self.digest, role, change])
+        shape = (len(x), *self.frozen.output_shape[1:])
+        return feature_store.open_or_build(self.folder, key, shape, self._computed(x, seed))
+
+    def _computed(self, x: np.ndarray, seed: int | None) -> Iterator[Features]:
+        size = score_batch(x)
+        changes = None if seed is None else augment.draw(self.augment, len(x), seed)
+        for start in range(0, len(x), size):
+            part = np.asarray(x[start : start + size])
+            if changes is not None:
+                part = augment.apply(self.augment, part, changes[np.arange(start, start + len(part))])
+            ((filled, n),) = batched(part, size)
+            yield np.asarray(self.frozen.predict_on_batch(filled))[:n]
+
+
+def frozen_spec(spec: ModelSpec) -> BackboneSpec | None:
+    """Return `spec` if it is a backbone that never changes in training."""
+    return spec if isinstance(spec, BackboneSpec) and spec.trainable_from is None else None
+
+
+def split(network: keras.Model, spec: BackboneSpec) -> Parts:
+    """Cut a network of `backbones.build` where its frozen part ends, behind the pooling if nothing lies before that."""
+    cut = network.get_layer("extra1_conv").input if spec.filters else network.get_layer("features").output
+    frozen = keras.Model(network.inputs, cut, name="frozen")
+    return Parts(frozen=frozen, rest=keras.Model(cut, network.get_layer("score").input, name="rest"))
+
+
+def open_cached(
+    network: keras.Model, spec: TrialSpec, images: FitArrays, environment: Mapping[str, str]
+) -> tuple[Cached | None, str]:
+    """Return what to train in place of `network`, or None where that can't be, and a note: "cached", or why not.
+
+    `environment` names all that features may depend on beside network and images.
+    """
+    backbone = frozen_spec(spec.model)
+    if backbone is None:
+        return None, "none"
+    if images.origin is None:
+        return None, "uncached: these images are in memory only"
+    if not feature_store.limit_bytes():
+        return None, f"uncached: {feature_store.LIMIT_VARIABLE} is 0"
+    if _changes_all(spec.train.augment) and not backbone.views:
+        return None, "uncached: every pass changes the images anew"
+    parts = split(network, backbone)
+    extractor = Extractor(
+        frozen=parts.frozen,
+        images=images,
+        augment=spec.train.augment,
+        folder=feature_store.folder_in(images.origin.cache_dir),
+        digest=codec.digest([VERSION, network_digest(parts.frozen), images.origin.digest, environment]),
+    )
+    try:
+        arrays = _arrays(extractor, images)
+    except (StorageError, TrialFailed) as error:
+        return None, f"uncached: {error}"
+    return Cached(rest=parts.rest, arrays=arrays, open_changed=functools.cache(extractor.changed)), "cached"
+
+
+def network_digest(network: keras.Model) -> str:
+    """Return what names the function that `network` computes: its layers, their settings and weights."""
+    digest = hashlib.blake2b(network.to_json().encode(), digest_size=16)
+    for value in network.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _changes_all(changes: AugmentSpec) -> bool:
+    """Tell whether no image is ever shown as it is."""
+    return not (changes.is_identity or changes.fixed_copies)
+
+
+def _arrays(extractor: Extractor, images: FitArrays) -> FeatureArrays:
+    return FeatureArrays(
+        x_validation=extractor.validation(),
+        x_train=extractor.changed(batches.view_seed(0)) if _changes_all(extractor.augment) else extractor.originals(),
+        y_train=images.y_train,
+        y_validation=images.y_validation,
+    )

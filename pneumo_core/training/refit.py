@@ -1,0 +1,45 @@
+"""Train again what a search found: on one fold, or for good; and score a role with what was saved."""
+
+import os
+from pathlib import Path
+
+from pneumo_core.data import folds, preprocess
+from pneumo_core.models import network
+from pneumo_core.result import TrialResult
+from pneumo_core.run import build_and_train, free_memory
+from pneumo_core.training import cross_validate
+from pneumo_core.training.train import OnEpoch
+from pneumo_core.wire import RunFold, RunTrial, ScoreRole
+
+
+def train_and_save(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
+    """Run a trial and keep its model in the file `task.save`, whole or not at all."""
+    assert task.save is not None
+    file, checkpoint = Path(task.save), Path(task.checkpoint) if task.checkpoint else None
+    try:
+        arrays = preprocess.open_fit_arrays(Path(task.arrays))
+        trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint)
+        unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
+        file.parent.mkdir(parents=True, exist_ok=True)
+        trained.model.save(unfinished)
+        unfinished.replace(file)
+        return trained.result
+    finally:
+        free_memory()
+
+
+def fold_scores(task: RunFold, on_epoch: OnEpoch) -> tuple[float, ...]:
+    """Train on one fold's part of train and validation; return the scores of the rows that it holds out."""
+    pooled, checkpoint = folds.pool(Path(task.arrays)), Path(task.checkpoint) if task.checkpoint else None
+    fold = folds.parts(pooled.y, pooled.groups, task.n_folds, task.index, task.fold_seed)
+    _, scores = cross_validate.train_fold(task.spec, task.objective, pooled, fold, task.seed, on_epoch, checkpoint)
+    return tuple(scores.tolist())
+
+
+def role_scores(task: ScoreRole) -> tuple[float, ...]:
+    """Return the scores of every image of a role under the model saved in `task.model`."""
+    try:
+        x = preprocess.open_role(Path(task.arrays), task.role).x
+        return tuple(network.scores(network.load(Path(task.model)), x).tolist())
+    finally:
+        free_memory()

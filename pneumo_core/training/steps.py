@@ -1,0 +1,90 @@
+"""The training and prediction steps, one implementation per backend behind one interface.
+
+`Model.fit` is not used: it hides the order of the data, retraces, computes metrics inside the step and costs
+more per step than a small network does.
+"""
+
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from pneumo_core.specs import TrainSpec
+from pneumo_core.training.batches import Chunk
+
+
+class Steps(Protocol):
+    """A model in training. Weights, optimizer and random state change in place."""
+
+    def train(self, chunk: Chunk, rates: np.ndarray) -> None:
+        """Take the chunk's steps, with learning rates `rates` (n_steps,) float32."""
+
+    def take_loss(self) -> float:
+        """Return the mean loss of the steps since the last call (NaN without any)."""
+
+    def predict(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the scores of `x` (n, ...) uint8, float32 (n,)."""
+
+    def synchronize(self) -> None:
+        """Bring the Keras variables up to date, before somebody reads them."""
+
+    def reload(self) -> None:
+        """Take over the Keras variables, after somebody wrote them."""
+
+
+def make_steps(model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec) -> Steps:
+    """Return the steps of the running backend for `model`, and build `optimizer` for it."""
+    optimizer.build(model.trainable_variables)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from pneumo_core.training.steps_tensorflow import TensorFlowSteps
+
+        return TensorFlowSteps(model, optimizer, spec.label_smoothing)
+    if backend == "jax":
+        from pneumo_core.training.steps_jax import JaxSteps
+
+        return JaxSteps(model, optimizer, spec.label_smoothing)
+    raise ValueError(f"`KERAS_BACKEND` must be 'tensorflow' or 'jax', got {backend!r}")
+
+
+def make_optimizer(spec: TrainSpec) -> keras.Optimizer:
+    """Return the optimizer of `spec`. Its rate is set in every step, so the one given here is never used."""
+    decay = spec.weight_decay or None
+    if spec.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum, weight_decay=decay)
+    elif spec.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(spec.learning_rate)
+    else:
+        optimizer = keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def logit_model(model: keras.Model) -> keras.Model:
+    """Return the part of `model` below its sigmoid, sharing the layers; all of it where it ends there already.
+
+    The loss on logits neither saturates nor needs clipping where a score rounds to 0 or 1.
+    """
+    if model.layers[-1].name == "logit":
+        return model
+    return keras.Model(model.inputs, model.get_layer("score").input, name=f"{model.name}_logit")
+
+
+def weighted_loss(logits: Any, y: Any, sample_weight: Any, label_smoothing: float) -> Any:
+    """Return the mean over the batch of weight times binary cross-entropy, a scalar tensor."""
+    logits = logits[:, 0]  # (b,)
+    target = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    losses = keras.ops.softplus(logits) - logits * target  # = -t log s(z) - (1 - t) log(1 - s(z))
+    return keras.ops.mean(losses * sample_weight)
+
+
+def batched(x: np.ndarray, batch_size: int) -> "list[tuple[np.ndarray, int]]":
+    """Return `x` in batches of one size, the last filled with zeros, each with its count of true rows."""
+    parts = []
+    for start in range(0, len(x), batch_size):
+        part = np.asarray(x[start : start + batch_size])
+        n_missing = batch_size - len(part)
+        filled = np.concatenate([part, np.zeros((n_missing, *part.shape[1:]), part.dtype)]) if n_missing else part
+        parts.append((filled, len(part)))
+    return parts

@@ -1,0 +1,88 @@
+"""Training steps on TensorFlow."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pneumo_core.training.batches import Chunk
+from pneumo_core.training.steps import batched, logit_model, weighted_loss
+
+
+class TensorFlowSteps:
+    """See `steps.Steps`."""
+
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float) -> None:
+        self._network, self._optimizer = logit_model(model), optimizer
+        self._label_smoothing = label_smoothing
+        self._loss_sum = tf.Variable(0.0, trainable=False)
+        self._n_steps = 0
+        self._train: Any = None
+        self._predict: Any = None
+
+    def train(self, chunk: Chunk, rates: np.ndarray) -> None:
+        room = np.zeros(len(chunk.x), np.float32)
+        room[: chunk.n_steps] = rates
+        values = (chunk.x, chunk.y, chunk.sample_weight, room, np.int32(chunk.n_steps))
+        tensors = [tf.constant(value) for value in values]
+        self._train = self._train or traced(self._train_steps, tensors)
+        self._train(*tensors)
+        self._n_steps += chunk.n_steps
+
+    def take_loss(self) -> float:
+        mean = float(self._loss_sum.numpy()) / self._n_steps if self._n_steps else float("nan")
+        self._loss_sum.assign(0.0)
+        self._n_steps = 0
+        return mean
+
+    def predict(self, x: np.ndarray, batch_size: int) -> np.ndarray:
+        scores = []
+        for part, n in batched(x, batch_size):
+            tensor = tf.constant(part)
+            self._predict = self._predict or traced(self._scores, [tensor])
+            scores.append(self._predict(tensor)[:n].numpy())
+        return np.concatenate(scores)
+
+    def synchronize(self) -> None:
+        """Do nothing: TensorFlow trains the Keras variables themselves."""
+
+    def reload(self) -> None:
+        """Do nothing: see `synchronize`."""
+
+    def _scores(self, x: Any) -> Any:
+        return tf.sigmoid(self._network(x, training=False)[:, 0])
+
+    def _train_steps(self, x: Any, y: Any, sample_weight: Any, rates: Any, n_steps: Any) -> None:
+        if x.shape[0] == 1:
+            self._step(x[0], y[0], sample_weight[0], rates[0])
+        else:
+            tf.while_loop(
+                lambda i: i < n_steps,
+                lambda i: self._counted_step(i, x[i], y[i], sample_weight[i], rates[i]),
+                [tf.constant(0)],
+                parallel_iterations=1,
+            )
+
+    def _counted_step(self, i: Any, *batch: Any) -> Any:
+        self._step(*batch)
+        return [i + 1]
+
+    def _step(self, x: Any, y: Any, sample_weight: Any, rate: Any) -> None:
+        variables = self._network.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._label_smoothing)
+            loss += sum(self._network.losses)  # L2 of the kernels
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        self._loss_sum.assign_add(loss)
+
+
+def traced(function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
+    """Return `function` traced once, for arguments like `tensors`.
+
+    Without XLA, which is slower on the CPU. A concrete function refuses other shapes where `tf.function` would
+    silently trace again, and skips the comparison of signatures in every call.
+    """
+    return tf.function(function, jit_compile=False).get_concrete_function(*tensors)

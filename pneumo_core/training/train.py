@@ -1,0 +1,266 @@
+"""Fit a model epoch by epoch: schedule, early stopping, best weights, and exact continuation."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from pneumo_core import codec
+from pneumo_core.data.preprocess import Origin
+from pneumo_core.errors import TrialFailed
+from pneumo_core.result import Stopped
+from pneumo_core.scoring import operating
+from pneumo_core.specs import ObjectiveSpec, TrainSpec
+from pneumo_core.training import batches, checkpoint, schedule
+from pneumo_core.training.batches import Source
+from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
+from pneumo_core.training.schedule import PlateauState
+from pneumo_core.training.steps import Steps, make_optimizer, make_steps
+
+OnEpoch = Callable[[int, dict[str, float]], bool]
+
+SCORE_BATCH = 256  # images scored at once, fewer where they are large:
+SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; 83 grey images of 224 px, whose feature maps fill some hundred MB
+
+
+class FitArrays(Protocol):
+    """What a trial may see of two roles: images (n, h, w, c) uint8 or features (n, ...) float32, labels (n,) uint8."""
+
+    @property
+    def x_train(self) -> np.ndarray: ...
+    @property
+    def y_train(self) -> np.ndarray: ...
+    @property
+    def x_validation(self) -> np.ndarray: ...
+    @property
+    def y_validation(self) -> np.ndarray: ...
+    @property
+    def origin(self) -> Origin | None: ...  # None: in memory only, nothing computed from them is kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Where a training stands between two epochs, apart from its weights."""
+
+    n_epochs: int = 0  # finished
+    best_epoch: int = -1
+    best_cost: float | None = None  # of the monitored metric, lower is better
+    plateau: PlateauState = field(default_factory=PlateauState)
+    history: tuple[dict[str, float], ...] = ()
+    stopped: Stopped | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that `fit` needs beside the model."""
+
+    spec: TrainSpec
+    objective: ObjectiveSpec
+    arrays: FitArrays
+    seed: int
+    identity: str  # names the trial in its checkpoint
+    on_epoch: OnEpoch
+    checkpoint: Path | None = None
+    n_views: int = 0  # see `batches.Source`
+    open_changed: Callable[[int], np.ndarray] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """How a training ended; the model holds the weights of its best epoch."""
+
+    state: TrainState
+    scores: np.ndarray  # (n_validation,) float32
+    note: str  # what became of the checkpoint
+
+
+def fit(model: keras.Model, task: Task) -> Fitted:
+    """Train `model` in place, from its checkpoint where there is a usable one.
+
+    `task.on_epoch` is called after each epoch trained here, never for those of the checkpoint, and before the
+    epoch is saved: after a kill an epoch may be reported twice, with the same numbers, but never not at all.
+    Raises `TrialFailed("nan_loss")` when the loss or a score stops being a number.
+    """
+    run = _Run(model, task)
+    state, note = run.restore()
+    while state.stopped is None:
+        state = run.epoch(state)
+        if task.on_epoch(state.n_epochs - 1, dict(state.history[-1])):
+            state = replace(state, stopped="pruned")
+        else:
+            run.save(state)
+    run.restore_best()
+    return Fitted(state=state, scores=run.validation_scores(), note=note)
+
+
+def score_batch(x: np.ndarray) -> int:
+    """Return how many rows of `x` (n, ...) go through a network at once."""
+    row_bytes: int = x[0].nbytes
+    return min(SCORE_BATCH, len(x), max(1, SCORE_BATCH_BYTES // row_bytes))
+
+
+def changing_variables(model: keras.Model) -> list[keras.Variable]:
+    """Return the variables that training changes: all but those of frozen layers, random states included."""
+    return [variable for layer in _leaves(model) if layer.trainable for variable in layer.variables]
+
+
+def numpy_copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Return the values of `variables`, which later training leaves alone."""
+    return [np.asarray(keras.ops.convert_to_tensor(variable)).copy() for variable in variables]
+
+
+def log_loss(y: np.ndarray, scores: np.ndarray) -> float:
+    """Return the mean binary cross-entropy of `scores` (n,), unweighted: what `val_loss` means here."""
+    p = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)  # float32 scores round to 0 and 1 about there
+    return float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p))))
+
+
+class _Run:
+    """The moving parts of one training: the model, its steps and the best weights so far."""
+
+    def __init__(self, model: keras.Model, task: Task) -> None:
+        self._task = task
+        self._optimizer = make_optimizer(task.spec)
+        self._steps: Steps = make_steps(model, self._optimizer, task.spec)
+        self._variables = changing_variables(model)
+        self._best: list[np.ndarray] = []
+        self._flat = len(model.input_shape) == 2
+        arrays = task.arrays
+        self._source = Source(
+            x=arrays.x_train,
+            y=arrays.y_train,
+            class_weight=batches.class_weight(task.spec, arrays.y_train),
+            augment=task.spec.augment,
+            seed=task.seed,
+            flat=self._flat,
+            n_views=task.n_views,
+            open_changed=task.open_changed,
+        )
+
+    def epoch(self, state: TrainState) -> TrainState:
+        """Train and judge one epoch."""
+        start = time.perf_counter()
+        spec, number = self._task.spec, state.n_epochs
+        loss, rate = self._train(state)
+        metrics = {"loss": loss, **self._judge(number), "learning_rate": rate}
+        metrics["seconds"] = time.perf_counter() - start
+        cost = monitored_cost(spec, metrics)
+        if state.best_cost is None or cost < state.best_cost:
+            self._steps.synchronize()
+            self._best = numpy_copies(self._variables)
+            state = replace(state, best_cost=cost, best_epoch=number)
+        state = replace(
+            state,
+            n_epochs=number + 1,
+            plateau=schedule.after_epoch(spec, state.plateau, cost),
+            history=(*state.history, metrics),
+        )
+        return replace(state, stopped=_stopped(spec, state))
+
+    def validation_scores(self) -> np.ndarray:
+        """Return the scores (n,) of the validation images under the present weights."""
+        x = self._task.arrays.x_validation
+        return self._steps.predict(x.reshape(len(x), -1) if self._flat else x, score_batch(x))
+
+    def restore_best(self) -> None:
+        """Put the weights of the best epoch into the model."""
+        self._assign(self._variables, self._best)
+
+    def save(self, state: TrainState) -> None:
+        """Write the checkpoint, where one is wanted."""
+        if self._task.checkpoint is None:
+            return
+        self._steps.synchronize()
+        arrays = dict(self._named_arrays())
+        saved = Checkpoint(state=codec.to_json(state), arrays=arrays)
+        checkpoint.save(self._task.checkpoint, self._task.identity, saved)
+
+    def restore(self) -> tuple[TrainState, str]:
+        """Return the state to go on from, with a note on the checkpoint, its arrays put in place."""
+        if self._task.checkpoint is None:
+            return TrainState(), "none"
+        try:
+            saved = checkpoint.load(self._task.checkpoint, self._task.identity)
+            if saved is None:
+                return TrainState(), "none yet"
+            return self._take_over(saved)
+        except UnusableCheckpoint as error:
+            return TrainState(), f"started over: {error}"
+
+    def _train(self, state: TrainState) -> tuple[float, float]:
+        """Take the steps of one epoch; return their mean loss and the last learning rate."""
+        spec, epoch = self._task.spec, state.n_epochs
+        n_steps = batches.n_steps(spec, self._source.n_samples)
+        rates = schedule.learning_rates(spec, state.plateau, epoch=epoch, n_steps=n_steps)
+        for chunk in batches.chunks(self._source, spec, epoch):
+            self._steps.train(chunk, rates[chunk.first_step : chunk.first_step + chunk.n_steps])
+        loss = self._steps.take_loss()
+        if not math.isfinite(loss):
+            raise TrialFailed("nan_loss", f"the training loss became {loss} in epoch {epoch}; lower `learning_rate`")
+        return loss, float(rates[-1])
+
+    def _judge(self, epoch: int) -> dict[str, float]:
+        y, scores, objective = self._task.arrays.y_validation, self.validation_scores(), self._task.objective
+        if not np.isfinite(scores).all():
+            raise TrialFailed("nan_loss", f"validation scores became NaN in epoch {epoch}; lower `learning_rate`")
+        return {
+            "val_loss": log_loss(y, scores),
+            **asdict(operating.judge(y, scores, objective).metrics),
+            "pruning_metric": operating.pruning_metric(y, scores, objective),
+        }
+
+    def _take_over(self, saved: Checkpoint) -> tuple[TrainState, str]:
+        present = dict(self._named_arrays(best=numpy_copies(self._variables)))
+        shapes = {name: (a.shape, a.dtype) for name, a in saved.arrays.items()}
+        if shapes != {name: (a.shape, a.dtype) for name, a in present.items()}:
+            raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
+        try:
+            state = codec.from_json(TrainState, saved.state)
+        except ValueError as error:
+            raise UnusableCheckpoint(f"{self._task.checkpoint}: {error}") from error
+        groups = {prefix: _group(saved, prefix) for prefix in ("model", "optimizer", "best")}
+        self._assign(self._variables + list(self._optimizer.variables), groups["model"] + groups["optimizer"])
+        self._best = groups["best"]
+        return state, f"continued after {state.n_epochs} epochs"
+
+    def _named_arrays(self, best: list[np.ndarray] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+        groups = {
+            "model": numpy_copies(self._variables),
+            "optimizer": numpy_copies(self._optimizer.variables),
+            "best": self._best if best is None else best,
+        }
+        for prefix, values in groups.items():
+            yield from ((f"{prefix}.{i:04d}", value) for i, value in enumerate(values))
+
+    def _assign(self, variables: list[keras.Variable], values: list[np.ndarray]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self._steps.reload()
+
+
+def monitored_cost(spec: TrainSpec, metrics: dict[str, float]) -> float:
+    """Return the metric that stopping and the plateau schedule watch, turned so that lower is better."""
+    return metrics["val_loss"] if spec.monitor == "val_loss" else -metrics[spec.monitor]
+
+
+def _stopped(spec: TrainSpec, state: TrainState) -> Stopped | None:
+    if state.n_epochs >= spec.epochs:
+        return "completed"
+    return "early" if state.n_epochs - 1 - state.best_epoch >= spec.patience else None
+
+
+def _group(saved: Checkpoint, prefix: str) -> list[np.ndarray]:
+    return [saved.arrays[name] for name in sorted(saved.arrays) if name.startswith(f"{prefix}.")]
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer

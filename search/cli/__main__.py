@@ -1,0 +1,5 @@
+"""`python -m search.cli` is `pneumo`."""
+
+from search.cli.app import main
+
+main()

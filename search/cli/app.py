@@ -1,0 +1,290 @@
+"""The command `pneumo`: parse, call, print, return a code. Heavy imports wait until a command needs them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from pneumo_core.errors import PneumoError, UserError
+from search.cli import bundle, dashboard, export, report, weights, worker
+from search.cli import data as data_commands
+from search.cli.duration import parse_duration
+from search.cli.options import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    NOT_FEASIBLE,
+    WRONG_USE,
+    HomeOption,
+    JsonOption,
+    NameOption,
+    NegativeOption,
+    PositiveOption,
+    ProtocolOption,
+    SourceArgument,
+    StorageOption,
+    StudyArgument,
+    existing_storage,
+    study_name,
+)
+from search.stopping import terminate_like_interrupt
+
+if TYPE_CHECKING:
+    from search.launching import Prepared
+    from search.records import Summary
+
+app = typer.Typer(
+    name="pneumo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Search for chest X-ray classifiers that must not miss sick patients.\n\n"
+    "Start with `pneumo launch quickstart`, then `pneumo launch cnn --data FOLDER`. "
+    "Everything is kept under `runs/`; the same command again resumes.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
+app.add_typer(data_app, name="data")
+data_app.command()(data_commands.fetch)
+data_app.command()(data_commands.cache)
+app.add_typer(weights.app, name="weights")
+app.add_typer(worker.storage_app, name="storage")
+app.command()(worker.worker)
+app.command()(report.report)
+app.command()(dashboard.dashboard)
+app.command()(bundle.finalize)
+app.command()(bundle.evaluate)
+app.command()(bundle.predict)
+app.command()(export.export)
+
+
+@app.command()
+def launch(
+    study: StudyArgument,
+    data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
+    storage: StorageOption = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="TOTAL trials, over all launches.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="2h", help="Stop this launch after 2h, 90m, 30s ...")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
+    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.")] = 1,
+    on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
+    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
+    name: NameOption = None,
+    protocol: ProtocolOption = None,
+    hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
+    trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study, or resume it up to its total budget.
+
+    Ctrl-C stops in order: what is running continues from its last epoch at the next launch.
+    """
+    from search import launching as steps
+    from search.cli.show import show_ending, show_notes, view_maker
+    from search.executors.local import Limits
+    from search.home import Home
+    from studies import load
+
+    console = Console(stderr=as_json)
+    place = Home(home)
+    limits = Limits(
+        hang_timeout_s=_duration("--hang-timeout", hang_timeout),
+        trial_timeout_s=_duration("--trial-timeout", trial_timeout) if trial_timeout else None,
+    )
+    _check_positive("--trials", trials)
+    _check_positive("--workers", workers)
+    _check_positive("--trials-per-gpu", trials_per_gpu)
+    spec = steps.with_options(
+        load.load(study),
+        name=name,
+        data=data,
+        protocol=protocol,
+        trials=trials,
+        timeout_s=_duration("--timeout", timeout) if timeout else None,
+    )
+    place.check_writable()
+    executor = steps.make_executor(
+        on,
+        place,
+        spec.name,
+        device=device,
+        n_workers=workers,
+        backend=backend,
+        limits=limits,
+        trials_per_gpu=trials_per_gpu,
+    )
+    with view_maker(console) as (make_view, progress):
+        prepared = steps.read_source(spec.data, place, progress)
+        show_notes(console, prepared.manifest, prepared.split)
+        outcome = steps.launch(
+            spec,
+            storage_url=storage or place.storage_url,
+            home=place,
+            prepared=prepared,
+            executor=executor,
+            make_view=make_view,
+        )
+    show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
+    if as_json:
+        print(json.dumps(outcome.summary.to_json()))
+    raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
+
+
+@app.command()
+def status(
+    study: StudyArgument,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a study has come to: counts, failures, and the best feasible trial."""
+    from search.cli.show import show_summary
+    from search.records import summarise
+    from search.storage.database import open_storage
+    from search.study import load_study
+
+    url = existing_storage(storage, home)
+    stored = load_study(name or study_name(study), open_storage(url, create=False))
+    summary = summarise(stored, url)
+    if as_json:
+        print(json.dumps(summary.to_json()))
+    else:
+        show_summary(Console(), summary)
+    raise typer.Exit(DONE if summary.best else NOT_FEASIBLE)
+
+
+@app.command()
+def studies() -> None:
+    """List the studies that can be launched by name."""
+    from search.cli.show import show_studies
+
+    show_studies(Console())
+
+
+@app.command()
+def spaces(study: Annotated[str | None, typer.Argument(help="Show this study's space only.")] = None) -> None:
+    """List what each study searches: every parameter with its range."""
+    from search.cli.show import show_spaces
+
+    show_spaces(Console(), study)
+
+
+@data_app.command("check")
+def data_check(
+    source: SourceArgument,
+    negative: NegativeOption = "NORMAL",
+    positive: PositiveOption = "PNEUMONIA",
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+    allow_leak: Annotated[bool, typer.Option(help="Exit with 0 even when a given split leaks patients.")] = False,
+) -> None:
+    """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
+    from pneumo_core.codec import to_json
+    from pneumo_core.data.audit import audit
+    from search.cli.show import show_audit, working
+
+    prepared, console = _read(source, negative, positive, home, quiet=as_json)
+    with working(console, "looking for shortcuts in file headers"):
+        found = audit(prepared.manifest, prepared.split)
+    if as_json:
+        print(json.dumps(to_json(found)))
+    else:
+        show_audit(Console(), found)
+    raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    source: SourceArgument,
+    image_size_px: Annotated[int, typer.Option("--size", help="Side of the square arrays in pixels.")] = 64,
+    channels: Annotated[int, typer.Option(help="1 (grey) or 3.")] = 1,
+    resize: Annotated[str, typer.Option(help="squash, or pad: keeps the aspect ratio.")] = "squash",
+    links: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write role/class/ folders of links.")] = None,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all arrays, 4-D and 2-D.")] = None,
+    protocol: ProtocolOption = None,
+    negative: NegativeOption = "NORMAL",
+    positive: PositiveOption = "PNEUMONIA",
+    home: HomeOption = Path("runs"),
+) -> None:
+    """Give every image its role and fill the array cache, as `launch` does when it must."""
+    from pneumo_core.data.preprocess import write_npz
+    from pneumo_core.data.split import write_links
+    from pneumo_core.specs import DataSpec
+    from search.cli.show import show_split
+
+    data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
+    prepared, console = _read(source, negative, positive, home, protocol=protocol)
+    folder = prepared.arrays_for(data)
+    show_split(console, prepared.manifest, prepared.split)
+    console.print(f"arrays: {folder}", highlight=False, soft_wrap=True)
+    if links:
+        write_links(prepared.manifest, prepared.split, links)
+        console.print(f"links: {links}", highlight=False, soft_wrap=True)
+    if npz:
+        write_npz(folder, npz)
+        console.print(f"npz: {npz}", highlight=False, soft_wrap=True)
+
+
+def main() -> NoReturn:
+    """Run the command line; every error of the project becomes one message and its exit code."""
+    terminate_like_interrupt()
+    try:
+        app()
+    except UserError as error:
+        _die(error, WRONG_USE)
+    except PneumoError as error:
+        _die(error, FAILED)
+    except ValueError as error:
+        _die(error, WRONG_USE)
+    except OSError as error:
+        _die(error, FAILED)
+    except KeyboardInterrupt:
+        _die("interrupted; what was finished is kept", INTERRUPTED)
+    sys.exit(DONE)
+
+
+def _die(message: object, code: int) -> NoReturn:
+    Console(stderr=True).print(f"pneumo: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _exit_code(ending: str, summary: "Summary") -> int:
+    if ending == "interrupted":
+        return INTERRUPTED
+    if ending == "failing":
+        return FAILED
+    return DONE if summary.best else NOT_FEASIBLE
+
+
+def _duration(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from error
+
+
+def _check_positive(option: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise UserError(f"{option} must be at least 1, got {value}")
+
+
+def _read(
+    source: str, negative: str, positive: str, home: Path, *, protocol: str | None = None, quiet: bool = False
+) -> "tuple[Prepared, Console]":
+    from pneumo_core.specs import SplitSpec
+    from search.cli.show import view_maker
+    from search.home import Home
+    from search.launching import read_source, split_for
+    from studies.spec import SourceSpec
+
+    console = Console(stderr=quiet)
+    split = split_for(protocol, SplitSpec())
+    spec = SourceSpec(source=source, negative=negative, positive=positive, split=split)
+    with view_maker(console) as (_, progress):
+        return read_source(spec, Home(home), progress), console

@@ -1,0 +1,124 @@
+"""The commands that make and use bundles: finalize, evaluate, predict."""
+
+import json
+import signal
+import types
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from search.cli.options import (
+    DONE,
+    NOT_FEASIBLE,
+    HomeOption,
+    JsonOption,
+    NameOption,
+    StorageOption,
+    StudyArgument,
+    existing_storage,
+    study_name,
+)
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `pneumo finalize`.")]
+
+
+def finalize(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
+    data: Annotated[str | None, typer.Option(metavar="SRC", help="The study's images, where it names none.")] = None,
+    top: Annotated[int, typer.Option(help="Best feasible trials to confirm.")] = 5,
+    folds: Annotated[int, typer.Option(help="Patient-grouped folds of train and validation.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
+    ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the study's.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the certificate and of all intervals.")] = 0.95,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Trainings side by side.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
+    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Confirm the best trials, certify a threshold, open the test role once, and write the bundle.
+
+    Ctrl-C stops; the same command goes on from what was finished.
+    """
+    from search.cli.finalize_command import make_bundle
+    from search.cli.show_bundle import show_finalized, summary
+    from search.finalizing.finalize import Options
+
+    options = Options(top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence)
+    console = Console(stderr=as_json)
+    signal.signal(signal.SIGTERM, _interrupt)
+    found = make_bundle(
+        study_name(study),
+        name=name,
+        out=out,
+        source=data,
+        options=options,
+        storage_url=existing_storage(storage, home),
+        home=home,
+        device=device,
+        n_workers=workers,
+        backend=backend,
+        console=console,
+    )
+    if found is None:
+        console.print("No trial meets the false-negative ceiling, so there is nothing to finalize.", highlight=False)
+        raise typer.Exit(NOT_FEASIBLE)
+    show_finalized(console, found)
+    if as_json:
+        print(json.dumps(summary(found)))
+    raise typer.Exit(DONE)
+
+
+def evaluate(
+    bundle: BundleArgument,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Labelled images: folder, .npz or `phantom`.")],
+    negative: Annotated[str | None, typer.Option(help="Class folder of healthy images; default: the bundle's.")] = None,
+    positive: Annotated[str | None, typer.Option(help="Class folder of ill images; default: the bundle's.")] = None,
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on labelled images: every figure with its interval."""
+    from pneumo_core.bundles.bundle_process import Evaluate
+    from search.cli.show import view_maker
+    from search.cli.show_bundle import show_evaluation
+    from search.finalizing.bundle_client import ask
+
+    cache = str(home / "cache")
+    request = Evaluate(bundle=str(bundle), source=folder, cache=cache, negative=negative, positive=positive)
+    with view_maker(Console(stderr=as_json)) as (_, progress):
+        answer = ask(request, progress)
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        show_evaluation(Console(), answer)
+
+
+def predict(
+    bundle: BundleArgument,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG (8, 16 bit) or DICOM.")],
+    heatmaps: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score single images: score, decision, threshold. A bad file is one error row."""
+    from pneumo_core.bundles.bundle_process import Predict
+    from search.cli.show import view_maker
+    from search.cli.show_bundle import show_predictions
+    from search.finalizing.bundle_client import ask
+
+    paths = tuple(str(file) for file in files)
+    request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None)
+    with view_maker(Console(stderr=as_json)) as (_, progress):
+        answer = ask(request, progress)
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        show_predictions(Console(), answer)
+
+
+def _interrupt(_number: int, _frame: types.FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

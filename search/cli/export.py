@@ -1,0 +1,37 @@
+"""`pneumo export`: a bundle's networks for other programs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pneumo_core.bundles.formats import Format
+from search.cli.bundle import BundleArgument
+from search.cli.options import JsonOption
+
+
+def export(
+    bundle: BundleArgument,
+    target: Annotated[Format, typer.Option("--format", help="What to write.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="File (SavedModel: folder) to make; never overwritten.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle's networks as ONNX, TFLite or SavedModel; threshold and preprocessing stand inside.
+
+    The export is run in its own runtime and must give the bundle's scores on generated images, or nothing is written.
+    """
+    from pneumo_core.bundles.bundle_process import ExportTo
+    from search.finalizing.bundle_client import ask
+
+    answer = ask(ExportTo(bundle=str(bundle), format=target, path=str(out)))
+    if as_json:
+        print(json.dumps(answer))
+        return
+    Console().print(
+        f"{answer['path']}: {answer['format']}, {answer['n_bytes']} bytes; scores agree with the bundle's to "
+        f"{answer['largest_difference']:.1g}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,82 @@
+"""From what the user asks to a running finalize: the steps of `pneumo finalize`, as a function."""
+
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+
+from pneumo_core.errors import StudyError
+from pneumo_core.progress import Progress
+from search.cli.show import view_maker
+from search.finalizing.finalize import Finalized, Finalizer, Options, split_of
+from search.finalizing.jobs import Jobs
+from search.home import Home
+from search.launching import Prepared, local_executor, read_source
+from search.storage import artifacts
+from search.storage.database import open_storage
+from search.study import load_study
+from studies import load
+from studies.spec import SourceSpec
+
+
+def make_bundle(
+    study: str,
+    *,
+    name: str | None,
+    out: Path,
+    source: str | None,
+    options: Options,
+    storage_url: str,
+    home: Path,
+    device: str,
+    n_workers: int | None,
+    backend: str | None,
+    console: Console,
+) -> Finalized | None:
+    """Finalize the stored study; None where no trial is feasible. Raises `UserError`s for what must be put right."""
+    place = Home(home)
+    place.check_writable()
+    storage = open_storage(storage_url, create=False)
+    stored = load_study(name or study, storage)
+    if "fingerprint" not in stored.user_attrs:
+        raise StudyError(f"study {stored.study_name!r} was not made by this program")
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    executor = local_executor(place, stored.study_name, device=device, n_workers=n_workers, backend=backend)
+    try:
+        with view_maker(console) as (_, progress):
+            prepared = read_source(_source_of(stored, study, source), place, progress)
+            finalizer = Finalizer(
+                study=stored,
+                storage=storage,
+                prepared=prepared,
+                jobs=Jobs(executor=executor, folder=(place.path / "finalize" / stored.study_name).absolute()),
+                options=options,
+                say=say,
+                extra=lambda folder: _report(stored, storage_url, place, prepared, folder, progress),
+            )
+            return finalizer.run(out)
+    finally:
+        executor.close()
+        storage.remove_session()
+
+
+def _report(
+    stored: optuna.Study, storage_url: str, place: Home, prepared: Prepared, folder: Path, progress: Progress
+) -> None:
+    """Write the report of the study into the bundle."""
+    from search.report import evidence, gather, write
+
+    store, options = artifacts.store(place.artifacts), evidence.Options(progress=progress)
+    write.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
+
+
+def _source_of(stored: optuna.Study, study: str, given: str | None) -> SourceSpec:
+    """Return the images of a stored study: classes and split as stored, place as given or as the study file says."""
+    data = stored.user_attrs["fingerprint"]["data"]
+    place = given
+    if place is None and study in load.names():
+        place = load.load(study).data.source
+    return SourceSpec(source=place, negative=data["negative"], positive=data["positive"], split=split_of(stored))

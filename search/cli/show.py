@@ -1,0 +1,188 @@
+"""Tables and sentences for people."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from pneumo_core.data.manifest import Manifest, Rejected
+from pneumo_core.data.split import Split
+from pneumo_core.progress import Progress
+from search.cli.view import BarProgress, LineProgress, LineView, LiveView, View, describe_best
+from search.launching import MakeView, Outcome
+from search.records import Summary
+from studies import load
+
+if TYPE_CHECKING:
+    from pneumo_core.data.audit import Audit
+
+N_REJECTED_SHOWN = 10
+
+
+@contextmanager
+def view_maker(console: Console) -> Iterator[tuple[MakeView, Progress]]:
+    """Yield how to watch a search, and how to watch other long work, as fits the console."""
+    if not console.is_terminal:
+        yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
+        return
+    with ExitStack() as stack:
+
+        def live(total: int, n_slots: int, summary: Callable[[], Summary]) -> View:
+            return stack.enter_context(LiveView(console, total, n_slots, summary))
+
+        yield live, BarProgress(console)
+
+
+@contextmanager
+def working(console: Console, what: str) -> Iterator[None]:
+    """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(what, highlight=False)
+        yield
+
+
+def show_ending(console: Console, outcome: Outcome, command: str) -> None:
+    """Say how the launch ended, what the study has come to, and what to do next; `command` launched it."""
+    show_summary(console, outcome.summary)
+    summary = outcome.summary
+    say = _sayer(console)
+    if outcome.ending == "budget":
+        say(f"Budget reached: {summary.n_finished} trials. A larger --trials goes on from here.")
+    elif outcome.ending == "failing":
+        say(f"Stopped: {outcome.diagnosis}")
+    elif outcome.ending == "stale":
+        say(f"Stopped after {summary.n_finished} trials: the last ones brought nothing better (`patience_trials`).")
+    else:
+        why = "time is up" if outcome.ending == "timeout" else "interrupted"
+        say(f"Stopped ({why}); everything is saved. The same command goes on from the last finished epochs.")
+    if summary.best:
+        say(f"Next: `pneumo status {summary.study}`, or `{command} --trials {2 * summary.n_finished}`.")
+    elif outcome.ending == "budget":
+        say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")
+
+
+def show_summary(console: Console, summary: Summary) -> None:
+    say = _sayer(console)
+    say(f"\nStudy {summary.study} in {summary.storage}")
+    busy = "".join(f", {n} {what}" for n, what in ((summary.n_running, "running"), (summary.n_waiting, "waiting")) if n)
+    say(f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_failed} failed{busy}")
+    for reason, n in sorted(summary.failures.items()):
+        say(f"  failed: {reason}: {n}")
+    if summary.best is None:
+        say("No feasible trial.")
+        return
+    say(f"Best feasible: {describe_best(summary.best)}")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in summary.best.params.items():
+        table.add_row(f"  {name}", f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table, highlight=False)
+
+
+def show_studies(console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("study", "what", "objective", "trials", "data"):
+        table.add_column(heading)
+    for name in load.names():
+        spec = load.load(name)
+        goal = f"{spec.objective.kind}, FNR ≤ {spec.objective.fnr_ceiling:g}"
+        table.add_row(name, spec.description, goal, str(spec.budget.trials), spec.data.source or "--data")
+    console.print(table, highlight=False)
+
+
+def show_spaces(console: Console, only: str | None) -> None:
+    for name in [only] if only else load.names():
+        spec = load.load(name)
+        table = Table(box=None, pad_edge=False, title=f"{spec.name}: {spec.description}", title_justify="left")
+        table.add_column("parameter")
+        table.add_column("range")
+        parameters = {key: p for recorder, _ in load.probes(spec) for key, p in recorder.parameters.items()}
+        for key, parameter in sorted(parameters.items()):
+            table.add_row(key, str(parameter))
+        console.print(table, "", highlight=False)
+
+
+def show_split(console: Console, manifest: Manifest, split: Split) -> None:
+    """Print images, patients and class shares by role, and what was set aside."""
+    rows = []
+    for role in ROLE_ORDER:
+        mine = [i for i, given in enumerate(split.roles) if given == role]
+        n_positive = sum(manifest.records[i].label for i in mine)
+        if mine:
+            rows.append((role, len(mine) - n_positive, n_positive, len({split.groups[i] for i in mine})))
+    show_roles(console, rows, (manifest.negative, manifest.positive))
+    show_notes(console, manifest, split)
+
+
+def show_notes(console: Console, manifest: Manifest, split: Split) -> None:
+    """Print what a careful reader must know of the roles, and which files are set aside."""
+    for note in split.notes:
+        _sayer(console)(note)
+    show_rejected(console, manifest.rejected)
+
+
+def show_audit(console: Console, audit: "Audit") -> None:
+    """Print an audit as `pneumo data check` shows it."""
+    say = _sayer(console)
+    say(f"{audit.source}: {_counts(audit.classes)} images of {audit.n_groups} patients (look-alikes counted as one)")
+    for what, counts in (
+        ("kinds", audit.kinds),
+        ("folders", audit.official_roles),
+        ("sizes in px", audit.sizes_px),
+        ("modes", audit.modes),
+    ):
+        say(f"{what}: {_counts(counts)}")
+    d = audit.duplicates
+    say(f"exact duplicates: {d.exact_images} images in {d.exact_sets} sets; near: {d.near_images} in {d.near_sets}")
+    if audit.roles:
+        show_roles(console, [(r.role, r.n_negative, r.n_positive, r.n_groups) for r in audit.roles], audit.classes)
+    if audit.shortcuts:
+        say("How well file headers alone, without a pixel, predict the class (AUC; 0.5 is a coin):")
+        say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
+    for note in audit.notes:
+        say(note)
+    show_rejected(console, audit.rejected)
+    for warning in audit.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], classes: Iterable[str]) -> None:
+    """Print images by role and class; a row is role, negatives, positives, patients."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("role", *classes, "patients", "share positive"):
+        table.add_column(heading, justify="left" if heading == "role" else "right")
+    for role, n_negative, n_positive, n_groups in rows:
+        share = n_positive / max(1, n_negative + n_positive)
+        table.add_row(role, str(n_negative), str(n_positive), str(n_groups), f"{share:.1%}")
+    console.print(table, highlight=False)
+
+
+def show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
+    """Print how many files are set aside, and why the first of them are."""
+    if not rejected:
+        return
+    say = _sayer(console)
+    say(f"{len(rejected)} files can't be used and are set aside:")
+    for file in rejected[:N_REJECTED_SHOWN]:
+        say(f"  {file.path}: {file.reason}")
+    if len(rejected) > N_REJECTED_SHOWN:
+        say(f"  ... and {len(rejected) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
+def _auc(single: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in sorted(single.items(), key=lambda item: -item[1]))
+
+
+def _sayer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+ROLE_ORDER = ("train", "validation", "calibration", "test", "excluded")

@@ -1,0 +1,74 @@
+"""`pneumo weights`: the local folder of pretrained weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from search.cli.options import JsonOption
+
+app = typer.Typer(
+    no_args_is_help=True, help="Pretrained weights in a local folder, for machines without network ($PNEUMO_WEIGHTS)."
+)
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", envvar="PNEUMO_WEIGHTS", metavar="DIR", help="The folder of weights.")
+]
+WORDS = {
+    "folder": "in the folder",
+    "package": "in its package",
+    "keras": "in Keras's cache",
+    "missing": "to be downloaded",
+}
+
+
+@app.command("list")
+def list_weights(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """List every backbone with where its ImageNet weights are, and their digest."""
+    from pneumo_core.models import weights_folder
+
+    found = weights_folder.listed(folder.expanduser() if folder else None)
+    if as_json:
+        print(json.dumps([asdict(weights) for weights in found]))
+        return
+    table = Table("backbone", "ImageNet weights", "SHA-256", box=None)
+    for weights in found:
+        where = WORDS[weights.place] + (f" ({weights.problem})" if weights.problem else "")
+        table.add_row(weights.backbone, where, weights.sha256[:16])
+    Console().print(table)
+    missing = [weights.backbone for weights in found if weights.place == "missing"]
+    if missing:
+        print(f"`pneumo weights fetch {missing[0]} --folder DIR` downloads; `import` brings in a file.")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones, as `list` names them.")],
+    folder: FolderOption = None,
+) -> None:
+    """Download published weights into the folder; goes on where it broke off, and checks digests."""
+    from pneumo_core.models import catalog, weights_folder
+    from search.cli.show import view_maker
+
+    place = weights_folder.folder_named(folder)
+    for name in names:
+        catalog.find(name)  # a typing error is told before a long download
+    with view_maker(Console(stderr=True)) as (_, progress):
+        for name in names:
+            print(weights_folder.fetch(name, place, progress))
+
+
+@app.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights without the classifier: .h5, or Lite0's .pth.")],
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Backbone; default: by file name.")] = None,
+    unverified: Annotated[bool, typer.Option(help="Take weights of your own, with another digest.")] = False,
+    folder: FolderOption = None,
+) -> None:
+    """Copy a file of weights into the folder under the name that Keras expects, once it is checked."""
+    from pneumo_core.models import weights_folder
+
+    print(weights_folder.bring_in(file, weights_folder.folder_named(folder), name=name, unverified=unverified))

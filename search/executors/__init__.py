@@ -1,0 +1,1 @@
+"""Where trials run: child processes of this machine, or a Ray cluster."""

@@ -1,0 +1,243 @@
+"""Trials on a Ray cluster: Ray finds a node with room, and the same warm child process works inside.
+
+Each slot is an actor that drives a `LocalExecutor` of one child on its node, so that limits, crashes and messages
+are those of a single machine. A node that is lost takes its actors with it; their trials fail as `child_died` and
+are queued again. They continue from their checkpoints where nodes share the home folder, and start over elsewhere.
+"""
+
+import dataclasses
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pneumo_core.errors import UserError
+from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
+from search.executors.devices import common_environment, gpu_environment
+from search.executors.local import TRAINER, Limits, LocalExecutor
+from search.executors.protocol import Event
+
+try:
+    import ray
+    from ray.exceptions import RayError
+except ImportError as error:  # an optional extra
+    raise UserError(f"--on ray needs Ray: pip install 'pneumo-search[ray]' ({error})") from error
+
+STATION_POLL_S = 1.0
+HIDDEN_ROLES = ("calibration", "test")  # arrays that no trainer may see, and so none is sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What Ray sets aside for one trial."""
+
+    n_cpus: float = 1.0
+    n_gpus: float = 0.0
+
+
+class Station:
+    """The actor: one child process on some node, and the arrays that were sent there."""
+
+    def __init__(self, environment: Mapping[str, str], command: Sequence[str], limits: Limits) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pneumo-"))
+        self._local = LocalExecutor([dict(environment)], logs=self._folder / "logs", command=command, limits=limits)
+
+    def submit(self, task: Task, arrays: Mapping[str, bytes]) -> None:
+        self._local.submit(dataclasses.replace(task, arrays=self._arrays_here(task.arrays, arrays)))
+
+    def reply(self, number: int, stop: bool) -> None:
+        self._local.reply(number, stop=stop)
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        return self._local.poll(timeout_s)
+
+    def _arrays_here(self, folder: str, arrays: Mapping[str, bytes]) -> str:
+        """Return where this node has the arrays: the coordinator's own folder where disks are shared."""
+        if Path(folder).exists():
+            return folder
+        here = self._folder / Path(folder).name
+        here.mkdir(exist_ok=True)
+        for name, content in arrays.items():
+            if not (here / name).exists():
+                (here / name).write_bytes(content)
+        return str(here)
+
+
+@dataclass(eq=False)
+class Slot:
+    """An actor and what the coordinator waits for from it."""
+
+    actor: Any
+    task: Task | None = None
+    alone: bool = False
+    placed: bool = False  # Ray found room for it
+    submitted: Any = None  # the answer of its `submit`, which says only whether it failed
+    polled: Any = None  # the answer of its `poll`, on its way
+
+    @property
+    def number(self) -> int | None:
+        return self.task.number if self.task else None
+
+
+@dataclass
+class RayExecutor:
+    """An `Executor` over the cluster that Ray is connected to; `connect` makes one."""
+
+    n_slots: int
+    share: Share
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = TRAINER
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self._slots: list[Slot] = []
+        self._arrays: dict[str, Any] = {}  # by folder: where Ray's object store has them
+        self._failed: list[TrialError] = []
+
+    @property
+    def n_free(self) -> int:
+        if any(slot.alone for slot in self._slots):
+            return 0  # others would take the room that it waits for
+        return self.n_slots - sum(slot.task is not None for slot in self._slots)
+
+    def submit(self, task: Task, *, alone: bool = False) -> None:
+        slot = self._fresh_slot(self._alone_share()) if alone else self._idle_slot()
+        slot.alone = alone
+        self._assign(slot, task)
+
+    def reply(self, number: int, *, stop: bool) -> None:
+        slot = self._slot_of(number)
+        if slot is not None:
+            slot.actor.reply.remote(number, stop)
+
+    def cancel(self, number: int) -> None:
+        slot = self._slot_of(number)
+        if slot is not None:
+            self._end(slot)
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        busy = [slot for slot in self._slots if slot.task]
+        for slot in busy:
+            slot.polled = slot.polled or slot.actor.poll.remote(STATION_POLL_S)
+        if busy and not self._failed:
+            ray.wait([slot.polled for slot in busy], timeout=timeout_s)
+        elif not self._failed:
+            time.sleep(timeout_s)
+        events = [event for slot in busy if slot in self._slots for event in self._answers(slot)]
+        events += self._failed
+        self._failed = []
+        return events
+
+    def close(self) -> None:
+        for slot in list(self._slots):
+            self._end(slot)
+
+    def _answers(self, slot: Slot) -> list[Event]:
+        ready, _ = ray.wait([slot.polled], timeout=0)
+        if not ready:
+            return []
+        slot.polled = None
+        try:
+            events: list[Event] = list(ray.get(ready[0]))
+            ray.get(slot.submitted)
+        except RayError as error:
+            return self._lost(slot, error)
+        slot.placed = True
+        for event in events:
+            if not isinstance(event, Ready) and event.kind in ("done", "scored", "error"):
+                self._finished(slot)
+        return events
+
+    def _assign(self, slot: Slot, task: Task) -> None:
+        slot.task = task
+        slot.submitted = slot.actor.submit.remote(task, self._arrays_of(task))
+
+    def _finished(self, slot: Slot) -> None:
+        """Free the slot, or let it do what waits for room: after a node is lost there may be none for another."""
+        slot.task = None
+        if slot.alone:
+            self._end(slot)  # gives back what it had more than others
+            return
+        waiting = next((s for s in self._slots if s.task and not s.placed and not s.alone), None)
+        if waiting is not None and waiting.task is not None:
+            task = waiting.task
+            self._end(waiting)
+            self._assign(slot, task)
+
+    def _lost(self, slot: Slot, error: RayError) -> list[Event]:
+        number = slot.number
+        self._end(slot)
+        if number is None:
+            return []
+        message = f"its Ray actor or node is gone: {str(error).splitlines()[0]}"
+        return [TrialError(number=number, reason="child_died", message=message)]
+
+    def _idle_slot(self) -> Slot:
+        idle = next((slot for slot in self._slots if slot.task is None), None)
+        return idle or self._fresh_slot(self.share)
+
+    def _fresh_slot(self, share: Share) -> Slot:
+        if share != self.share:
+            for idle in [slot for slot in self._slots if slot.task is None]:
+                self._end(idle)  # it may sit where there would be room
+        actor_class = ray.remote(num_cpus=share.n_cpus, num_gpus=share.n_gpus, max_restarts=0)(Station)
+        slot = Slot(actor=actor_class.remote(dict(self.environment), tuple(self.command), self.limits))
+        self._slots.append(slot)
+        return slot
+
+    def _alone_share(self) -> Share:
+        return dataclasses.replace(self.share, n_gpus=math.ceil(self.share.n_gpus))
+
+    def _slot_of(self, number: int) -> Slot | None:
+        return next((slot for slot in self._slots if slot.number == number), None)
+
+    def _end(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+        ray.kill(slot.actor)  # its child sees the socket close, and the kernel ends it with its parent
+
+    def _arrays_of(self, task: Task) -> Any:
+        """Put the arrays into Ray's object store, once; every node then fetches them at most once."""
+        if task.arrays not in self._arrays:
+            hidden = () if isinstance(task, ScoreRole) else HIDDEN_ROLES
+            files = [file for file in Path(task.arrays).iterdir() if file.is_file()]
+            shown = {file.name: file.read_bytes() for file in files if not any(role in file.name for role in hidden)}
+            self._arrays[task.arrays] = ray.put(shown)
+        return self._arrays[task.arrays]
+
+
+def connect(
+    address: str | None,
+    *,
+    n_workers: int | None = None,
+    trials_per_gpu: int = 1,
+    backend: str | None = None,
+    limits: Limits | None = None,
+) -> RayExecutor:
+    """Connect to a cluster, or start Ray on this machine when `address` is None and none runs here.
+
+    By default `trials_per_gpu` trials a GPU; without GPUs one trial a node, with all its cores.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(address=address, namespace="pneumo", log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        raise UserError(f"--on {address or 'ray'}: there is no such Ray cluster: {error}") from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    n_gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    n_slots = n_workers or (n_gpus * trials_per_gpu if n_gpus else len(nodes))
+    share = share_of(nodes, n_slots, 1 / trials_per_gpu if n_gpus else 0.0)
+    environment = common_environment(backend) | (
+        gpu_environment(trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
+    )
+    return RayExecutor(n_slots=n_slots, share=share, environment=environment, limits=limits or Limits())
+
+
+def share_of(nodes: Sequence[Mapping[str, float]], n_slots: int, n_gpus: float) -> Share:
+    """Return an even share of the cores of the smallest node."""
+    smallest = min(node.get("CPU", 1.0) for node in nodes)
+    n_on_a_node = math.ceil(n_slots / len(nodes))
+    return Share(n_cpus=max(1.0, smallest // n_on_a_node), n_gpus=n_gpus)

@@ -1,0 +1,1 @@
+"""From a search to a bundle: confirm, choose, certify, open the test role once."""

@@ -1,0 +1,129 @@
+"""Jobs on an executor whose answers are kept as files: a second run asks only for what the first didn't finish."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pneumo_core import codec
+from pneumo_core.data import cache
+from pneumo_core.training import checkpoint
+from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode
+from search.executors.protocol import Event, Executor
+
+Answer = TrialDone | Scored | TrialError
+OnEpoch = Callable[[Task, EpochDone], None]
+
+MAX_DEATHS = 2  # a trainer may die this often in one job, which goes on from its checkpoint
+POLL_S = 0.5
+
+
+def unheard(_task: Task, _event: EpochDone) -> None:
+    """Ignore an epoch."""
+
+
+@dataclass
+class Jobs:
+    """Runs tasks and keeps their answers under `folder`, each in a file named by all that it depends on."""
+
+    executor: Executor
+    folder: Path
+    on_epoch: OnEpoch = unheard
+    _n_started: int = 0
+    _deaths: Counter[str] = field(default_factory=Counter)
+
+    def answers(self, tasks: Sequence[Task]) -> Generator[tuple[int, Answer], None, None]:
+        """Yield (position in `tasks`, answer): kept ones first, then the others as they come.
+
+        Closing the iterator stops what is still running; its checkpoints stay.
+        """
+        missing: deque[int] = deque()
+        for position, task in enumerate(tasks):
+            kept = self._kept(task)
+            if kept is None:
+                missing.append(position)
+            else:
+                yield position, kept
+        running: dict[int, int] = {}  # number to position
+        try:
+            while missing or running:
+                while missing and len(running) < self.executor.n_slots:
+                    at = missing.popleft()
+                    running[self._submit(tasks[at])] = at
+                for event in self.executor.poll(POLL_S):
+                    if isinstance(event, Ready) or event.number not in running:
+                        continue
+                    at = running[event.number]
+                    answer = self._hear(tasks[at], event)
+                    if answer is not None:
+                        del running[answer.number]
+                        yield at, answer
+                    elif isinstance(event, TrialError):
+                        del running[event.number]
+                        missing.appendleft(at)
+        finally:
+            for number in running:
+                self.executor.cancel(number)
+
+    def _submit(self, task: Task) -> int:
+        self._n_started += 1
+        task = replace(task, number=self._n_started)
+        if not isinstance(task, ScoreRole):
+            task = replace(task, checkpoint=str(self._checkpoint(task)))
+        self.executor.submit(task)
+        return self._n_started
+
+    def _hear(self, task: Task, event: Event) -> Answer | None:
+        """Return the answer in `event`, kept; None where the task goes on, or has to be started again."""
+        if isinstance(event, EpochDone):
+            self.on_epoch(task, event)
+            self.executor.reply(event.number, stop=False)
+        elif isinstance(event, TrialError):
+            self._deaths[identity(task)] += event.reason == "child_died"
+            retry = event.reason == "child_died" and self._deaths[identity(task)] <= MAX_DEATHS
+            return None if retry else event
+        elif isinstance(event, TrialDone | Scored):
+            self._keep(task, event)
+            return event
+        return None
+
+    def _kept(self, task: Task) -> Answer | None:
+        """Return the answer kept for `task`; none where there is none, or its model went missing."""
+        try:
+            answer = decode(self._file(task).read_bytes())
+        except (OSError, ValueError):
+            return None
+        if isinstance(task, RunTrial) and task.save and not Path(task.save).is_file():
+            return None
+        return answer if isinstance(answer, TrialDone | Scored) else None
+
+    def _keep(self, task: Task, answer: TrialDone | Scored) -> None:
+        text = json.dumps(codec.to_json(answer))
+        cache.write_file(self._file(task), lambda path: path.write_text(text, "utf-8"))
+        if not isinstance(task, ScoreRole):
+            checkpoint.remove(self._checkpoint(task))
+
+    def _file(self, task: Task) -> Path:
+        return self.folder / f"{_title(task)}-{identity(task)}.json"
+
+    def _checkpoint(self, task: Task) -> Path:
+        return self.folder / "checkpoints" / f"{identity(task)}.npz"
+
+
+def identity(task: Task) -> str:
+    """Return the digest of all that the answer depends on, wherever files lie and whatever number the task has."""
+    facts = codec.to_json(task)
+    for place in ("number", "checkpoint", "save"):
+        facts.pop(place, None)
+    facts["arrays"] = Path(task.arrays).name  # the folder of arrays is named by images, split and preprocessing
+    if isinstance(task, ScoreRole):
+        facts["model"] = Path(task.model).name  # so is the model
+    return codec.digest(facts)
+
+
+def _title(task: Task) -> str:
+    """Return what a person looks for in the name of a file."""
+    if isinstance(task, RunFold):
+        return f"{task.spec.digest}-fold{task.index + 1}of{task.n_folds}-seed{task.seed}"
+    return f"{task.spec.digest}-final" if isinstance(task, RunTrial) else f"scores-{task.role}"

@@ -1,0 +1,313 @@
+"""The model card of a bundle, in Markdown: what it is for, what it was made from, what it is worth, where it ends.
+
+The sections are those of Mitchell et al. (2019, "Model cards for model reporting"); a table maps them to the items of
+TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378) and CLAIM (Tejani et al. 2024, Radiology: AI 6:e240300).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from pneumo_core.bundles.bundle import Bundle
+from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
+from search import records
+from search.finalizing.threshold import promise
+from search.launching import Prepared
+
+_KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
+KERMANY_SHARE = 0.95  # of file names that must be the archive's, of at least:
+KERMANY_IMAGES = 1000
+
+FIGURES = (
+    ("Recall (sensitivity)", "recall"),
+    ("Specificity", "specificity"),
+    ("PPV", "ppv"),
+    ("NPV", "npv"),
+    ("Accuracy", "accuracy"),
+    ("AUC", "auc"),
+    ("Partial AUC", "pauc"),
+    ("Brier score", "brier"),
+    ("Expected calibration error", "ece"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleCount:
+    """Images and patients of one role."""
+
+    role: str
+    n_negative: int
+    n_positive: int
+    n_patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the card says beyond the bundle."""
+
+    roles: tuple[RoleCount, ...]
+    is_kermany: bool
+    is_phantom: bool
+    leaks: bool
+    split_notes: tuple[str, ...]
+    n_rejected: int
+    definition: Mapping[str, Any]  # sampler, pruner, budget
+    space: Mapping[str, str]
+    n_complete: int
+    n_pruned: int
+    n_failed: int
+
+
+def facts(study: optuna.Study, prepared: Prepared) -> Facts:
+    """Gather what `card` needs from a stored study and its data."""
+    manifest, split = prepared.manifest, prepared.split
+    summary = records.summarise(study, "sqlite:///-")
+    roles = []
+    for role in USED_ROLES:
+        rows = split.indices(role)
+        n = Counter(manifest.records[row].label for row in rows)
+        n_patients = len({split.groups[row] for row in rows})
+        roles.append(RoleCount(role=role, n_negative=n[0], n_positive=n[1], n_patients=n_patients))
+    space = study.user_attrs["fingerprint"]["space"]
+    return Facts(
+        roles=tuple(roles),
+        is_kermany=is_kermany(manifest),
+        is_phantom=str(prepared.cache) in manifest.source and "phantoms" in manifest.source,
+        leaks=split.leaks,
+        split_notes=split.notes,
+        n_rejected=len(manifest.rejected),
+        definition=study.user_attrs.get("definition", {}),
+        space={name: value for name, value in space.items() if not name.startswith("(")},
+        n_complete=summary.n_complete,
+        n_pruned=summary.n_pruned,
+        n_failed=summary.n_failed,
+    )
+
+
+def is_kermany(manifest: Manifest) -> bool:
+    """Tell by number and names of the files whether this is the archive of Kermany et al. 2018, or a large part."""
+    named = sum(bool(_KERMANY.match(record.path.rsplit("/", 1)[-1])) for record in manifest.records)
+    return len(manifest.records) >= KERMANY_IMAGES and named >= KERMANY_SHARE * len(manifest.records)
+
+
+def card(bundle: Bundle, known: Facts) -> str:
+    """Return the card of `bundle`, whose test figures are in."""
+    sections = (
+        ("Model", _model(bundle)),
+        ("Intended use", _use(bundle)),
+        ("Data and population", _data(bundle, known)),
+        ("How it was found", _search(bundle, known)),
+        ("Threshold and guarantee", _threshold(bundle)),
+        ("Results on the test role", _results(bundle, known)),
+        ("Limits", _limits(bundle, known)),
+        ("Where reporting items are answered", _items()),
+        ("How to use it", _how(bundle)),
+    )
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
+    return f"# Model card: {bundle.study}\n\n{body}\n"
+
+
+def _model(bundle: Bundle) -> str:
+    rows = [
+        (
+            f"`{m.file}`",
+            str(m.trial),
+            m.spec.model.kind,
+            f"{m.data.image_size_px} px, {m.data.channels} channel(s), {m.data.resize}",
+            f"`{m.spec.digest}`",
+        )
+        for m in bundle.members
+    ]
+    combined = "\nThe score of an image is the mean of the networks' scores.\n" if len(rows) > 1 else ""
+    return (
+        f"Tells `{bundle.positive}` from `{bundle.negative}` on chest X-rays. Made {bundle.created} by study "
+        f"`{bundle.study}`. The score is in [0, 1]; it is no calibrated probability.\n\n"
+        f"{_table(('file', 'trial', 'network', 'preprocessing', 'spec'), rows)}\n{combined}\n"
+        f"Environment: {', '.join(f'{k} {v}' for k, v in sorted(bundle.environment.items()))}."
+    )
+
+
+def _use(bundle: Bundle) -> str:
+    return (
+        "Research on methods for reading chest X-rays. **Not a medical device**: it has not been assessed or approved "
+        "for diagnosis, triage or any other decision on a patient, and must not be used for one.\n\n"
+        f"Out of scope: other findings than `{bundle.positive}`, other examinations, other views, and people unlike "
+        "those described below."
+    )
+
+
+def _data(bundle: Bundle, known: Facts) -> str:
+    data = bundle.fingerprint.get("data", {})
+    rows = [(r.role, str(r.n_negative), str(r.n_positive), str(r.n_patients)) for r in known.roles]
+    roles = _table(("role", f"{bundle.negative} images", f"{bundle.positive} images", "patient groups"), rows)
+    notes = [*known.split_notes, *([f"{known.n_rejected} unreadable files set aside"] if known.n_rejected else [])]
+    return (
+        f"{_population(known)}\n\n{roles}\n\n"
+        "Train fits the weights; validation stops training and ranks trials; calibration sets the threshold and "
+        "nothing else; test was opened for the results below. Near-duplicates count as one patient group."
+        + "".join(f"\n- {note}" for note in notes)
+        + f"\n\nData fingerprint `{data.get('digest', '?')}` ({data.get('images', '?')} images)."
+    )
+
+
+def _population(known: Facts) -> str:
+    if known.is_kermany:
+        return (
+            "Population: children of 1 to 5 years, frontal (anterior-posterior) views taken in routine care at one "
+            "hospital, the Guangzhou Women and Children's Medical Center. Labels by two physicians, checked by a third "
+            "in part (Kermany et al. 2018, Cell 172:1122). Recognised by the names of the files.\n\n"
+            "Licence: CC BY 4.0 (Mendeley Data, doi:10.17632/rscbjbr9sj)."
+        )
+    if known.is_phantom:
+        return (
+            "Population: none. These are synthetic drawings; nothing learnt on them says anything about patients.\n\n"
+            "Licence: generated by this program."
+        )
+    return "Population: unknown. Licence: unknown. Add both here before passing this bundle on."
+
+
+def _search(bundle: Bundle, known: Facts) -> str:
+    options, rivals = bundle.selection.get("options", {}), bundle.selection.get("candidates", [])
+    space = _table(("parameter", "range"), [(f"`{name}`", value) for name, value in known.space.items()])
+    rows = [
+        (
+            str(r["trial"]),
+            _number(r["value_in_search"]),
+            f"{_number(r['mean'])} ± {_number(r['spread'])}",
+            str(r["n_trainings"]),
+            r["fate"],
+        )
+        for r in rivals
+    ]
+    tried = _table(("trial", "value in search", "held-out folds, mean ± sd", "trainings", "fate"), rows)
+    gains = "".join(
+        f"\n- average of the best {g['n_members']}: {g['mean']:+.4f} ({g['low']:+.4f} to {g['high']:+.4f})"
+        for g in bundle.selection.get("gains_of_averaging", [])
+    )
+    definition = known.definition
+    return (
+        f"Objective: `{bundle.objective.kind}`, FNR ceiling {bundle.objective.fnr_ceiling:g}, specificity floor "
+        f"{bundle.objective.specificity_floor:g}. Sampler {definition.get('sampler', '?')}, pruner "
+        f"{definition.get('pruner', '?')}, budget {definition.get('trials', '?')} trials: {known.n_complete} complete, "
+        f"{known.n_pruned} pruned, {known.n_failed} failed.\n\n"
+        f"Search space:\n\n{space}\n\n"
+        f"Selection rule: the best {options.get('top', '?')} feasible trials were trained again on "
+        f"{options.get('n_folds', '?')} patient-grouped folds × {options.get('n_seeds', '?')} seeds of train and "
+        "validation, with separate images to stop by; a trial that a signed-rank test finds worse than the best was "
+        "dropped; the rest were ranked by their mean, those over the ceiling last. An average of the best few is "
+        "taken only when its gain on the held-out images is above 0 with 95 % confidence.\n\n"
+        f"{tried}\n" + (f"\nGain of averaging (threshold-free metric, interval):{gains}\n" if gains else "")
+    )
+
+
+def _threshold(bundle: Bundle) -> str:
+    c = bundle.calibration
+    certificates = "\n".join(f"- {certificate}" for certificate in bundle.certificates.values())
+    return (
+        f"An image is called `{bundle.positive}` when its score is at least **{bundle.threshold:.6g}**.\n\n"
+        f"{promise(bundle)}\n\n"
+        f"Calibration: {c.n_images} images of {c.n_patients} patient groups; {c.n_positive_images} positive images of "
+        f"{c.n_positive_patients} patient groups.\n\n{certificates}\n\n"
+        "Method: Neyman–Pearson umbrella (Tong, Feng & Li 2018), one candidate, chosen before calibration. By patient, "
+        "a patient is missed when any of their positive images is.\n\n"
+        "Assumptions: future positive patients are drawn as those of the calibration role were; patients (by image: "
+        "images) are independent; calibration chose nothing but the threshold; labels are taken as right. The promise "
+        "says nothing of specificity, of subgroups, or of another hospital, age, device or image export."
+    )
+
+
+def _results(bundle: Bundle, known: Facts) -> str:
+    t = bundle.test
+    rows = [(title, _number(t[key]), _interval(t.get(f"{key}_ci")), _exact(t, key)) for title, key in FIGURES]
+    kinds = [
+        (kind, str(found["n"]), _number(found["recall"]), _interval(found["recall_ci"]))
+        for kind, found in t["recall_by_kind"].items()
+    ]
+    by_kind = f"\n\nRecall by kind:\n\n{_table(('kind', 'images', 'recall', 'interval'), kinds)}" if kinds else ""
+    patient = t["by_patient"]
+    head = ("figure", "value", f"{t['confidence']:.0%} interval", "Clopper–Pearson")
+    synthetic = " (synthetic images)" if known.is_phantom else ""
+    return (
+        f"{t['n']} images{synthetic}, {t['n_positive']} positive, of {t['n_patients']} patient groups, at threshold "
+        f"{t['threshold']:.6g}. The test role has been opened **{bundle.n_test_openings}** time(s), this one "
+        "included.\n\n"
+        f"{_table(head, rows)}"
+        "\n\nIntervals: Wilson for proportions, patient bootstrap (2,000 resamples) for the others. Predictive values "
+        "hold at this sample's share of positives only.\n\n"
+        f"False-negative rate {t['fnr']:.2%}; one-sided upper bound {t['fnr_upper']:.2%} by image. By patient "
+        f"{patient['n_missed']} of {patient['n']} missed ({patient['fnr']:.2%}), "
+        f"upper bound {patient['fnr_upper']:.2%}.{by_kind}"
+    )
+
+
+def _limits(bundle: Bundle, known: Facts) -> str:
+    lines = [
+        "Evaluated on images of the same source as it was trained on: no external validation.",
+        "Scores are not calibrated probabilities; a network can learn from anything that differs between the classes, "
+        "also from how files were made.",
+        "Not assessed for fairness: the data name neither sex nor origin.",
+    ]
+    if known.is_kermany:
+        lines.append("Children of 1 to 5 years from one hospital: not to be carried over to adults or other places.")
+    if known.is_phantom:
+        lines.append("Trained on drawings: of no use on any radiograph.")
+    if known.leaks:
+        lines.append(f"{LEAK_WARNING}.")
+    if bundle.guarantee == "none":
+        lines.append("The threshold is not certified.")
+    if bundle.n_test_openings > 1:
+        lines.append(
+            f"The test role was opened {bundle.n_test_openings} times: a choice made after a look flatters it."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _items() -> str:
+    return _table(("section", "TRIPOD+AI", "CLAIM 2024"), ITEMS)
+
+
+def _how(bundle: Bundle) -> str:
+    return (
+        "```\npneumo predict BUNDLE FILE... --json     # JPEG, PNG (8, 16 bit), DICOM\n"
+        "pneumo evaluate BUNDLE DIR --json        # a folder with "
+        f"{bundle.negative}/ and {bundle.positive}/\n```\n\n"
+        "Preprocessing travels inside: give raw files. Files of this folder are checked by digest before each use."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _interval(pair: Sequence[float] | None) -> str:
+    return "–" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"
+
+
+def _exact(test: Mapping[str, Any], key: str) -> str:
+    return _interval(test["exact"].get(key))
+
+
+ITEMS = (
+    ("Model", "15 (output), 22 (specification)", "22 to 24 (model, software, initialisation)"),
+    ("Intended use", "3a, 3b (context, purpose)", "4 (objectives), 41 (implications for practice)"),
+    ("Data and population", "5a, 6a, 6b, 8a, 12a, 20a, 21", "7 to 10, 13, 14, 16, 19, 20, 35, 36"),
+    ("How it was found", "12c (building, tuning, validation)", "25 to 27 (training, selection, ensembling)"),
+    ("Threshold and guarantee", "12e, 15 (measures, thresholds)", "28, 29 (metrics, uncertainty)"),
+    (
+        "Results on the test role",
+        "12e, 23a, 23b (performance, heterogeneity)",
+        "32, 37, 38 (internal testing, precision)",
+    ),
+    ("Limits", "3c, 14, 16, 26 (fairness, differences, limitations)", "33, 40 (external testing, limitations)"),
+    ("How to use it", "27a, 27b (input quality, interaction)", "43 (availability)"),
+)

@@ -1,0 +1,216 @@
+"""From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from pneumo_core.data import folds
+from pneumo_core.data.dataset import scan
+from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.preprocess import prepare
+from pneumo_core.data.split import Split, assign_roles
+from pneumo_core.errors import StorageError, StudyError, UserError
+from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import DataSpec, SplitSpec
+from search import factory, fingerprint, records, study
+from search.cli.view import View
+from search.coordinator import Coordinator, Ending
+from search.executors.devices import slot_environments
+from search.executors.local import Limits, LocalExecutor
+from search.executors.protocol import Executor
+from search.home import Home
+from search.stopping import polite_stop
+from search.storage import artifacts
+from search.storage.database import first_line, open_storage
+from search.storage.patience import PatientStorage
+from studies import load
+from studies.spec import SourceSpec, StudySpec, fold_seed
+
+# The original project's shares; without a calibration role nothing can be certified, and nothing should be.
+LEAKING_SPLIT = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
+
+RAY_PORT = 10001  # of a Ray head for clients from elsewhere
+
+MakeView = Callable[[int, int, Callable[[], records.Summary]], View]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A scanned, divided source whose arrays are made when a trial first needs them."""
+
+    manifest: Manifest
+    split: Split
+    cache: Path
+    progress: Progress = silent
+    _folders: dict[DataSpec, Path] = field(default_factory=dict)
+
+    def arrays_for(self, data: DataSpec) -> Path:
+        """Return the folder of arrays for `data`, checked once a launch."""
+        if data not in self._folders:
+            self._folders[data] = prepare(
+                self.manifest, self.split, data, cache_dir=self.cache, on_progress=self.progress
+            )
+        return self._folders[data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a launch ended and what the study has come to."""
+
+    ending: Ending
+    summary: records.Summary
+    diagnosis: str = ""
+
+
+def with_options(
+    spec: StudySpec,
+    *,
+    name: str | None = None,
+    data: str | None = None,
+    protocol: str | None = None,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+) -> StudySpec:
+    """Return the study with what the command line overrides. Raises `ValueError` for impossible values."""
+    budget = {k: v for k, v in {"trials": trials, "timeout_s": timeout_s}.items() if v is not None}
+    split = split_for(protocol, spec.data.split)
+    return dataclasses.replace(
+        spec,
+        name=name or spec.name,
+        data=dataclasses.replace(spec.data, split=split, source=data or spec.data.source),
+        budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
+    )
+
+
+def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
+    """Return the split of `protocol`, None for `default`; the leaking protocol has the published shares."""
+    if protocol == LEAKING_SPLIT.protocol:
+        return dataclasses.replace(LEAKING_SPLIT, seed=default.seed)
+    return dataclasses.replace(default, protocol=protocol or default.protocol)  # type: ignore[arg-type]
+
+
+def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
+    """Scan a source and give its images their roles."""
+    if source.source is None:
+        raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
+    manifest = scan(
+        source.source,
+        cache_dir=home.cache,
+        negative=source.negative,
+        positive=source.positive,
+        on_progress=progress,
+    )
+    split = assign_roles(manifest, source.split)
+    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
+
+
+def launch(
+    spec: StudySpec,
+    *,
+    storage_url: str,
+    home: Home,
+    prepared: Prepared,
+    executor: Executor,
+    make_view: MakeView,
+    join: bool = False,
+    wait_s: float = 0.0,
+    leave_after_s: float | None = None,
+) -> Outcome:
+    """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first.
+
+    With `join` the study must be there, or be launched within `wait_s`; its stored budget of trials holds, and
+    `leave_after_s` is the worker's own time.
+    """
+    home.check_writable()
+    drawn = load.probes(spec)
+    storage = open_storage(storage_url, create=not join or wait_s > 0)
+    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    if join:
+        stored = study.join_study(spec, storage, mark, wait_s)
+        budget = dataclasses.replace(study.stored_budget(stored), timeout_s=leave_after_s)
+        spec = dataclasses.replace(spec, budget=budget)
+    else:
+        stored = study.open_study(spec, storage, mark)
+    stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn), spec.folds)
+    for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
+        arrays = prepared.arrays_for(data)
+    if spec.folds is not None:
+        folds.check(arrays, spec.folds, fold_seed(spec))
+    with polite_stop() as stop_asked:
+        view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
+        coordinator = Coordinator(
+            study=stored,
+            storage=storage,
+            spec=spec,
+            budget=spec.budget,
+            parameters={name: p for recorder, _ in drawn for name, p in recorder.parameters.items()},
+            executor=executor,
+            arrays_for=prepared.arrays_for,
+            checkpoints=home.checkpoints(stored),
+            artifacts=artifacts.store(home.artifacts),
+            view=view,
+            stop_asked=stop_asked,
+        )
+        ending = _run(coordinator, storage)
+    return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.diagnosis)
+
+
+def make_executor(
+    on: str,
+    home: Home,
+    study_name: str,
+    *,
+    device: str = "auto",
+    n_workers: int | None = None,
+    backend: str | None = None,
+    limits: Limits | None = None,
+    trials_per_gpu: int = 1,
+) -> Executor:
+    """Return the executor that `--on` names: `local`, or `ray`, or `ray://HOST` for another machine's cluster."""
+    if on == "local":
+        return local_executor(
+            home,
+            study_name,
+            device=device,
+            n_workers=n_workers,
+            backend=backend,
+            limits=limits,
+            trials_per_gpu=trials_per_gpu,
+        )
+    if on != "ray" and not on.startswith("ray://"):
+        raise UserError(f"--on must be local, ray or ray://HOST, got {on!r}")
+    from search.executors.ray_cluster import connect
+
+    address = None if on == "ray" else on if ":" in on.removeprefix("ray://") else f"{on}:{RAY_PORT}"
+    return connect(address, n_workers=n_workers, trials_per_gpu=trials_per_gpu, backend=backend, limits=limits)
+
+
+def local_executor(
+    home: Home,
+    study_name: str,
+    *,
+    device: str = "auto",
+    n_workers: int | None = None,
+    backend: str | None = None,
+    limits: Limits | None = None,
+    trials_per_gpu: int = 1,
+) -> LocalExecutor:
+    """Return an executor of child processes on this machine."""
+    environments = slot_environments(device, n_workers, backend, trials_per_gpu)
+    return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
+
+
+def _run(coordinator: Coordinator, storage: PatientStorage) -> Ending:
+    try:
+        return coordinator.run()
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise StorageError(
+            f"the database stopped working: {first_line(error)}; "
+            "what was finished is kept: put it right and launch again"
+        ) from error
+    finally:
+        storage.remove_session()

@@ -1,0 +1,1 @@
+"""Databases of studies: opening, locking, waiting out, signs of life, artifacts."""

@@ -1,0 +1,159 @@
+"""Databases behind one door: safe for several writers, created once, never printed with a password."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from pneumo_core.errors import StorageError
+from search.storage.locks import WAIT_S, locked
+from search.storage.patience import PatientStorage, patiently
+
+T = TypeVar("T")
+
+NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs"}
+MOUNTS = Path("/proc/mounts")
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+BACKENDS = ("sqlite", "postgresql", "mysql")
+
+
+def open_storage(url: str, *, create: bool = True) -> PatientStorage:
+    """Open the database at `url`, creating it if need be. Raises `StorageError` naming it and the remedy.
+
+    SQLite runs in WAL mode with immediate transactions: without them concurrent processes run enqueued
+    trials twice (Optuna reads, then writes).
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its lines would break the view, which says the same
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        _prepare_sqlite(parsed, create)
+    try:
+        with locked(parsed):  # Optuna's own creation fails when several processes start at once
+            _refuse_foreign(parsed)
+            storage = PatientStorage(parsed.render_as_string(hide_password=False), engine_options(parsed))
+    except ImportError as error:
+        extra = parsed.get_backend_name()
+        raise StorageError(f"storage {redacted(url)} needs a driver: pip install 'pneumo-search[{extra}]'") from error
+    except (SQLAlchemyError, sqlite3.Error, OSError, RuntimeError) as error:
+        raise StorageError(f"storage {redacted(url)} can't be opened: {first_line(error)}") from error
+    if parsed.get_backend_name() == "sqlite":
+        sqlalchemy.event.listen(storage.engine, "begin", _begin_immediate)
+    return storage
+
+
+def redacted(url: str) -> str:
+    """Return `url` without its secrets, for messages."""
+    parsed = _parse(url)
+    secret = {name: "***" for name in parsed.query if "pass" in name.lower() or "secret" in name.lower()}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+@contextmanager
+def exclusive(storage: RDBStorage) -> Iterator[None]:
+    """Hold the one lock that all coordinators of this database share.
+
+    A call whose connection is lost fails at once, as the lock is then lost too.
+    """
+    with locked(make_url(storage.url)), storage.impatient() if isinstance(storage, PatientStorage) else nullcontext():
+        yield
+
+
+def exclusively(storage: PatientStorage, work: Callable[[], T]) -> T:
+    """Return what `work` does under the lock, begun anew when the connection is lost."""
+
+    def once() -> T:
+        with exclusive(storage):
+            return work()
+
+    return patiently(storage.patience_s, once)
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Return SQLAlchemy's engine options for `url`; what its query says, such as TLS, goes to the driver."""
+    if url.get_backend_name() == "sqlite":
+        return {
+            "connect_args": {"timeout": WAIT_S, "isolation_level": None},
+            "pool_events": [(_set_pragmas, "connect")],
+        }
+    return {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4}
+
+
+def first_line(error: BaseException) -> str:
+    """Return the driver's own words for an error of the database."""
+    cause = error.__cause__ if not isinstance(error, SQLAlchemyError) and error.__cause__ else error
+    return str(getattr(cause, "orig", None) or cause).strip().split("\n")[0]
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+        backend = parsed.get_backend_name()
+    except (ArgumentError, SQLAlchemyError, ValueError) as error:
+        raise StorageError("the storage must be a database URL such as sqlite:///runs/pneumo.db") from error
+    if backend not in BACKENDS:
+        raise StorageError(f"storage must be sqlite, postgresql or mysql, got {backend!r}")
+    return parsed
+
+
+def _prepare_sqlite(url: URL, create: bool) -> None:
+    path = _sqlite_path(url)
+    if not path.exists() and not create:
+        raise StorageError(f"storage {url} does not exist; `pneumo launch` creates it, --storage names another")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"storage folder {path.parent} can't be created: {error.strerror}") from error
+    kind = _filesystem(path.parent)
+    if kind in NETWORK_FILESYSTEMS:
+        raise StorageError(
+            f"storage {url} is on a network filesystem ({kind}), where SQLite's locks corrupt; "
+            "use a local folder, or PostgreSQL for several machines"
+        )
+
+
+def _sqlite_path(url: URL) -> Path:
+    if not url.database or url.database.startswith((":memory:", "file:")):
+        raise StorageError("an in-memory SQLite database would lose every trial; name a file: sqlite:///runs/pneumo.db")
+    return Path(url.database)
+
+
+def _filesystem(folder: Path) -> str:
+    """Return the type of the filesystem that holds `folder`, empty where the system doesn't tell."""
+    try:
+        mounts = [line.split() for line in MOUNTS.read_text().splitlines()]
+    except OSError:
+        return ""
+    here = str(folder.resolve())
+    under = [m for m in mounts if here == m[1] or here.startswith(m[1].rstrip("/") + "/")]
+    return max(under, key=lambda m: len(m[1]))[2] if under else ""
+
+
+def _refuse_foreign(url: URL) -> None:
+    """Raise `StorageError` for a database of another program: Optuna would put its tables among theirs."""
+    engine = sqlalchemy.create_engine(url)
+    try:
+        tables = sqlalchemy.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if tables and "studies" not in tables:
+        shown = ", ".join(sorted(tables)[:3])
+        raise StorageError(
+            f"storage {redacted(str(url))} holds tables of another program ({shown}); name an empty database"
+        )
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last trials when the power fails
+
+
+def _begin_immediate(connection: sqlalchemy.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,69 @@
+"""Which coordinator runs a trial, and whether it still lives.
+
+On its own machine the process table tells at once. Elsewhere its beats tell: a counter that stands still for
+`GRACE_S` of the onlooker's own time is of a dead coordinator. No two clocks are compared, so that a wrong clock,
+or one set back, can neither kill a living trial nor hide a dead one.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+
+from optuna.trial import FrozenTrial
+
+from pneumo_core import codec
+from search.executors import process
+
+ATTRIBUTE = "owner"
+HEARTBEAT_S = 15.0
+GRACE_S = 180.0  # longer than a coordinator is busy with one thing, such as preparing arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A coordinator process; `beats` counts its signs of life."""
+
+    place: str  # where the pid means something
+    pid: int
+    started: str  # tells a recycled pid
+    beats: int = 0
+
+    def is_dead_here(self) -> bool:
+        """Return True only for a coordinator of this machine that is gone."""
+        return self.place == process.place() and process.start_time(self.pid) != self.started
+
+    def is_same(self, other: "Owner") -> bool:
+        return replace(self, beats=0) == replace(other, beats=0)
+
+
+def this_process() -> Owner:
+    return Owner(place=process.place(), pid=os.getpid(), started=process.start_time(os.getpid()))
+
+
+def owner_of(trial: FrozenTrial) -> Owner | None:
+    """Return who runs the trial; None when its coordinator died before that was written."""
+    try:
+        return codec.from_json(Owner, trial.user_attrs.get(ATTRIBUTE))
+    except ValueError:
+        return None
+
+
+@dataclass
+class Watch:
+    """Remembers since when each coordinator elsewhere has been silent."""
+
+    grace_s: float = GRACE_S
+    _seen: dict[int, tuple[Owner, float]] = field(default_factory=dict)
+
+    def is_dead(self, trial: FrozenTrial) -> bool:
+        """Return whether the coordinator of a running trial is dead, as far as can be told by now."""
+        owner = owner_of(trial)
+        if owner is None or owner.is_dead_here():
+            return True
+        if owner.place == process.place():
+            return False
+        seen, since_s = self._seen.get(trial.number, (None, 0.0))
+        if seen != owner:
+            self._seen[trial.number] = (owner, time.monotonic())
+            return False
+        return time.monotonic() - since_s > self.grace_s

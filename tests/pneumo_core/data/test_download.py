@@ -1,0 +1,114 @@
+import base64
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pneumo_core.data import download
+from pneumo_core.data.download import Digest, Remote
+from pneumo_core.errors import DataError
+from tests.pneumo_core.files_server import Served, serving
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+RIGHT = Digest(algorithm="sha256", value=hashlib.sha256(CONTENT).hexdigest())
+WRONG = Digest(algorithm="md5", value="0" * 32)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "FIRST_DELAY_S", 0.001)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(Served(CONTENT)) as found:
+        yield found
+
+
+def fetched(served: Served, path: Path, digest: Digest | None = RIGHT) -> bytes:
+    return download.download(Remote(url=served.url, digest=digest), path).read_bytes()
+
+
+def test_a_file_arrives_once(served: Served, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    remote = Remote(url=served.url, digest=RIGHT)
+    path = download.download(remote, tmp_path / "a" / "f", lambda what, done, total: seen.append((done, total)))
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (300, 300)
+    download.download(remote, path)
+    assert served.ranges == [None]
+    assert [file.name for file in path.parent.iterdir()] == ["f"]
+
+
+def test_what_breaks_off_goes_on_from_there(served: Served, tmp_path: Path) -> None:
+    served.breaks_after = [100_000, 50_000]
+    assert fetched(served, tmp_path / "f") == CONTENT
+    assert served.ranges == [None, "bytes=100000-", "bytes=150000-"]
+
+
+@pytest.mark.parametrize("digest", [RIGHT, None])
+def test_a_later_call_goes_on_too(served: Served, tmp_path: Path, digest: Digest | None) -> None:
+    served.breaks_after = [100_000] + [0] * download.FRUITLESS_ATTEMPTS
+    with pytest.raises(DataError, match="goes on from there"):
+        fetched(served, tmp_path / "f", digest)
+    assert not (tmp_path / "f").exists()
+    assert fetched(served, tmp_path / "f", digest) == CONTENT
+    assert served.ranges[-1] == "bytes=100000-"
+
+
+def test_a_file_that_changed_meanwhile_starts_anew(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "f.part").write_bytes(b"old" * 1000)
+    (tmp_path / "f.part.json").write_text(f'{{"url": "{served.url}", "validator": "\\"0\\""}}')
+    assert fetched(served, tmp_path / "f", None) == CONTENT
+
+
+def test_a_beginning_of_unknown_origin_is_not_trusted(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "f.part").write_bytes(b"other" * 100)
+    assert fetched(served, tmp_path / "f", None) == CONTENT
+    assert served.ranges == [None]
+
+
+def test_a_server_without_ranges_sends_all_again(served: Served, tmp_path: Path) -> None:
+    served.knows_ranges, served.breaks_after = False, [100_000]
+    assert fetched(served, tmp_path / "f") == CONTENT
+
+
+@pytest.mark.parametrize("size", [len(CONTENT), len(CONTENT) + 5])
+def test_a_part_that_is_whole_or_too_long(served: Served, tmp_path: Path, size: int) -> None:
+    (tmp_path / "f.part").write_bytes((CONTENT + b"-----")[:size])
+    assert fetched(served, tmp_path / "f") == CONTENT
+
+
+def test_a_wrong_digest_leaves_nothing(served: Served, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"md5 isn't {WRONG.value}"):
+        fetched(served, tmp_path / "f", WRONG)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_that_the_server_states_is_checked(served: Served, tmp_path: Path) -> None:
+    served.headers["x-goog-hash"] = f"crc32c=AAAAAA==,md5={base64.b64encode(bytes(16)).decode()}"
+    with pytest.raises(DataError, match="md5 isn't 0000"):
+        fetched(served, tmp_path / "f", None)
+
+
+def test_a_file_with_another_digest_is_replaced(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"damaged")
+    assert fetched(served, tmp_path / "f") == CONTENT
+
+
+def test_a_passing_fault_is_outlasted_and_a_lasting_one_told(served: Served, tmp_path: Path) -> None:
+    served.failures = [503, 429]
+    assert fetched(served, tmp_path / "f") == CONTENT
+    served.failures = [404]
+    with pytest.raises(DataError, match="404 Not Found"):
+        fetched(served, tmp_path / "g")
+    assert len(served.ranges) == 4
+
+
+def test_without_network_the_message_says_what_helps(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        download.download(Remote(url="http://127.0.0.1:9/f.bin"), tmp_path / "f")
+    for word in ("http://127.0.0.1:9/f.bin", "refused", "https_proxy", str(tmp_path / "f")):
+        assert word in str(caught.value)

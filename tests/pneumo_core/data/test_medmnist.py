@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pneumo_core.data import dataset, medmnist
+from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.split import assign_roles
+from pneumo_core.errors import DataError
+from pneumo_core.specs import DataSpec, SplitSpec
+from tests.pneumo_core.pictures import pixels
+
+
+def arrays(channels: int = 1, **changes: Any) -> dict[str, Any]:
+    """Return the arrays of a small file: 24 train, 6 val, 10 test images of 20 × 20."""
+    found: dict[str, Any] = {}
+    for first, (role, n) in enumerate((("train", 24), ("val", 6), ("test", 10))):
+        images = np.stack([pixels(1000 * first + i, width=20, height=20) for i in range(n)])
+        found[f"{role}_images"] = images if channels == 1 else np.repeat(images[..., None], 3, axis=3)
+        found[f"{role}_labels"] = (np.arange(n) % 2).reshape(n, 1).astype(np.uint8)
+    return {name: value for name, value in {**found, **changes}.items() if value is not None}
+
+
+def scan(tmp_path: Path, **contents: Any) -> Manifest:
+    np.savez(tmp_path / "set.npz", **contents)
+    return dataset.scan(tmp_path / "set.npz", cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_test_is_official_and_val_is_folded_in(tmp_path: Path, channels: int) -> None:
+    manifest = scan(tmp_path, **arrays(channels))
+    assert (len(manifest.records), manifest.n_of_class(1)) == (40, 20)
+    split = assign_roles(manifest, SplitSpec())
+    tested = {record.path for record, role in zip(manifest.records, split.roles, strict=True) if role == "test"}
+    assert tested == {f"test_images/{i:06d}" for i in range(10)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_reader_gives_the_pixels(tmp_path: Path, channels: int) -> None:
+    manifest = scan(tmp_path, **arrays())
+    read = dataset.reader(manifest)
+    (record,) = (record for record in manifest.records if record.path == "val_images/000003")
+    assert np.array_equal(read(record, channels, None), np.repeat(pixels(1003, 20, 20)[..., None], channels, axis=2))
+    assert record.label == 1
+
+
+def test_the_reader_refuses_a_changed_file(tmp_path: Path) -> None:
+    manifest = scan(tmp_path, **arrays())
+    np.savez(tmp_path / "set.npz", **arrays(train_images=np.zeros((24, 20, 20), np.uint8)))
+    with pytest.raises(DataError, match="changed since the scan"):
+        dataset.reader(manifest)(next(r for r in manifest.records if r.path.startswith("train")), 1, None)
+
+
+def test_the_digest_does_not_depend_on_the_place(tmp_path: Path) -> None:
+    first = scan(tmp_path, **arrays())
+    (tmp_path / "set.npz").rename(tmp_path / "other.npz")
+    assert dataset.scan(tmp_path / "other.npz", cache_dir=tmp_path).digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": None}, "must have the arrays"),
+        ({"val_labels": None}, "only one of `val_images` and `val_labels`"),
+        ({"train_images": np.zeros((24, 20, 20))}, r"`train_images` of .* got \(24, 20, 20\) float64"),
+        ({"test_labels": np.zeros(9, np.uint8)}, "must be 10 whole numbers"),
+        ({"test_labels": np.arange(10)}, r"must be 0 or 1, got \[2, 3, 4, 5, 6\] too"),
+        ({"train_labels": np.array([None] * 24)}, "not a readable `.npz` of plain arrays"),
+    ],
+)
+def test_other_contents_are_errors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        scan(tmp_path, **arrays(**changes))
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    labels = {f"{role}_labels": np.ones(n, np.uint8) for role, n in (("train", 24), ("val", 6), ("test", 10))}
+    with pytest.raises(DataError, match=r"no image with label 0 \(class `NORMAL`\)"):
+        scan(tmp_path, **arrays(**labels))
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"PK\x03\x04" + b"\0" * 50])
+def test_damaged_files(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "set.npz").write_bytes(data)
+    with pytest.raises(DataError, match="not a readable"):
+        medmnist.scan(tmp_path / "set.npz", negative="a", positive="b")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        dataset.scan(tmp_path / "none.npz", cache_dir=tmp_path)
+
+
+def test_arrays_can_be_prepared(tmp_path: Path) -> None:
+    from pneumo_core.data import preprocess
+
+    manifest = scan(tmp_path, **arrays())
+    folder = preprocess.prepare(
+        manifest, assign_roles(manifest, SplitSpec()), DataSpec(image_size_px=20), cache_dir=tmp_path
+    )
+    tested = preprocess.open_role(folder, "test")
+    assert np.array_equal(tested.x[:, :, :, 0], arrays()["test_images"])

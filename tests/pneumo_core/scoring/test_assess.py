@@ -1,0 +1,62 @@
+"""An assessment is the metrics and intervals of their own modules, put together."""
+
+import numpy as np
+import pytest
+
+from pneumo_core import codec
+from pneumo_core.scoring import intervals, metrics
+from pneumo_core.scoring.assess import Assessment, assess
+
+
+@pytest.fixture(scope="module")
+def found() -> Assessment:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [40, 60])
+    scores = np.clip(0.3 + 0.4 * y + rng.normal(0, 0.2, 100), 0, 1)
+    kinds = np.where(y == 0, "normal", np.where(np.arange(100) % 3 == 0, "virus", "bacteria"))
+    return assess(y, scores, np.arange(100) // 2, kinds, threshold=0.4, ceiling=0.05, n_resamples=100)
+
+
+def test_figures_and_counts_agree(found: Assessment) -> None:
+    counts = found.confusion
+    assert (found.recall, found.specificity, found.ppv, found.npv) == (
+        counts.recall,
+        counts.specificity,
+        counts.ppv,
+        counts.npv,
+    )
+    assert found.fnr_upper == intervals.upper_bound(counts.false_negative, 60)
+    band = intervals.wilson(counts.true_positive, 60)
+    assert found.recall_ci == (band.low, band.high)
+    assert sum(kind.n for kind in found.recall_by_kind.values()) == found.n_positive == 60
+    assert sum(kind.n * kind.recall for kind in found.recall_by_kind.values()) == pytest.approx(counts.true_positive)
+
+
+def test_every_interval_holds_its_figure(found: Assessment) -> None:
+    for name in ("auc", "pauc", "brier", "recall", "specificity", "ppv", "npv", "accuracy"):
+        low, high = getattr(found, f"{name}_ci")
+        assert low <= getattr(found, name) <= high
+        assert set(found.exact) == set(found.bootstrap) == {"recall", "specificity", "ppv", "npv", "accuracy"}
+
+
+def test_a_patient_is_missed_with_any_of_their_images(found: Assessment) -> None:
+    assert found.by_patient.n == found.n_positive_patients == 30
+    assert found.confusion.false_negative / 2 <= found.by_patient.n_missed <= found.confusion.false_negative
+
+
+def test_what_has_no_denominator_is_none_and_one_kind_is_no_comparison() -> None:
+    y, scores = np.repeat([0, 1], 20), np.linspace(0.1, 0.9, 40)
+    nobody = assess(y, scores, np.arange(40), y.astype(str), threshold=2.0, ceiling=0.05, n_resamples=20)
+    assert (nobody.ppv, nobody.ppv_ci, nobody.recall, nobody.specificity) == (None, None, 0.0, 1.0)
+    assert nobody.recall_by_kind == {}
+    assert codec.from_json(Assessment, codec.to_json(nobody)) == nobody
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="both classes"):
+        assess([1, 1], [0.2, 0.3], ["a", "b"], ["x", "x"], threshold=0.5, ceiling=0.05)
+
+
+def test_the_auc_is_that_of_the_metrics(found: Assessment) -> None:
+    assert 0.5 < found.auc < 1
+    assert metrics.auc([0, 1], [0.1, 0.2]) == 1

@@ -1,0 +1,172 @@
+"""Frozen networks trained on kept features: the same trial as on pixels, computed once."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pneumo_core import run
+from pneumo_core.data.preprocess import FitArrays, Origin
+from pneumo_core.errors import TrialFailed
+from pneumo_core.models import backbones, efficientnet_lite, network
+from pneumo_core.models.efficientnet_lite import Stage
+from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training import train
+from pneumo_core.training.feature_store import LIMIT_VARIABLE
+from tests.pneumo_core.images import Arrays, arrays
+from tests.pneumo_core.models.test_backbones import needs_lite
+from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_train import Killed, kill_after
+
+# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+CHANGES = {"flip": 0.5, "contrast": 0.2}
+SETTINGS: dict[str, tuple[BackboneSpec, AugmentSpec]] = {
+    "pooled": (BackboneSpec(units=(4,), dropout=0.3), AugmentSpec()),
+    "convolutions": (BackboneSpec(filters=(3,), head="flatten"), AugmentSpec()),
+    "views": (BackboneSpec(views=2), AugmentSpec(**CHANGES)),
+    "copies": (BackboneSpec(), AugmentSpec(**CHANGES, fixed_copies=1)),
+}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave two blocks of the network, with the random weights that the trial's seed gives, made large."""
+
+    def enlarge(name: str, backbone: object, network: keras.Model) -> None:
+        for layer in network.layers:
+            if layer.name.endswith(("stem", "expand", "depthwise", "project", "head")):
+                layer.set_weights([4 * kernel for kernel in layer.get_weights()])
+
+    stages = (Stage(1, 3, 2, 1, 8), Stage(1, 3, 2, 2, 8))
+    monkeypatch.setattr(efficientnet_lite, "STAGES", stages)
+    monkeypatch.setattr(efficientnet_lite, "HEAD_FILTERS", 12)
+    monkeypatch.setattr(backbones, "_load", enlarge)
+
+
+def kept_in(cache_dir: Path) -> FitArrays:
+    images = vars(arrays(n_train=20, n_validation=10, side_px=32))
+    return FitArrays(**{**images, "origin": Origin(cache_dir=cache_dir, digest="images")})
+
+
+def in_memory() -> Arrays:
+    return arrays(n_train=20, n_validation=10, side_px=32)
+
+
+def trial(model: BackboneSpec | CnnSpec = SETTINGS["pooled"][0], **fields: Any) -> TrialSpec:
+    return TrialSpec(
+        model=model,
+        data=DataSpec(image_size_px=32),
+        train=TrainSpec(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.02, **fields}),
+    )
+
+
+def ran(spec: TrialSpec, images: train.FitArrays, on_epoch: train.OnEpoch = go_on, file: Path | None = None) -> Any:
+    return run.run_trial(spec, ObjectiveSpec(), images, 1, on_epoch, file)
+
+
+def written(folder: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in folder.rglob("features.npy")}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_kept_features_give_the_trial_that_pixels_give(setting: str, tmp_path: Path) -> None:
+    model, changes = SETTINGS[setting]
+    compare(trial(model, augment=changes), tmp_path)
+
+
+@needs_lite
+def test_kept_features_of_the_real_network_give_the_trial_that_pixels_give(tmp_path: Path) -> None:
+    compare(trial(BackboneSpec(), epochs=2), tmp_path)
+
+
+def compare(spec: TrialSpec, folder: Path) -> None:
+    """Run a trial on features and on pixels, and see that nobody can tell which was which."""
+    cached, uncached = ran(spec, kept_in(folder)), ran(spec, in_memory())
+
+    assert cached.environment["features"] == "cached"
+    assert uncached.environment["features"].startswith("uncached")
+    np.testing.assert_allclose(cached.scores, uncached.scores, atol=1e-5)
+    np.testing.assert_allclose([e["loss"] for e in cached.history], [e["loss"] for e in uncached.history], atol=1e-5)
+    assert cached.n_parameters == uncached.n_parameters
+    assert np.ptp(cached.scores) > 0.001  # else the tolerance says nothing
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_model_is_the_whole_network_with_its_trained_head(tmp_path: Path) -> None:
+    images = kept_in(tmp_path)
+
+    trained = run.build_and_train(trial(), ObjectiveSpec(), images, 1, go_on)
+
+    assert trained.model.input_shape == (None, 32, 32, 1)
+    np.testing.assert_allclose(network.scores(trained.model, images.x_validation), trained.result.scores, atol=1e-5)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_second_trial_computes_nothing_and_damage_is_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ran(trial(), kept_in(tmp_path))
+    files = written(tmp_path)
+    assert len(files) == 2  # train and validation
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.Model, "predict_on_batch", None)
+        another = ran(trial(BackboneSpec(units=(5,)), learning_rate=0.01), kept_in(tmp_path))
+    assert written(tmp_path) == files
+    assert another.environment["features"] == "cached"
+
+    damaged = Path(next(iter(files)))
+    damaged.write_bytes(damaged.read_bytes()[:-4] + b"\xff\xff\xff\x7f")
+    assert without_seconds(ran(trial(), kept_in(tmp_path))) == without_seconds(first)
+    assert len({*written(tmp_path).items()} - {*files.items()}) == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_killed_trial_continues_on_features_to_the_same_result(tmp_path: Path) -> None:
+    model, changes = SETTINGS["views"]
+    spec, images, heard = trial(model, augment=changes), kept_in(tmp_path), list[int]()
+    unbroken = ran(spec, images)
+
+    with pytest.raises(Killed):
+        ran(spec, images, kill_after(1, heard), tmp_path / "trial.npz")
+    continued = ran(spec, images, kill_after(99, heard), tmp_path / "trial.npz")
+
+    assert heard == [0, 1, 1, 2]
+    assert continued.environment["checkpoint"] == "continued after 1 epochs"
+    assert without_seconds(continued) == without_seconds(unbroken)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_without_room_the_trial_runs_on_pixels_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "1e-7")
+
+    note = ran(trial(epochs=1), kept_in(tmp_path)).environment["features"]
+
+    assert note.startswith("uncached: ")
+    assert LIMIT_VARIABLE in note
+    assert not written(tmp_path)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_disk_that_fills_up_in_training_fails_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(epoch: int, metrics: dict[str, float]) -> bool:
+        monkeypatch.setenv(LIMIT_VARIABLE, "1e-7")
+        return False
+
+    model, changes = SETTINGS["views"]
+    with pytest.raises(TrialFailed, match=LIMIT_VARIABLE) as caught:
+        ran(trial(model, augment=changes, batch_size=10), kept_in(tmp_path), fill)
+
+    assert caught.value.reason == "disk_full"
+
+
+def test_what_has_no_frozen_backbone_keeps_no_features(tmp_path: Path) -> None:
+    result = ran(trial(CnnSpec(filters=(2,)), epochs=1), kept_in(tmp_path))
+
+    assert result.environment["features"] == "none"
+    assert not written(tmp_path)

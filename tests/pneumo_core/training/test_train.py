@@ -1,0 +1,141 @@
+"""Stopping, and exact continuation after a kill, whatever the optimizer and schedule."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pneumo_core import run
+from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training import checkpoint, train
+from tests.pneumo_core.images import arrays
+from tests.pneumo_core.test_run import go_on, without_seconds
+
+AUGMENT = AugmentSpec(flip=0.5, rotation_deg=10, shift=0.1, jpeg=0.3)
+CNN = CnnSpec(filters=(4, 8), dropout=0.3, normalization="batch")
+SETTINGS: dict[str, tuple[ModelSpec, dict[str, Any]]] = {
+    "sgd momentum plateau": (CNN, {"optimizer": "sgd", "momentum": 0.9, "plateau_patience": 1, "learning_rate": 0.1}),
+    "adam cosine augmented": (CNN, {"schedule": "cosine", "warmup_epochs": 1.5, "augment": AUGMENT}),
+    "adamw copies steps": (
+        DenseSpec(units=(8,), dropout=0.4),
+        {"optimizer": "adamw", "weight_decay": 0.01, "augment": AugmentSpec(shift=0.1, fixed_copies=1)}
+        | {"steps_per_epoch": 3, "monitor": "auc"},
+    ),
+}
+
+
+class Killed(Exception):
+    """Stands for a process that ends."""
+
+
+def trial(model: ModelSpec, **fields: Any) -> TrialSpec:
+    return TrialSpec(model=model, train=TrainSpec(**{"epochs": 5, "batch_size": 16, **fields}))
+
+
+def kill_after(last: int, heard: list[int]) -> train.OnEpoch:
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
+        heard.append(epoch)
+        if epoch == last:
+            raise Killed
+        return False
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_killed_trial_continues_to_the_same_result(setting: str, tmp_path: Path) -> None:
+    model, fields = SETTINGS[setting]
+    spec, data, path, heard = trial(model, **fields), arrays(), tmp_path / "trial.npz", list[int]()
+    unbroken = run.run_trial(spec, ObjectiveSpec(), data, 5, go_on)
+
+    for last in (1, 3):  # epoch 1 is lost with its kill and trained again
+        with pytest.raises(Killed):
+            run.run_trial(spec, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
+    continued = run.run_trial(spec, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
+
+    assert heard == [0, 1, 1, 2, 3, 3, 4]
+    assert continued.environment["checkpoint"] == "continued after 3 epochs"
+    assert without_seconds(continued) == without_seconds(unbroken)
+
+
+def test_a_trial_killed_after_its_last_epoch_trains_no_more(tmp_path: Path) -> None:
+    spec, path, heard = trial(CNN, epochs=2), tmp_path / "trial.npz", list[int]()
+    first = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on, path)
+
+    again = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, kill_after(0, heard), path)
+
+    assert heard == []
+    assert without_seconds(again) == without_seconds(first)
+
+
+@pytest.mark.parametrize("change", ["seed", "spec", "data", "damage"])
+def test_a_checkpoint_that_does_not_fit_is_noted_and_training_starts_over(change: str, tmp_path: Path) -> None:
+    spec, seed, data, path = trial(DenseSpec(units=(4,)), epochs=2), 5, arrays(), tmp_path / "trial.npz"
+    run.run_trial(spec, ObjectiveSpec(), data, seed, go_on, path)
+    if change == "seed":
+        seed = 6
+    elif change == "spec":
+        spec = trial(DenseSpec(units=(5,)), epochs=2)
+    elif change == "data":
+        data = arrays(seed=9)
+    else:
+        path.write_bytes(path.read_bytes()[:-100])
+    heard: list[int] = []
+
+    result = run.run_trial(spec, ObjectiveSpec(), data, seed, kill_after(99, heard), path)
+
+    assert heard == [0, 1]
+    assert result.environment["checkpoint"].startswith("started over: ")
+    assert without_seconds(result) == without_seconds(run.run_trial(spec, ObjectiveSpec(), data, seed, go_on))
+
+
+def test_a_checkpoint_leaves_out_what_never_changes(tmp_path: Path) -> None:
+    network = run.model.build(CNN, (12, 12, 1))
+    network.get_layer("block1_conv1").trainable = False
+
+    names = [variable.path for variable in train.changing_variables(network)]
+
+    assert "block1_conv1/kernel" not in names
+    assert {"block2_conv1/kernel", "block1_conv1_norm/moving_mean", "logit/kernel"} <= set(names)
+    assert any("seed_generator" in name for name in names)
+
+
+def test_training_stops_when_the_monitored_metric_no_longer_improves() -> None:
+    spec = trial(DenseSpec(units=(4,)), epochs=50, patience=3, monitor="auc", learning_rate=0.01)
+
+    result = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
+
+    assert result.stopped == "early"
+    assert result.n_epochs - 1 - result.best_epoch == 3
+    assert result.metrics.auc == max(epoch["auc"] for epoch in result.history)
+
+
+def test_the_plateau_schedule_is_seen_in_the_history() -> None:
+    fields: dict[str, Any] = {"plateau_patience": 1, "monitor": "auc", "learning_rate": 0.05, "epochs": 8}
+
+    result = run.run_trial(trial(DenseSpec(units=(4,)), **fields), ObjectiveSpec(), arrays(), 5, go_on)
+
+    rates = [epoch["learning_rate"] for epoch in result.history]
+    assert rates[-1] < rates[0] == pytest.approx(0.05)
+
+
+def test_a_pruned_trial_leaves_its_last_checkpoint_undecided(tmp_path: Path) -> None:
+    path = tmp_path / "trial.npz"
+    run.run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, lambda epoch, metrics: epoch == 1, path)
+
+    result = run.run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, go_on, path)
+
+    assert result.stopped == "completed"
+    assert result.environment["checkpoint"] == "continued after 1 epochs"
+
+
+def test_log_loss_is_that_of_the_textbook_and_never_infinite() -> None:
+    y, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.2, 1.0, 1.0], np.float32)
+
+    assert train.log_loss(y[:2], scores[:2]) == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2, rel=1e-6)
+    assert np.isfinite(train.log_loss(y, scores))
+
+
+def test_removing_a_checkpoint_that_is_not_there_is_fine(tmp_path: Path) -> None:
+    checkpoint.remove(tmp_path / "none.npz")

@@ -1,0 +1,47 @@
+"""What each trainer may use, with GPUs that are only said to be there."""
+
+import pytest
+
+from pneumo_core.errors import UserError
+from search.executors import devices
+from search.executors.devices import slot_environments
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_gpus_present", lambda: ["0", "1"])
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_gpu_gets_its_trials_and_each_trial_its_share() -> None:
+    slots = slot_environments("auto", None, None, trials_per_gpu=2)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1", "0", "1"]
+    assert {slot["XLA_PYTHON_CLIENT_MEM_FRACTION"] for slot in slots} == {"0.45"}
+    assert {slot["TF_FORCE_GPU_ALLOW_GROWTH"] for slot in slots} == {"true"}
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_named_gpus_only() -> None:
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slot_environments("1", 2, None)] == ["1", "1"]
+    with pytest.raises(UserError, match="no GPU '7'; GPUs here: 0, 1"):
+        slot_environments("7", None, None)
+
+
+def test_cores_are_divided_and_none_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    slots = slot_environments("cpu", 3, None)
+    cores = [slot["PNEUMO_CPUS"].split(",") for slot in slots]
+    assert sorted(core for mine in cores for core in mine) == [str(core) for core in range(8)]
+    assert [slot["OMP_NUM_THREADS"] for slot in slots] == ["3", "3", "2"]
+    assert all(slot["CUDA_VISIBLE_DEVICES"] == "-1" for slot in slots)
+
+
+def test_one_trainer_on_the_cpu_is_not_pinned() -> None:
+    [slot] = slot_environments("cpu", 1, "jax")
+    assert "PNEUMO_CPUS" not in slot
+    assert slot["KERAS_BACKEND"] == "jax"
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(UserError, match="tensorflow, jax, got 'torch'"):
+        slot_environments("cpu", 1, "torch")

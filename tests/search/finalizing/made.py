@@ -1,0 +1,147 @@
+"""A stored study without a training behind it, and an executor that makes its answers up."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from pneumo_core.data import folds, preprocess
+from pneumo_core.result import TrialResult
+from pneumo_core.scoring.operating import Metrics
+from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, SplitSpec, TrainSpec, TrialSpec
+from pneumo_core.wire import RunFold, RunTrial, Scored, Task, TrialDone, TrialError
+from search import fingerprint, study, trials
+from search.executors.protocol import Event
+from search.finalizing.finalize import Finalizer, Options
+from search.finalizing.jobs import Jobs
+from search.home import Home
+from search.launching import Prepared, read_source
+from search.storage.database import open_storage
+from search.storage.owner import this_process
+from spaces.base import Suggest
+from studies.spec import SourceSpec, StudySpec
+
+NOISE = "learning_rate"  # of a made-up model: the higher, the worse its scores
+
+
+def spec_of(noise: float) -> TrialSpec:
+    return TrialSpec(
+        data=DataSpec(image_size_px=8), model=CnnSpec(filters=(4,)), train=TrainSpec(epochs=2, learning_rate=noise)
+    )
+
+
+def space(suggest: Suggest) -> TrialSpec:
+    return spec_of(suggest.suggest_float(NOISE, 1e-3, 1.0))
+
+
+def result(spec: TrialSpec, scores: Sequence[float] = (), constraint: float = -0.03, value: float = 0.9) -> TrialResult:
+    return TrialResult(
+        values=(value,),
+        constraint=constraint,
+        metrics=Metrics(recall=1.0, specificity=0.9, fnr=0.0, auc=0.9, pauc=0.9, threshold=0.5),
+        best_epoch=1,
+        n_epochs=2,
+        n_parameters=10,
+        seconds=1.0,
+        stopped="completed",
+        history=(),
+        scores=tuple(scores),
+        environment={"backend": "none"},
+    )
+
+
+@dataclass
+class FakeExecutor:
+    """Answers at once. `fails` are the noise levels whose trainings fail, `stop_after` ends like Ctrl-C."""
+
+    n_slots: int = 1
+    fails: tuple[float, ...] = ()
+    deaths: int = 0  # the first so many tasks end with a dead trainer
+    stop_after: int | None = None
+    served: Counter[str] = field(default_factory=Counter)
+    cancelled: list[int] = field(default_factory=list)
+    _events: list[Event] = field(default_factory=list)
+
+    @property
+    def n_free(self) -> int:
+        return self.n_slots
+
+    def submit(self, task: Task, *, alone: bool = False) -> None:
+        if self.stop_after is not None and self.served.total() >= self.stop_after:
+            raise KeyboardInterrupt
+        self.served[task.kind] += 1
+        self._events.append(self._answer(task))
+
+    def reply(self, number: int, *, stop: bool) -> None:
+        raise AssertionError("nothing asks")
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self, task: Task) -> Event:
+        if self.deaths:
+            self.deaths -= 1
+            return TrialError(number=task.number, reason="child_died", message="killed")
+        if isinstance(task, RunFold | RunTrial) and task.spec.train.learning_rate in self.fails:
+            return TrialError(number=task.number, reason="nan_loss", message="the loss became NaN")
+        arrays = Path(task.arrays)
+        if isinstance(task, RunFold):
+            y, groups = folds.labels(arrays)
+            rows = folds.parts(y, groups, task.n_folds, task.index, task.fold_seed)[2]
+            return Scored(number=task.number, scores=made_up(y[rows], task.spec.train.learning_rate, task.seed))
+        if isinstance(task, RunTrial):
+            assert task.save is not None
+            Path(task.save).parent.mkdir(parents=True, exist_ok=True)
+            Path(task.save).write_text(f"a model of noise {task.spec.train.learning_rate}")
+            y = preprocess.open_fit_arrays(arrays).y_validation
+            scores = made_up(y, task.spec.train.learning_rate, task.seed)
+            return TrialDone(number=task.number, result=result(task.spec, scores))
+        noise = float(Path(task.model).read_text().rsplit(" ", 1)[-1])
+        return Scored(number=task.number, scores=made_up(preprocess.open_role(arrays, task.role).y, noise, 7))
+
+
+def made_up(y: np.ndarray, noise: float, seed: int) -> tuple[float, ...]:
+    """Return scores in (0, 1) that part the classes, blurred by `noise`."""
+    logits = 4 * (y.astype(float) - 0.5) + 4 * noise * np.random.default_rng(seed).normal(size=len(y))
+    return tuple((1 / (1 + np.exp(-logits))).tolist())
+
+
+def stored(
+    folder: Path, images: Path, noises: Sequence[float], *, constraint: float = -0.03, split: SplitSpec | None = None
+) -> tuple[optuna.Study, Prepared, Home]:
+    """Store a study whose trials are complete and have `noises`, the first valued best; return it with its data."""
+    home = Home(folder / "runs")
+    source = SourceSpec(source=str(images), split=split or SplitSpec())
+    prepared = read_source(source, home)
+    spec = StudySpec(name="made-up", space=space, data=source, objective=ObjectiveSpec())
+    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    made = study.open_study(spec, open_storage(home.storage_url), mark)
+    for i, noise in enumerate(noises):
+        trial = made.ask()
+        trial.suggest_float(NOISE, 1e-3, 1.0)
+        trials.begin(trial, spec_of(noise), this_process())
+        trials.finish(made, trial, result(spec_of(noise), constraint=constraint, value=0.99 - i / 1000))
+    return made, prepared, home
+
+
+def finalizer(
+    made: optuna.Study, prepared: Prepared, home: Home, executor: FakeExecutor, said: list[str], **options: object
+) -> Finalizer:
+    return Finalizer(
+        study=made,
+        storage=open_storage(home.storage_url),
+        prepared=prepared,
+        jobs=Jobs(executor=executor, folder=home.path / "finalize" / "made-up"),
+        options=Options(**{"top": 3, "n_folds": 2, "n_seeds": 2, **options}),  # type: ignore[arg-type]
+        say=said.append,
+    )

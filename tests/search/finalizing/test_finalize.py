@@ -1,0 +1,256 @@
+"""Finalize: what is confirmed, chosen, certified, opened and kept, on made-up trainings."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pneumo_core.bundles import bundle
+from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFailed
+from pneumo_core.scoring.assess import assess
+from pneumo_core.specs import SplitSpec
+from search.finalizing import choose, finalize, openings
+from search.finalizing.finalize import Finalized, Finalizer
+from tests.search.finalizing.made import FakeExecutor, finalizer, stored
+
+Make = Callable[..., tuple[Finalizer, FakeExecutor, list[str]]]
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "N_RESAMPLES", 200)
+    monkeypatch.setattr(finalize, "assess", partial(assess, n_resamples=50))
+
+
+@pytest.fixture
+def make(tmp_path: Path, phantoms: Path) -> Make:
+    """Return a function that makes finalizers of one stored study; the study's options count in the first call."""
+    studies = {}
+
+    def build(
+        noises: tuple[float, ...] = (0.2, 0.3, 0.9),
+        executor: FakeExecutor | None = None,
+        constraint: float = -0.03,
+        split: SplitSpec | None = None,
+        **options: object,
+    ) -> tuple[Finalizer, FakeExecutor, list[str]]:
+        if not studies:
+            studies["it"] = stored(tmp_path, phantoms, noises, constraint=constraint, split=split)
+        said: list[str] = []
+        executor = executor or FakeExecutor()
+        return finalizer(*studies["it"], executor, said, **options), executor, said
+
+    return build
+
+
+def run(made: Finalizer, out: Path) -> Finalized:
+    found = made.run(out)
+    assert found is not None
+    return found
+
+
+def test_a_bundle_has_all_that_the_contract_names(make: Make, tmp_path: Path) -> None:
+    made, executor, said = make()
+    found = run(made, tmp_path / "b")
+    about = bundle.read(tmp_path / "b")
+    assert about == found.bundle
+    assert {"model.keras", "MODEL_CARD.md"} <= set(about.files) | {"model.keras"}
+    assert set(about.certificates) == {"image", "patient"}
+    assert about.calibration.n_positive_images > about.calibration.n_positive_patients > 0
+    assert about.fingerprint["data"]["digest"] == made.prepared.manifest.digest
+    assert about.test["n"] == len(made.prepared.split.indices("test"))
+    assert about.n_test_openings == 1
+    assert executor.served["run_fold"] <= 12
+    assert any("Confirming 3 trials" in line for line in said)
+
+
+def test_the_best_on_the_folds_wins_not_the_luckiest_of_the_search(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.9, 0.9001, 0.05))
+    found = run(made, tmp_path / "b")
+    assert found.bundle.members[0].trial == 2
+
+
+def test_a_clearly_worse_trial_is_dropped_before_its_last_fold(make: Make, tmp_path: Path) -> None:
+    made, executor, said = make((0.05, 0.99), n_folds=5)
+    run(made, tmp_path / "b")
+    assert executor.served["run_fold"] < 20
+    assert any("dropped" in line for line in said)
+
+
+def test_equal_models_are_not_averaged_without_need(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.01, 0.0101, 0.0102))
+    assert len(run(made, tmp_path / "b").bundle.members) == 1
+
+
+def test_models_whose_noise_cancels_are_averaged(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.7, 0.7001, 0.7002))
+    found = run(made, tmp_path / "b").bundle
+    assert len(found.members) > 1
+    assert [member.file for member in found.members] == [f"model-{i}.keras" for i in range(1, len(found.members) + 1)]
+
+
+def test_a_trial_that_cannot_be_trained_again_is_left_out(make: Make, tmp_path: Path) -> None:
+    made, _, said = make((0.2, 0.3), executor=FakeExecutor(fails=(0.2,)))
+    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [1]
+    assert any("failed: nan_loss" in line for line in said)
+
+
+def test_no_candidate_left_is_a_failure_that_names_the_reason(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.2,), executor=FakeExecutor(fails=(0.2,)))
+    with pytest.raises(TrialFailed, match="nan_loss"):
+        made.run(tmp_path / "b")
+
+
+def test_a_trainer_that_died_gets_another_chance(make: Make, tmp_path: Path) -> None:
+    made, executor, _ = make((0.2,), executor=FakeExecutor(deaths=2))
+    run(made, tmp_path / "b")
+    assert executor.deaths == 0
+
+
+def test_a_study_without_a_feasible_trial_gives_none_and_opens_nothing(make: Make, tmp_path: Path) -> None:
+    made, executor, _ = make(constraint=0.01)
+    assert made.run(tmp_path / "b") is None
+    assert not executor.served
+    assert openings.logged(made.study) == []
+
+
+@pytest.mark.parametrize("stop_after", [0, 5, 13, 14])
+def test_after_a_kill_only_the_rest_is_done_and_the_test_is_opened_once(
+    make: Make, tmp_path: Path, stop_after: int
+) -> None:
+    noises = (0.01, 0.0101, 0.0102)
+    whole = FakeExecutor()
+    reference = run(make(noises, executor=whole)[0], tmp_path / "reference").bundle
+    made, *_ = make()
+    kept = made.jobs.folder
+    for file in (*kept.glob("*.json"), *kept.glob("models/*")):
+        file.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        make(executor=FakeExecutor(stop_after=min(stop_after, whole.served.total() - 1)))[0].run(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    rest = FakeExecutor()
+    found = run(make(executor=rest)[0], tmp_path / "b").bundle
+    assert rest.served.total() == whole.served.total() - min(stop_after, whole.served.total() - 1)
+    assert found.n_test_openings == 2  # the reference's and this one's
+    assert (found.threshold, found.members, found.test) == (reference.threshold, reference.members, reference.test)
+
+
+def test_a_second_finalize_says_how_often_the_test_was_seen(make: Make, tmp_path: Path) -> None:
+    run(make()[0], tmp_path / "first")
+    made, executor, said = make()
+    found = run(made, tmp_path / "second").bundle
+    assert found.n_test_openings == 2
+    assert any("seen 2 times" in line for line in said)
+    assert "opened **2** time(s)" in (tmp_path / "second" / "MODEL_CARD.md").read_text()
+    assert not executor.served  # nothing is trained or scored anew
+    log = openings.logged(made.study)
+    assert [entry.out for entry in log] == [str(tmp_path / "first"), str(tmp_path / "second")]
+    assert {entry.bundle for entry in log} == {found.frozen}
+
+
+def test_the_same_command_again_finds_its_bundle_and_opens_nothing(make: Make, tmp_path: Path) -> None:
+    first = run(make()[0], tmp_path / "b")
+    again = run(make()[0], tmp_path / "b")
+    assert again.was_there
+    assert again.bundle == first.bundle
+    assert len(openings.logged(make()[0].study)) == 1
+
+
+def test_another_finalize_never_overwrites(make: Make, tmp_path: Path) -> None:
+    first = run(make()[0], tmp_path / "b").bundle
+    with pytest.raises(StorageError, match="never overwritten"):
+        make(top=1)[0].run(tmp_path / "b")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(StorageError, match="there already"):
+        make()[0].run(tmp_path / "notes")
+    assert bundle.read(tmp_path / "b") == first
+
+
+def test_a_damaged_bundle_in_the_way_is_named_not_replaced(make: Make, tmp_path: Path) -> None:
+    run(make()[0], tmp_path / "b")
+    (tmp_path / "b" / "MODEL_CARD.md").write_text("")
+    with pytest.raises(BundleError, match="altered or cut short"):
+        make()[0].run(tmp_path / "b")
+
+
+def test_too_few_positives_are_said_and_the_threshold_is_called_uncertified(make: Make, tmp_path: Path) -> None:
+    made, _, said = make((0.2,))
+    about = run(made, tmp_path / "b").bundle
+    assert about.guarantee == "none"  # 240 phantoms have about 22 positives in calibration; 99 are needed
+    assert about.threshold == about.selection["validation"]["threshold"]
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    for text in ("\n".join(said), card):
+        assert "at least 99 are needed" in text
+        assert "Not certified" in text
+        assert "can certify 0." in text
+    assert all(certificate.threshold is None for certificate in about.certificates.values())
+
+
+def test_a_ceiling_that_suffices_is_certified_by_patient(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.2,), ceiling=0.4)
+    about = run(made, tmp_path / "b").bundle
+    assert about.guarantee == "patient"
+    assert about.threshold == min(c.threshold for c in about.certificates.values() if c.threshold is not None)
+    assert "**Certified** by image and by patient" in (tmp_path / "b" / "MODEL_CARD.md").read_text()
+
+
+def test_a_leaking_split_is_never_certified(make: Make, tmp_path: Path) -> None:
+    made, _, said = make((0.2,), split=SplitSpec(protocol="per_image_random"), ceiling=0.4)
+    about = run(made, tmp_path / "b").bundle
+    assert about.guarantee == "none"
+    assert any("the split leaks patients" in line for line in said)
+    assert "LEAKS" in (tmp_path / "b" / "MODEL_CARD.md").read_text()
+
+
+def test_without_a_calibration_role_nothing_is_promised(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.2,), split=SplitSpec(calibration=0.0), ceiling=0.4)
+    about = run(made, tmp_path / "b").bundle
+    assert about.guarantee == "none"
+    assert about.calibration.n_images == 0
+
+
+def test_other_images_than_the_study_s_are_refused(make: Make, tmp_path: Path, phantoms: Path) -> None:
+    made, *_ = make()
+    records = made.prepared.manifest.records[1:]
+    other = replace(made.prepared, manifest=replace(made.prepared.manifest, records=records))
+    with pytest.raises(StudyError, match="not the images of study"):
+        replace(made, prepared=other).run(tmp_path / "b")
+
+
+def test_the_card_answers_what_it_must_and_claims_no_population_it_does_not_know(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.2, 0.3))
+    run(made, tmp_path / "b")
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    for wanted in (
+        "Not a medical device",
+        "Population: unknown",
+        "learning_rate",
+        "Selection rule",
+        "opened **1** time(s)",
+        "Assumptions",
+        "TRIPOD+AI",
+        "CLAIM",
+        "Recall by kind",
+        "bacteria",
+    ):
+        assert wanted in card
+    assert "children" not in card
+
+
+def test_test_figures_are_those_of_the_scores(make: Make, tmp_path: Path) -> None:
+    made, *_ = make((0.2,))
+    about = run(made, tmp_path / "b").bundle
+    [kept] = made.jobs.folder.glob("scores-test-*.json")
+    scores = np.array(json.loads(kept.read_text())["scores"])
+    records = made.prepared.manifest.records
+    rows = sorted(made.prepared.split.indices("test"), key=lambda row: records[row].path)
+    y = np.array([records[row].label for row in rows])
+    assert about.test["recall"] == np.mean(scores[y == 1] >= about.threshold)
+    assert about.test["specificity"] == np.mean(scores[y == 0] < about.threshold)
+    kinds = about.test["recall_by_kind"]
+    assert sum(kind["n"] for kind in kinds.values()) == y.sum()

@@ -1,0 +1,124 @@
+"""The same promises on PostgreSQL, and across a restart of the server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from pneumo_core.errors import StorageError
+from search import trials
+from search.storage import locks
+from search.storage.database import exclusive, open_storage
+from search.storage.patience import PatientStorage
+from tests.search import light, postgresql
+from tests.search.chaos import Chaos, Size
+from tests.search.light import Faulty, Search, study
+from tests.search.light_trainer import Fault
+from tests.search.postgresql import Server
+
+pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or "")
+
+
+@pytest.fixture(autouse=True)
+def closed_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test leaves open: psycopg complains of connections that the collector has to close."""
+    opened: list[PatientStorage] = []
+    made = PatientStorage.__init__
+
+    def make(storage: PatientStorage, *args: Any, **kwargs: Any) -> None:
+        made(storage, *args, **kwargs)
+        opened.append(storage)
+
+    monkeypatch.setattr(PatientStorage, "__init__", make)
+    yield
+    for storage in opened:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgresql.server() as made:
+        yield made
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """The URL of a fresh database."""
+    engine = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("DROP DATABASE IF EXISTS fresh WITH (FORCE)"))
+        connection.execute(sqlalchemy.text("CREATE DATABASE fresh"))
+    engine.dispose()
+    return server.url.replace("/postgres?", "/fresh?")
+
+
+def test_a_study_runs_and_resumes(tmp_path: Path, url: str) -> None:
+    for n_trials in (3, 5):
+        found = Search(tmp_path, study(n_trials=n_trials), url)
+        assert found.run() == "budget"
+        light.assert_whole(found)
+
+
+def test_the_short_url_finds_the_installed_driver(url: str) -> None:
+    assert open_storage(url.replace("+psycopg", "")).engine.driver == "psycopg"
+
+
+def test_the_lock_excludes_others_and_ends_with_its_holder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "WAIT_S", 0.2)
+    first, second = open_storage(url), open_storage(url)
+    with exclusive(first), pytest.raises(StorageError, match="another coordinator"), exclusive(second):
+        pass
+    with exclusive(second):
+        pass
+
+
+def test_the_tables_of_another_program_are_left_alone(url: str) -> None:
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE customers (id int)"))
+    with pytest.raises(StorageError, match="customers"):
+        open_storage(url)
+    engine.dispose()
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(StorageError) as caught:
+        open_storage("postgresql://someone:hunter2@127.0.0.1:1/none?sslpassword=hunter3")
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_restart_in_mid_run_is_survived(tmp_path: Path, url: str, server: Server) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=6), url)
+    restarted: list[int] = []
+
+    def restart_once() -> bool:
+        if any(event[0] == "finished" for event in found.view.told) and not restarted:
+            restarted.append(1)
+            server.stop("immediate")
+            server.start()
+        return False
+
+    found.coordinator.stop_asked = restart_once
+    assert found.run() == "budget"
+    assert restarted
+    light.assert_whole(found)
+    assert all(trials.failure_reason(trial) in (None, trials.LOST) for trial in found.trials)
+
+
+def test_four_coordinators_and_random_kills(tmp_path: Path, url: str) -> None:
+    assert_survives(tmp_path, url, Size(n_kills=12, n_trials=24, n_coordinators=4, n_slots=1))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_four_coordinators_and_200_kills(tmp_path: Path, url: str) -> None:
+    assert_survives(tmp_path, url, Size(n_kills=200, n_trials=300, n_coordinators=4, n_slots=1))
+
+
+def assert_survives(folder: Path, url: str, size: Size) -> None:
+    chaos = Chaos(folder, url, size)
+    light.assert_whole(chaos.run())
+    chaos.assert_no_orphans()
