@@ -58,7 +58,7 @@ check: lint types test ## format, lint, types and tests: what CI runs
 
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links
 RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql
-DEV_EXTRAS := $(RUNTIME_EXTRAS) --extra dashboard --extra dev --extra jax --extra mysql --extra onnx --extra ray --extra tflite
+DEV_EXTRAS := $(RUNTIME_EXTRAS) $(addprefix --extra ,dashboard dataframe dev jax kaggle mysql onnx ray tensorboard tflite)
 
 lock: install-dev ## pin the dependencies of pyproject.toml anew
 	$(COMPILE) $(RUNTIME_EXTRAS) -o requirements.lock pyproject.toml
