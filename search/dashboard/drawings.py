@@ -1,4 +1,4 @@
-"""Pictures of one trial as SVG files: ROC with its operating point, confusion matrix, errors as images, training."""
+"""Pictures of one trial: ROC with its operating point, confusion matrix, errors as images, training."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from pneumo_core.specs import ObjectiveSpec
 from search.report import gallery, performance, plots_model, svg
 from search.report.data import Performance, Validation
 from search.report.markup import Html
-from search.report.svg import BLUE, INK, ORANGE
+from search.report.svg import BLUE, INK, ORANGE, Picture
 
 MIN_RESAMPLES = 2  # the bootstrap's intervals aren't drawn
 ERRORS_PER_KIND = 6
@@ -20,12 +20,14 @@ NAMESPACE = "http://www.w3.org/2000/svg"
 FONT = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 
-def roc(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> bytes:
+def roc(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> Picture:
     """Draw the ROC curve on validation with the operating point and its joint 95 % region."""
-    return _file(plots_model.roc(validation.y, _performance(validation, result, objective), objective, ()))
+    return plots_model.roc(validation.y, _performance(validation, result, objective), objective, ())
 
 
-def confusion(validation: Validation, result: TrialResult, objective: ObjectiveSpec, classes: tuple[str, str]) -> bytes:
+def confusion(
+    validation: Validation, result: TrialResult, objective: ObjectiveSpec, classes: tuple[str, str]
+) -> Picture:
     """Draw the counts of calls at the threshold; `classes` are the names of the negative and the positive."""
     found = _performance(validation, result, objective)
     c, (negative, positive) = found.confusion, classes
@@ -43,10 +45,10 @@ def confusion(validation: Validation, result: TrialResult, objective: ObjectiveS
         axes.set_yticks([0, 1], [f"is {svg.plain(positive)}", f"is {svg.plain(negative)}"])
         axes.set_title(_rates(found))
 
-    return _file(svg.draw(paint, name="confusion", alt=f"Confusion matrix on validation: {counts.tolist()}"))
+    return svg.draw(paint, name="confusion", alt=f"Confusion matrix on validation: {counts.tolist()}")
 
 
-def errors(validation: Validation, result: TrialResult) -> bytes:
+def errors(validation: Validation, result: TrialResult) -> Picture:
     """Draw the surest misses and the surest false alarms as images, with their scores."""
     scores, threshold = np.asarray(result.scores), result.metrics.threshold
     kinds = (
@@ -67,21 +69,21 @@ def errors(validation: Validation, result: TrialResult) -> bytes:
                 axes.set_title(f"{scores[row]:.3f}", fontsize=8, fontweight="normal", loc="center")
 
     n = [len(rows) for _, rows, _ in kinds]
-    return _file(svg.draw(paint, name="errors", size=(8.4, 4.0), alt=f"{n[0]} missed images, {n[1]} false alarms"))
+    return svg.draw(paint, name="errors", size=(8.4, 4.0), alt=f"{n[0]} missed images, {n[1]} false alarms")
 
 
-def training(number: int, result: TrialResult) -> bytes:
+def training(number: int, result: TrialResult) -> Picture:
     """Draw loss and validation AUC by epoch, the kept epoch marked."""
-    return _file(plots_model.training({number: result}, number))
+    return plots_model.training({number: result}, number)
 
 
-def apology(lines: Sequence[str]) -> bytes:
+def apology(lines: Sequence[str]) -> Picture:
     """Draw a text in the place of a picture that can't be had."""
 
     def paint(figure: Figure) -> None:
         figure.text(0.04, 0.5, "\n".join(lines), va="center", color=INK)
 
-    return _file(svg.draw(paint, name="apology", size=(6.4, 1.6), alt=" ".join(lines)))
+    return svg.draw(paint, name="apology", size=(6.4, 1.6), alt=" ".join(lines))
 
 
 def _performance(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> Performance:
@@ -96,7 +98,7 @@ def _rates(found: Performance) -> str:
     return ", ".join([*rates, f"threshold {found.threshold:.3f}"])
 
 
-def _file(inline: Html) -> bytes:
+def file(inline: Html) -> bytes:
     """Return a page's inline SVG as a file of its own, on white, with the font that the page would have given it."""
     head = f'<svg xmlns="{NAMESPACE}" xmlns:xlink="http://www.w3.org/1999/xlink" font-family="{FONT}" '
     start = inline.index("<svg ") + len("<svg ")

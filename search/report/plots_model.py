@@ -14,14 +14,13 @@ from pneumo_core.scoring.metrics import Bools
 from pneumo_core.specs import ObjectiveSpec
 from search.report import svg
 from search.report.data import Compared, Performance
-from search.report.markup import Html
-from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, THIRD, WIDE, YELLOW
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, THIRD, WIDE, YELLOW, Picture
 
 _OTHERS = ((PURPLE, (0, (5, 2))), (YELLOW, (0, (2, 1.5))))  # colour and dashes
 _TOP = (SKY, GREEN, PURPLE, YELLOW, GREY, LIGHT)
 
 
-def roc(y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequence[Compared]) -> Html:
+def roc(y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequence[Compared]) -> Picture:
     """Draw the ROC curve with the operating point and its joint 95 % region, whole and enlarged at the corner."""
 
     def paint(figure: Figure) -> None:
@@ -42,7 +41,7 @@ def roc(y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequen
     )
 
 
-def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Html:
+def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Picture:
     """Draw the distribution of scores of each class on its side, with the threshold."""
 
     def paint(figure: Figure) -> None:
@@ -59,7 +58,7 @@ def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Html:
     return svg.draw(paint, name="scores", size=THIRD, alt="Distribution of scores by class, with the threshold")
 
 
-def calibration(y: Bools, found: Performance) -> Html:
+def calibration(y: Bools, found: Performance) -> Picture:
     """Draw how often images of a score are ill, with 95 % intervals."""
     curve = curves.calibration(y, found.scores)
 
@@ -87,7 +86,7 @@ def calibration(y: Bools, found: Performance) -> Html:
     )
 
 
-def decision(y: Bools, found: Performance) -> Html:
+def decision(y: Bools, found: Performance) -> Picture:
     """Draw the net benefit against treating everyone and no one."""
     curve = curves.decision(y, found.scores)
 
@@ -106,7 +105,7 @@ def decision(y: Bools, found: Performance) -> Html:
     )
 
 
-def training(results: Mapping[int, TrialResult], shown: int | None) -> Html:
+def training(results: Mapping[int, TrialResult], shown: int | None) -> Picture:
     """Draw loss and validation AUC of the top trials by epoch, their best epochs marked, or by fold."""
 
     def paint(figure: Figure) -> None:

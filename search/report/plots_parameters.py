@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from search.report import axis_scale, marks, svg
 from search.report.axis_scale import Scale
 from search.report.data import Importance, TrialRow
-from search.report.markup import Html
-from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, WIDE
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, WIDE, Picture
 
 MAX_AXES = 10  # of parallel coordinates: more can't be read
 MAX_BARS = 10
@@ -17,7 +16,7 @@ MAX_BARS = 10
 Column = Callable[[TrialRow], object]
 
 
-def importance(found: Importance, index: int) -> Html:
+def importance(found: Importance, index: int) -> Picture:
     """Draw the largest shares of one target as bars."""
     largest = list(found.shares.items())[:MAX_BARS]
 
@@ -36,7 +35,7 @@ def importance(found: Importance, index: int) -> Html:
     return svg.draw(paint, name=f"importance-{index}", size=size, alt=f"Parameter importance for {found.target}")
 
 
-def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, shown: TrialRow | None) -> Html:
+def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, shown: TrialRow | None) -> Picture:
     """Draw every judged trial as a line over up to `MAX_AXES` parameters and the value `name`."""
     found = sorted(marks.judged(trials), key=lambda row: (row is shown, marks.JUDGED.index(row.state)))
     columns = {f"parameter {key}": _parameter(key) for key in parameters[:MAX_AXES]} | {f"value {name}": _value}

@@ -10,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from pneumo_core.specs import ObjectiveSpec
 from search.report import marks, svg
 from search.report.data import TrialRow
-from search.report.markup import Html
-from search.report.svg import BLUE, GREEN, GREY, INK, WIDE
+from search.report.svg import BLUE, GREEN, GREY, INK, WIDE, Picture
 
 
-def history(trials: Sequence[TrialRow], names: Sequence[str]) -> Html:
+def history(trials: Sequence[TrialRow], names: Sequence[str]) -> Picture:
     """Draw the value of every trial in the order they began, and that of the best feasible one so far."""
 
     def paint(figure: Figure) -> None:
@@ -40,7 +39,7 @@ def best_so_far(trials: Sequence[TrialRow]) -> list[TrialRow]:
     return steps
 
 
-def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: TrialRow | None) -> Html:
+def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: TrialRow | None) -> Picture:
     """Draw recall against specificity of all trials, whole and enlarged where ceiling and floor meet."""
 
     def paint(figure: Figure) -> None:
@@ -62,7 +61,7 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
     return svg.draw(paint, name="trade-off", size=(WIDE[0], 4.6), alt=alt)
 
 
-def learning(trials: Sequence[TrialRow], step: str = "epoch") -> Html:
+def learning(trials: Sequence[TrialRow], step: str = "epoch") -> Picture:
     """Draw the pruning metric of every trial by epoch (or another `step`), pruned ones ending in a cross."""
     reported = [row for row in trials if row.reported]
 

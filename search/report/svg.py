@@ -20,6 +20,22 @@ THIRD, NARROW, WIDE = (3.3, 3.1), (4.9, 3.7), (10.2, 3.9)  # inches; a third, a 
 
 Paint = Callable[[Figure], None]
 
+
+class Drawing(Figure):
+    """A figure that shows itself in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=80)
+        return buffer.getvalue()
+
+
+class Picture(Html):
+    """A figure as an element of a page, and the figure itself."""
+
+    figure: Drawing
+
+
 _STYLE: Any = {  # its keys are literals to a type checker
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -50,15 +66,17 @@ _STYLE: Any = {  # its keys are literals to a type checker
 }
 
 
-def draw(paint: Paint, *, name: str, alt: str, size: tuple[float, float] = NARROW) -> Html:
+def draw(paint: Paint, *, name: str, alt: str, size: tuple[float, float] = NARROW) -> Picture:
     """Return what `paint` puts on an empty figure of `size` inches. `name` must be unique on the page."""
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has other fonts
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Drawing(figsize=size, layout="constrained")
         paint(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(buffer.getvalue(), name, alt)
+    picture = Picture(_inline(buffer.getvalue(), name, alt))
+    picture.figure = figure
+    return picture
 
 
 def plain(text: str, longest: int = 40) -> str:
