@@ -57,7 +57,8 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     if task.n_folds is not None:
         return cross_validate.run_folds(task, on_epoch)
     checkpoint = Path(task.checkpoint) if task.checkpoint else None
-    return run_trial(task.spec, task.objective, open_fit_arrays(Path(task.arrays)), task.seed, on_epoch, checkpoint)
+    arrays = open_fit_arrays(Path(task.arrays))
+    return run_trial(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint, task.stage)
 
 
 def score(task: RunFold | ScoreRole, on_epoch: OnEpoch) -> tuple[float, ...]:

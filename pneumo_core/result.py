@@ -5,7 +5,7 @@ from typing import Literal
 
 from pneumo_core.scoring.operating import Metrics
 
-Stopped = Literal["completed", "early", "pruned"]
+Stopped = Literal["completed", "early", "pruned", "paused"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,11 @@ from pneumo_core.models import model
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
-from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
 from pneumo_core.training import features, train
 from pneumo_core.training.train import FitArrays, OnEpoch
+
+WHOLE = Stage()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +40,17 @@ def run_trial(
     seed: int,
     on_epoch: OnEpoch,
     checkpoint: Path | None = None,
+    stage: Stage = WHOLE,
 ) -> TrialResult:
     """Run one trial and return its result, leaving no model behind in this process.
 
     `on_epoch(epoch, metrics)` hears of every epoch (0-based) and returns True to end the trial as pruned. With
     `checkpoint`, the trial saves itself there after each epoch and continues from what it finds; the caller
-    removes the file once the result is safe.
+    removes the file once the result is safe. A trial of several stages is called once a stage, each with its arrays.
     Raises `TrialFailed` with reason `nan_loss` or `out_of_memory`, and `DataError` without pretrained weights.
     """
     try:
-        return build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint).result
+        return build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint, stage).result
     finally:
         free_memory()
 
@@ -59,6 +62,7 @@ def build_and_train(
     seed: int,
     on_epoch: OnEpoch,
     checkpoint: Path | None = None,
+    stage: Stage = WHOLE,
 ) -> Trained:
     """Do as `run_trial`, and return the model as well."""
     free_memory()
@@ -72,9 +76,11 @@ def build_and_train(
             objective=objective,
             arrays=cached.arrays if cached else arrays,
             seed=derive(seed, "data"),
-            identity=identity(spec, objective, arrays, seed),
+            identity=identity(spec, objective, seed),
+            images=images_digest(arrays),
             on_epoch=on_epoch,
             checkpoint=checkpoint,
+            stage=stage,
             n_views=frozen.views if frozen else 0,
             open_changed=cached.open_changed if cached else None,
         )
@@ -99,13 +105,17 @@ def free_memory() -> None:
     gc.collect()
 
 
-def identity(spec: TrialSpec, objective: ObjectiveSpec, arrays: FitArrays, seed: int) -> str:
-    """Return the name by which a checkpoint knows its trial: spec, objective, seed, data and backend."""
-    data = hashlib.blake2b(digest_size=8)
+def identity(spec: TrialSpec, objective: ObjectiveSpec, seed: int) -> str:
+    """Return the name by which a checkpoint knows its trial: spec, objective, seed and backend."""
+    return codec.digest([spec.digest, codec.to_json(objective), seed, keras.backend.backend()])
+
+
+def images_digest(arrays: FitArrays) -> str:
+    """Return the name by which a checkpoint knows the images that it was trained on."""
+    digest = hashlib.blake2b(digest_size=8)
     for x, y in ((arrays.x_train, arrays.y_train), (arrays.x_validation, arrays.y_validation)):
-        data.update(f"{x.shape}".encode() + y.tobytes() + x[:: max(1, len(x) // 8)].tobytes())  # a sample is enough
-    parts = [spec.digest, codec.to_json(objective), seed, data.hexdigest(), keras.backend.backend()]
-    return codec.digest(parts)
+        digest.update(f"{x.shape}".encode() + y.tobytes() + x[:: max(1, len(x) // 8)].tobytes())  # a sample is enough
+    return digest.hexdigest()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -204,6 +204,14 @@ class TrialSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Which of its image sizes a trial is trained on, where it is tried on small images first, and for how long."""
+
+    index: int = 0  # a later one goes on from the weights of the one before it
+    until_epoch: int | None = None  # pause after so many epochs, earlier stages included; None: train to the end
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveSpec:
     """What a study maximises and under which ceiling on the false-negative rate (FNR).
 

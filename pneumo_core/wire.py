@@ -12,7 +12,7 @@ from typing import Literal
 from pneumo_core import codec
 from pneumo_core.data.split import Role
 from pneumo_core.result import TrialResult
-from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
 
 FOLD, N_FOLDS = "fold", "n_folds"  # metrics of a trial over folds: the fold in training, and how many there are
 MAX_LINE_BYTES = 64 * 2**20  # a result with a million scores; more than this is not a message
@@ -32,6 +32,7 @@ class RunTrial:
     save: str | None = None  # keep the trained model in this `.keras` file
     n_folds: int | None = None  # judge out of so many folds of train and validation; None: on validation
     fold_seed: int = 0  # of the division into folds
+    stage: Stage = field(default_factory=Stage)  # `arrays` are those of its image size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped
 from pneumo_core.scoring import operating
-from pneumo_core.specs import ObjectiveSpec, TrainSpec
+from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
 from pneumo_core.training import batches, checkpoint, schedule
 from pneumo_core.training.batches import Source
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
@@ -47,7 +47,9 @@ class FitArrays(Protocol):
 class TrainState:
     """Where a training stands between two epochs, apart from its weights."""
 
-    n_epochs: int = 0  # finished
+    stage: int = 0
+    images: str = ""  # see `Task.images`
+    n_epochs: int = 0  # finished, in all stages
     best_epoch: int = -1
     best_cost: float | None = None  # of the monitored metric, lower is better
     plateau: PlateauState = field(default_factory=PlateauState)
@@ -66,6 +68,8 @@ class Task:
     identity: str  # names the trial in its checkpoint
     on_epoch: OnEpoch
     checkpoint: Path | None = None
+    images: str = ""  # names the images in the checkpoint: only a later stage goes on from that of others
+    stage: Stage = field(default_factory=Stage)
     n_views: int = 0  # see `batches.Source`
     open_changed: Callable[[int], np.ndarray] | None = None
 
@@ -84,6 +88,8 @@ def fit(model: keras.Model, task: Task) -> Fitted:
 
     `task.on_epoch` is called after each epoch trained here, never for those of the checkpoint, and before the
     epoch is saved: after a kill an epoch may be reported twice, with the same numbers, but never not at all.
+    Where `task.stage` ends before the trial does, training ends as "paused", and the checkpoint holds all that the
+    next stage goes on from.
     Raises `TrialFailed("nan_loss")` when the loss or a score stops being a number.
     """
     run = _Run(model, task)
@@ -160,7 +166,7 @@ class _Run:
             plateau=schedule.after_epoch(spec, state.plateau, cost),
             history=(*state.history, metrics),
         )
-        return replace(state, stopped=_stopped(spec, state))
+        return replace(state, stopped=_stopped(spec, self._task.stage, state))
 
     def validation_scores(self) -> np.ndarray:
         """Return the scores (n,) of the validation images under the present weights."""
@@ -182,15 +188,16 @@ class _Run:
 
     def restore(self) -> tuple[TrainState, str]:
         """Return the state to go on from, with a note on the checkpoint, its arrays put in place."""
+        anew = TrainState(stage=self._task.stage.index, images=self._task.images)
         if self._task.checkpoint is None:
-            return TrainState(), "none"
+            return anew, "none"
         try:
             saved = checkpoint.load(self._task.checkpoint, self._task.identity)
             if saved is None:
-                return TrainState(), "none yet"
+                return anew, "none yet"
             return self._take_over(saved)
         except UnusableCheckpoint as error:
-            return TrainState(), f"started over: {error}"
+            return anew, f"started over: {error}"
 
     def _train(self, state: TrainState) -> tuple[float, float]:
         """Take the steps of one epoch; return their mean loss and the last learning rate."""
@@ -215,18 +222,51 @@ class _Run:
         }
 
     def _take_over(self, saved: Checkpoint) -> tuple[TrainState, str]:
+        """Go on in the same stage, or in a later one."""
+        path, stage = self._task.checkpoint, self._task.stage.index
+        try:
+            state = codec.from_json(TrainState, saved.state)
+        except ValueError as error:
+            raise UnusableCheckpoint(f"{path}: {error}") from error
+        if state.stage > stage or (state.stage == stage and state.images != self._task.images):
+            raise UnusableCheckpoint(f"{path} is of other images")
+        if state.images != self._task.images:
+            return self._continue_on_other_images(saved, state)
+        note = self._continue_exactly(saved, state)
+        if state.stopped == "paused" and state.stage < stage:
+            state = replace(state, stopped=None)
+        return replace(state, stage=stage), note
+
+    def _continue_exactly(self, saved: Checkpoint, state: TrainState) -> str:
         present = dict(self._named_arrays(best=numpy_copies(self._variables)))
         shapes = {name: (a.shape, a.dtype) for name, a in saved.arrays.items()}
         if shapes != {name: (a.shape, a.dtype) for name, a in present.items()}:
             raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
-        try:
-            state = codec.from_json(TrainState, saved.state)
-        except ValueError as error:
-            raise UnusableCheckpoint(f"{self._task.checkpoint}: {error}") from error
         groups = {prefix: _group(saved, prefix) for prefix in ("model", "optimizer", "best")}
         self._assign(self._variables + list(self._optimizer.variables), groups["model"] + groups["optimizer"])
         self._best = groups["best"]
-        return state, f"continued after {state.n_epochs} epochs"
+        return f"continued after {state.n_epochs} epochs"
+
+    def _continue_on_other_images(self, saved: Checkpoint, state: TrainState) -> tuple[TrainState, str]:
+        """Take over the weights and optimizer slots whose shapes the image size leaves alone; the others begin anew.
+
+        So do the best epoch, early stopping and the plateau: what images of another size scored tells nothing of these.
+        """
+        present = dict(self._named_arrays(best=[]))
+        given = {name: a for name, a in saved.arrays.items() if not name.startswith("best.")}
+        if given.keys() != present.keys():
+            raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
+        taken = {
+            name: a for name, a in given.items() if (a.shape, a.dtype) == (present[name].shape, present[name].dtype)
+        }
+        merged = Checkpoint(state=None, arrays=present | taken)
+        values = _group(merged, "model") + _group(merged, "optimizer")
+        self._assign(self._variables + list(self._optimizer.variables), values)
+        state = TrainState(
+            stage=self._task.stage.index, images=self._task.images, n_epochs=state.n_epochs, history=state.history
+        )
+        kept = f"{len(taken)} of {len(present)} arrays kept"
+        return state, f"continued after {state.n_epochs} epochs on other images, {kept}"
 
     def _named_arrays(self, best: list[np.ndarray] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         groups = {
@@ -248,10 +288,12 @@ def monitored_cost(spec: TrainSpec, metrics: dict[str, float]) -> float:
     return metrics["val_loss"] if spec.monitor == "val_loss" else -metrics[spec.monitor]
 
 
-def _stopped(spec: TrainSpec, state: TrainState) -> Stopped | None:
+def _stopped(spec: TrainSpec, stage: Stage, state: TrainState) -> Stopped | None:
     if state.n_epochs >= spec.epochs:
         return "completed"
-    return "early" if state.n_epochs - 1 - state.best_epoch >= spec.patience else None
+    if state.n_epochs - 1 - state.best_epoch >= spec.patience:
+        return "early"
+    return "paused" if stage.until_epoch is not None and state.n_epochs >= stage.until_epoch else None
 
 
 def _group(saved: Checkpoint, prefix: str) -> list[np.ndarray]:

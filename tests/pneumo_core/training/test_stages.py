@@ -1,0 +1,137 @@
+"""A trial on small images first: pausing, going on with larger ones, and exact continuation through all of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pneumo_core import run
+from pneumo_core.result import TrialResult
+from pneumo_core.specs import CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, Stage, TrialSpec
+from pneumo_core.training import checkpoint, train
+from tests.pneumo_core.images import arrays
+from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_train import AUGMENT, CNN, Killed, kill_after, trial
+
+STAGES = (Stage(index=0, until_epoch=2), Stage(index=1, until_epoch=4), Stage(index=2))
+SIDES_PX = (8, 12, 16)
+
+
+def run_stage(
+    spec: TrialSpec, index: int, path: Path, on_epoch: train.OnEpoch = go_on, side_px: int = 0
+) -> TrialResult:
+    data = arrays(side_px=side_px or SIDES_PX[index])
+    return run.run_trial(spec, ObjectiveSpec(), data, 5, on_epoch, path, STAGES[index])
+
+
+def flat_cnn() -> TrialSpec:
+    return trial(CnnSpec(filters=(4, 8), units=(6,), dropout=0.2), epochs=6, augment=AUGMENT)
+
+
+@pytest.mark.parametrize(
+    ("network", "fields"),
+    [
+        (CNN, {"schedule": "cosine", "augment": AUGMENT}),
+        (DenseSpec(units=(8,)), {"plateau_patience": 1, "optimizer": "sgd", "momentum": 0.9}),
+    ],
+    ids=["cnn", "dense"],
+)
+def test_pausing_changes_nothing_where_the_images_stay(
+    network: ModelSpec, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    spec = trial(network, **fields)
+    unbroken = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
+
+    staged = [run_stage(spec, index, tmp_path / "trial.npz", side_px=12) for index in range(3)]
+
+    assert [(result.stopped, result.n_epochs) for result in staged] == [("paused", 2), ("paused", 4), ("completed", 5)]
+    assert without_seconds(staged[-1]) == without_seconds(unbroken)
+
+
+def test_a_trial_killed_in_any_stage_comes_to_the_same_result(tmp_path: Path) -> None:
+    spec, path, heard = flat_cnn(), tmp_path / "killed.npz", list[int]()
+    unbroken = [run_stage(spec, index, tmp_path / "unbroken.npz") for index in range(3)]
+
+    killed = []
+    for index, last in enumerate((1, 2, 5)):  # the last epoch of a stage, the first, the very last
+        with pytest.raises(Killed):
+            run_stage(spec, index, path, kill_after(last, heard))
+        run_stage(spec, index, path, kill_after(99, heard))
+        killed.append(run_stage(spec, index, path, kill_after(99, heard)))  # as if nobody had heard how it ended
+
+    assert heard == [0, 1, 1, 2, 2, 3, 4, 5, 5]
+    assert list(map(without_seconds, killed)) == list(map(without_seconds, unbroken))
+
+
+def test_larger_images_keep_the_weights_that_fit_and_judge_anew(tmp_path: Path) -> None:
+    spec, path = flat_cnn(), tmp_path / "trial.npz"
+    first = run_stage(spec, 0, path)
+    saved = checkpoint.load(path, run.identity(spec, ObjectiveSpec(), 5))
+    assert saved is not None
+
+    result = run_stage(spec, 1, path)
+
+    assert (result.n_epochs, result.stopped) == (4, "paused")
+    assert result.best_epoch >= 2  # epochs on small images can't be the best
+    assert result.history[:2] == first.history
+    assert result.seconds == pytest.approx(sum(epoch["seconds"] for epoch in result.history))
+    n_arrays = sum(not name.startswith("best.") for name in saved.arrays)
+    note = f"continued after 2 epochs on other images, {n_arrays - 3} of {n_arrays} arrays kept"
+    assert result.environment["checkpoint"] == note  # but for the dense kernel and its two moments
+
+
+def test_weights_of_the_stage_before_are_where_training_goes_on_from(tmp_path: Path) -> None:
+    spec = trial(CnnSpec(filters=(4,), head="average"), epochs=6, learning_rate=1e-8)  # as good as no training
+    path = tmp_path / "trial.npz"
+    run_stage(spec, 0, path)
+    name = run.identity(spec, ObjectiveSpec(), 5)
+    saved = checkpoint.load(path, name)
+    assert saved is not None
+    marked = {key: np.full_like(a, 0.25) if key.startswith("model.") else a for key, a in saved.arrays.items()}
+    checkpoint.save(path, name, checkpoint.Checkpoint(state=saved.state, arrays=marked))
+
+    run_stage(spec, 1, path)
+
+    again = checkpoint.load(path, name)
+    assert again is not None
+    for key, found in again.arrays.items():
+        if key.startswith(("model.", "best.")) and found.dtype == np.float32:
+            np.testing.assert_allclose(found, 0.25, atol=1e-4)
+
+
+def test_a_stage_whose_checkpoint_is_gone_trains_all_its_epochs_at_its_own_size(tmp_path: Path) -> None:
+    result = run_stage(flat_cnn(), 2, tmp_path / "none.npz")
+
+    assert result.environment["checkpoint"] == "none yet"
+    assert (result.n_epochs, result.stopped) == (6, "completed")
+    alone = run.run_trial(flat_cnn(), ObjectiveSpec(), arrays(side_px=16), 5, go_on)
+    assert without_seconds(result) == without_seconds(alone)
+
+
+def test_an_earlier_stage_never_goes_on_from_a_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "trial.npz"
+    for index in (0, 1):
+        run_stage(flat_cnn(), index, path)
+
+    result = run_stage(flat_cnn(), 0, path)
+
+    assert result.environment["checkpoint"].startswith("started over: ")
+    assert result.n_epochs == 2
+
+
+def test_a_trial_that_stops_improving_on_small_images_goes_on_with_larger_ones(tmp_path: Path) -> None:
+    spec, path = trial(DenseSpec(units=(4,)), epochs=6, patience=1, learning_rate=10.0, monitor="auc"), tmp_path / "t"
+    stage = Stage(index=0, until_epoch=5)
+    first = run.run_trial(spec, ObjectiveSpec(), arrays(side_px=8), 5, go_on, path, stage)
+    assert first.stopped == "early"
+
+    second = run_stage(spec, 2, path)
+
+    assert second.n_epochs > first.n_epochs
+    assert second.best_epoch >= first.n_epochs
+
+
+def test_a_trial_pruned_in_a_stage_is_not_paused(tmp_path: Path) -> None:
+    result = run_stage(flat_cnn(), 0, tmp_path / "trial.npz", lambda epoch, metrics: epoch == 1)
+    assert result.stopped == "pruned"
