@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,7 +29,7 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
-from search import diagnosis, factory, records, trials
+from search import diagnosis, factory, own_metrics, records, trials
 from search.cli.view import View
 from search.executors.protocol import Event, Executor
 from search.storage import artifacts
@@ -82,6 +83,7 @@ class Coordinator:
         self._beat_s = self._began_s
         self._failures: Counter[str] = Counter()  # since the last success, by reason
         self._wait_s = POLL_S
+        self._shared = IntersectionSearchSpace(include_pruned=True)  # kept: finding it reads every trial
         self._n_objectives = len(self.study.directions)
         self.diagnosis = ""
 
@@ -212,20 +214,19 @@ class Coordinator:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when."""
         steady = factory.is_sequence(self.spec.sampler)
         seed = derive(self.spec.seed, "sampler", 0 if steady else n_trials)
-        self.study.sampler = factory.sampler(self.spec.sampler, seed, self.parameters)
+        self.study.sampler = factory.sampler(self.spec.sampler, seed, self.parameters, self._shared)
 
     def _repeat(self, trial: optuna.Trial, spec: TrialSpec) -> bool:
         """Finish a trial whose spec another trial already ran with that trial's result; training it again would
         give the same."""
+        digest = spec.digest
         for twin in self._trials():
-            if (
-                twin.state in (TrialState.COMPLETE, TrialState.PRUNED)
-                and twin.user_attrs.get("spec_digest") == spec.digest
-            ):
+            if twin.state in (TrialState.COMPLETE, TrialState.PRUNED) and twin.user_attrs.get("spec_digest") == digest:
                 result = trials.copy_of(twin)
                 for step, value in twin.intermediate_values.items():
                     trial.report(value, step)
-                trials.finish(self.study, trial, result, repeats=twin.number)
+                own = own_metrics.attributes_of(twin.user_attrs)
+                trials.finish(self.study, trial, result, repeats=twin.number, **own)
                 self.view.ended(trial.number, f"repeats trial {twin.number}")
                 return True
         return False
@@ -295,11 +296,17 @@ class Coordinator:
             self._failed(run.trial.number, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
             return
         artifacts.save_result(self.artifacts, run.trial, result)
-        trials.finish(self.study, run.trial, result)
+        trials.finish(self.study, run.trial, result, **self._own_metrics(run, result))
         del self._running[run.trial.number]
         self._failures.clear()
         checkpoint.remove(run.checkpoint)
         self.view.finished(run.trial.number, result)
+
+    def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:
+        if not self.spec.metrics:
+            return {}
+        y = own_metrics.labels(self.arrays_for(run.spec.data), self.spec.folds)
+        return own_metrics.measure(self.spec.metrics, y, result)
 
     def _lose(self, run: Running) -> None:
         """Leave a trial to the coordinator that took this one for dead and queued the trial again."""

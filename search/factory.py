@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -14,18 +15,42 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 from optuna.samplers import BaseSampler, GridSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import FrozenTrial
 
 from pneumo_core.errors import StudyError
 from spaces.base import Parameter, Scalar
 from studies.spec import PrunerSpec, SamplerSpec
 
 
-def sampler(spec: SamplerSpec, seed: int, parameters: dict[str, Parameter]) -> BaseSampler:
-    """Return the sampler of `spec`; `parameters` are those of the space, which a grid must know in advance."""
+class SharingTPESampler(TPESampler):
+    """A TPE sampler that is told which parameters all trials share, where Optuna's reads every trial to find out.
+
+    It takes them from an object that outlives it and looks at new trials only; the suggestions are the same.
+    """
+
+    def __init__(self, shared: IntersectionSearchSpace, *, seed: int, n_startup_trials: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=n_startup_trials)
+        self._shared = shared
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if len(study.directions) > 1:
+            return super().infer_relative_search_space(study, trial)
+        return {name: of for name, of in self._shared.calculate(study).items() if not of.single()}
+
+
+def sampler(
+    spec: SamplerSpec, seed: int, parameters: dict[str, Parameter], shared: IntersectionSearchSpace
+) -> BaseSampler:
+    """Return the sampler of `spec`.
+
+    `parameters` are those of the space, which a grid must know in advance; `shared` is the study's own, kept from
+    one sampler to the next.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if spec.kind == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=spec.n_startup_trials)
+            return SharingTPESampler(shared, seed=seed, n_startup_trials=spec.n_startup_trials)
         if spec.kind == "nsga2":
             return NSGAIISampler(seed=seed)
         if spec.kind == "qmc":

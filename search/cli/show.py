@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from pneumo_core.data.manifest import Manifest, Rejected
-from pneumo_core.data.split import Split
 from pneumo_core.progress import Progress
 from search.cli.view import BarProgress, LineProgress, LineView, LiveView, View, describe_best
-from search.launching import MakeView, Outcome
 from search.records import Summary
 from studies import load
 
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
+    from pneumo_core.data.manifest import Manifest, Rejected
+    from pneumo_core.data.split import Split
+    from search.launching import MakeView, Outcome
 
 N_REJECTED_SHOWN = 10
 
 
 @contextmanager
-def view_maker(console: Console) -> Iterator[tuple[MakeView, Progress]]:
+def view_maker(console: Console) -> "Iterator[tuple[MakeView, Progress]]":
     """Yield how to watch a search, and how to watch other long work, as fits the console."""
     if not console.is_terminal:
         yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
@@ -46,7 +46,7 @@ def working(console: Console, what: str) -> Iterator[None]:
         yield
 
 
-def show_ending(console: Console, outcome: Outcome, command: str) -> None:
+def show_ending(console: Console, outcome: "Outcome", command: str) -> None:
     """Say how the launch ended, what the study has come to, and what to do next; `command` launched it."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
@@ -106,7 +106,7 @@ def show_spaces(console: Console, only: str | None) -> None:
         console.print(table, "", highlight=False)
 
 
-def show_split(console: Console, manifest: Manifest, split: Split) -> None:
+def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
     """Print images, patients and class shares by role, and what was set aside."""
     rows = []
     for role in ROLE_ORDER:
@@ -118,7 +118,7 @@ def show_split(console: Console, manifest: Manifest, split: Split) -> None:
     show_notes(console, manifest, split)
 
 
-def show_notes(console: Console, manifest: Manifest, split: Split) -> None:
+def show_notes(console: Console, manifest: "Manifest", split: "Split") -> None:
     """Print what a careful reader must know of the roles, and which files are set aside."""
     for note in split.notes:
         _sayer(console)(note)
@@ -161,7 +161,7 @@ def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], clas
     console.print(table, highlight=False)
 
 
-def show_rejected(console: Console, rejected: Sequence[Rejected]) -> None:
+def show_rejected(console: Console, rejected: "Sequence[Rejected]") -> None:
     """Print how many files are set aside, and why the first of them are."""
     if not rejected:
         return

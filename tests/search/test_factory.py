@@ -1,0 +1,32 @@
+"""Samplers are Optuna's own, whatever is kept between them."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
+
+from search import factory
+from studies.spec import SamplerSpec
+
+
+def suggestions(sampler_of: Callable[[int], BaseSampler], n_trials: int, n_objectives: int) -> list[dict[str, object]]:
+    study = optuna.create_study(directions=["maximize"] * n_objectives)
+    for number in range(n_trials):
+        study.sampler = sampler_of(number)
+        trial = study.ask()
+        x, deep = trial.suggest_float("x", 0, 1), trial.suggest_categorical("deep", [True, False])
+        more = trial.suggest_int("more", 1, 9) if deep else 0
+        trial.suggest_float("always_one", 1, 1)
+        state = optuna.trial.TrialState.FAIL if number % 7 == 3 else None
+        study.tell(trial, None if state else [x + more] * n_objectives, state=state)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("n_objectives", [1, 2])
+def test_tpe_suggests_the_same_whoever_remembers_what_the_trials_share(n_objectives: int) -> None:
+    spec, shared = SamplerSpec(kind="tpe", n_startup_trials=4), IntersectionSearchSpace(include_pruned=True)
+    ours = suggestions(lambda seed: factory.sampler(spec, seed, {}, shared), 20, n_objectives)
+    optunas = suggestions(lambda seed: TPESampler(seed=seed, n_startup_trials=4), 20, n_objectives)
+    assert ours == optunas
