@@ -6,6 +6,8 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 import studies
 from pneumo_core.errors import StudyError, nearest
 from pneumo_core.specs import TrialSpec
@@ -13,6 +15,7 @@ from spaces.base import Recorder, unused
 from studies.spec import StudySpec
 
 N_PROBES = 64  # random draws of a space that must all give a valid trial before a search starts
+N_PROBED = 200  # images with random labels and scores on which a study's own metrics must work
 _NOT_STUDIES = {"load", "spec"}
 
 
@@ -41,8 +44,9 @@ def probes(spec: StudySpec) -> list[tuple[Recorder, TrialSpec]]:
 
 
 def check(spec: StudySpec) -> None:
-    """Raise `StudyError` unless random draws and every enqueued point give valid trials."""
+    """Raise `StudyError` unless random draws and every enqueued point give valid trials, and own metrics a number."""
     probes(spec)
+    _check_metrics(spec)
     for i, point in enumerate(spec.enqueue):
         recorder = Recorder(given=point)
         try:
@@ -63,6 +67,20 @@ def _draw(spec: StudySpec, recorder: Recorder) -> TrialSpec:
     if not isinstance(trial, TrialSpec):
         raise StudyError(f"study {spec.name!r}: its space must return a TrialSpec, got {type(trial).__name__}")
     return trial
+
+
+def _check_metrics(spec: StudySpec) -> None:
+    random = np.random.default_rng(0)
+    y, scores = random.integers(0, 2, N_PROBED), random.random(N_PROBED).round(6)
+    for name, metric in spec.metrics.items():
+        try:
+            found = float(metric(y.copy(), scores.copy(), 0.5))
+        except Exception as error:
+            raise StudyError(
+                f"study {spec.name!r}: its metric `{name}` fails on random scores of {N_PROBED} images: {_say(error)}"
+            ) from error
+        if not np.isfinite(found):
+            raise StudyError(f"study {spec.name!r}: its metric `{name}` must return a finite number, got {found}")
 
 
 def _from_name(name: str) -> ModuleType:

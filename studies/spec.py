@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pneumo_core.errors import nearest
+from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, TrialSpec, check_range
 from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
+Metric = Callable[[Ints, Floats, float], float]
+"""From labels (n,) of 0 and 1, scores (n,) in [0, 1] and the trial's threshold (positive iff score >= threshold)."""
 SamplerKind = Literal["tpe", "random", "qmc", "grid", "nsga2"]
 PrunerKind = Literal["median", "successive_halving", "hyperband", "wilcoxon", "none"]
 MAX_FOLDS = 20  # each is a training of its own
@@ -113,6 +116,7 @@ class StudySpec:
     budget: BudgetSpec = field(default_factory=BudgetSpec)
     folds: int | None = None  # judge trials out of so many folds of train and validation; None: on validation
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
+    metrics: Mapping[str, Metric] = field(default_factory=dict)  # figures of each trial beside ours; steer nothing
     seed: int = 0
     deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
     description: str = ""
@@ -126,6 +130,12 @@ class StudySpec:
             value = getattr(self, field_name)
             if not isinstance(value, kind):
                 raise ValueError(f"`{field_name}` must be a {kind.__name__}, got {value!r}")
+        for metric_name, metric in self.metrics.items():
+            if not metric_name.isidentifier() or not callable(metric):
+                raise ValueError(
+                    "`metrics` must map names such as 'f2_score' to functions of labels, scores and threshold, got "
+                    f"{metric_name!r}: {metric!r}"
+                )
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.folds is not None:
             check_range("folds", self.folds, 2, MAX_FOLDS)

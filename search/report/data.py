@@ -28,6 +28,7 @@ class TrialRow:
     constraint: float | None = None  # FNR − ceiling
     params: Mapping[str, Scalar] = field(default_factory=dict)
     metrics: Metrics | None = None
+    own_metrics: Mapping[str, float] = field(default_factory=dict)  # that the study file defines
     reported: Mapping[int, float] = field(default_factory=dict)  # the pruning metric by epoch
     seconds: float | None = None
     n_parameters: int | None = None

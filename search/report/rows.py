@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.scoring.operating import Metrics
 from search import records, trials
+from search.own_metrics import PREFIX
 from search.report.data import State, TrialRow
 
 
@@ -24,6 +25,7 @@ def row(trial: FrozenTrial) -> TrialRow:
         constraint=number(trial.constraints.get(trials.CONSTRAINT)),
         params=dict(trial.params),
         metrics=_metrics(attrs),
+        own_metrics=_own_metrics(attrs),
         reported={step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)},
         seconds=number(attrs.get("seconds")),
         n_parameters=_whole(attrs.get("n_parameters")),
@@ -92,6 +94,11 @@ def _metrics(attrs: Mapping[str, Any]) -> Metrics | None:
     found = {field.name: number(attrs.get(field.name)) for field in fields(Metrics)}
     measured = {name: value for name, value in found.items() if value is not None}
     return Metrics(**measured) if len(measured) == len(found) else None
+
+
+def _own_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
+    found = {key: number(value) for key, value in attrs.items() if key.startswith(PREFIX)}
+    return {key.removeprefix(PREFIX): value for key, value in found.items() if value is not None}
 
 
 def _whole(value: Any) -> int | None:

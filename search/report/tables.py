@@ -14,14 +14,18 @@ _HEAD = ("trial", "", "recall", "FNR", "specificity", "AUC", "partial AUC", "thr
 
 
 def best(trials: Sequence[TrialRow]) -> Html:
-    return table(_HEAD, map(_cells, trials)) if trials else missing("No trial is complete.")
+    if not trials:
+        return missing("No trial is complete.")
+    own = _own(trials)
+    return table((*_HEAD, *own), [(*_cells(row), *_own_cells(row, own)) for row in trials])
 
 
 def every(trials: Sequence[TrialRow]) -> Html:
     """Return all trials with their settings."""
-    shown = [(*_cells(row), _settings(row)) for row in trials[:MAX_ROWS]]
+    own = _own(trials)
+    shown = [(*_cells(row), *_own_cells(row, own), _settings(row)) for row in trials[:MAX_ROWS]]
     cut = note(f"The first {MAX_ROWS} of {len(trials)}.") if len(trials) > MAX_ROWS else Html()
-    return join([table((*_HEAD, "settings"), shown, class_="small"), cut])
+    return join([table((*_HEAD, *own, "settings"), shown, class_="small"), cut])
 
 
 def pruned(trials: Sequence[TrialRow]) -> Html:
@@ -47,6 +51,15 @@ def _cells(row: TrialRow) -> tuple[str, ...]:
     state = tag("span", STATE_WORDS[row.state], class_=f"state {row.state}")
     weights = count(row.n_parameters) if row.n_parameters is not None else "–"
     return (str(row.number), state, *rates, *areas, _took(row), weights)
+
+
+def _own(trials: Sequence[TrialRow]) -> list[str]:
+    """Return the names of the study's own metrics."""
+    return sorted({name for row in trials for name in row.own_metrics})
+
+
+def _own_cells(row: TrialRow, names: Sequence[str]) -> list[str]:
+    return [scalar(row.own_metrics[name]) if name in row.own_metrics else "–" for name in names]
 
 
 def _settings(row: TrialRow) -> str:

@@ -1,0 +1,49 @@
+"""A study's own metrics: computed where a trial ends, from its stored scores, and kept beside its other figures."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pneumo_core.data import folds, preprocess
+from pneumo_core.result import TrialResult
+from pneumo_core.scoring.metrics import Ints
+from studies.spec import Metric
+
+PREFIX = "metric_"  # of their attributes, so that no name can hide another figure
+FAILED = "failed_metrics"
+
+
+def measure(metrics: Mapping[str, Metric], arrays: Path, n_folds: int | None, result: TrialResult) -> dict[str, Any]:
+    """Return the attributes of a trial on `arrays`: each metric's value, or under `FAILED` why there is none."""
+    found: dict[str, Any] = {}
+    failed = {}
+    for name, metric in metrics.items():
+        try:
+            found[PREFIX + name] = _value(metric, _labels(arrays, n_folds), result)
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return found | ({FAILED: failed} if failed else {})
+
+
+def attributes_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those attributes of a trial that `measure` wrote."""
+    return {key: value for key, value in attrs.items() if key == FAILED or key.startswith(PREFIX)}
+
+
+def _labels(arrays: Path, n_folds: int | None) -> Ints:
+    """Return the labels (n,) of the images that trials are judged on, in the order of their scores."""
+    y = preprocess.open_role(arrays, "validation").y if n_folds is None else folds.labels(arrays)[0]
+    return np.array(y, np.int64)
+
+
+def _value(metric: Metric, y: Ints, result: TrialResult) -> float:
+    scores = np.asarray(result.scores, np.float64)
+    if len(scores) != len(y):
+        raise ValueError(f"{len(scores)} scores for {len(y)} images")
+    value = float(metric(y, scores, result.metrics.threshold))
+    if not math.isfinite(value):
+        raise ValueError(f"must return a finite number, got {value}")
+    return value
