@@ -305,8 +305,7 @@ class Coordinator:
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:
         if not self.spec.metrics:
             return {}
-        y = own_metrics.labels(self.arrays_for(run.spec.data), self.spec.folds)
-        return own_metrics.measure(self.spec.metrics, y, result)
+        return own_metrics.measure(self.spec.metrics, self.arrays_for(run.spec.data), self.spec.folds, result)
 
     def _lose(self, run: Running) -> None:
         """Leave a trial to the coordinator that took this one for dead and queued the trial again."""
