@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from pneumo_core.errors import DataError, nearest
-from pneumo_core.models import efficientnet_lite, head, pretrained
+from pneumo_core.models import efficientnet_lite, head, pretrained, strided
 from pneumo_core.models.catalog import LITE, Backbone, Scaling, find
 from pneumo_core.specs import BackboneSpec
 
@@ -35,9 +35,10 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
     network = _network(spec.name, _scaled(backbone.scaling, _coloured(backbone.scaling, pixels)))
     if spec.weights == "imagenet":
         _load(spec.name, backbone, network)
+    network = strided.without_strided_1x1(network)
     _freeze(network, spec.trainable_from)
     maps = _convolved(spec, network.output)
-    return head.scored(spec, pixels, head.hidden(spec, head.gathered(spec.head, maps)))
+    return head.scored(spec, network.input, head.hidden(spec, head.gathered(spec.head, maps)))
 
 
 def _network(name: str, scaled: Tensor) -> keras.Model:
