@@ -7,9 +7,40 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 INTERRUPTED = 130  # exit code
 ORDERLY_S = 4.0  # a database that hangs must not keep an interrupted search: whatever is left is found dead later
+
+
+@contextmanager
+def polite_stop_in_a_program() -> Iterator[Callable[[], bool]]:
+    """Yield the same for a program that goes on afterwards, such as a notebook.
+
+    What was asked reaches the program once the search is in order: Ctrl-C raises `KeyboardInterrupt` on leaving, a
+    second one at once. Only the main thread hears signals: in any other nobody ever asks.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def ask(number: int, _frame: types.FrameType | None) -> None:
+        asked.append(number)
+        restore()
+
+    previous |= {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        restore()
+    if asked:
+        signal.raise_signal(asked[0])
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a person sees while a search runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +28,33 @@ class View(Protocol):
     def finished(self, number: int, result: TrialResult) -> None: ...
     def failed(self, number: int, reason: str, message: str) -> None: ...
     def ended(self, number: int, what: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several views as one."""
+
+    views: Sequence[View]
+
+    def started(self, number: int, spec: TrialSpec) -> None:
+        for view in self.views:
+            view.started(number, spec)
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        for view in self.views:
+            view.epoch(number, epoch, metrics)
+
+    def finished(self, number: int, result: TrialResult) -> None:
+        for view in self.views:
+            view.finished(number, result)
+
+    def failed(self, number: int, reason: str, message: str) -> None:
+        for view in self.views:
+            view.failed(number, reason, message)
+
+    def ended(self, number: int, what: str) -> None:
+        for view in self.views:
+            view.ended(number, what)
 
 
 class LineProgress:

@@ -1,0 +1,162 @@
+"""TensorBoard logs of a search, a folder for each trial, written without TensorFlow."""
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from pneumo_core import codec
+from pneumo_core.errors import StorageError, UserError
+from pneumo_core.result import TrialResult
+from pneumo_core.specs import TrialSpec
+from pneumo_core.wire import FOLD, N_FOLDS
+from search import own_metrics, trials
+
+MISSING = "TensorBoard logs need the package `tensorboard`: pip install 'pneumo-search[tensorboard]'"
+FILE_VERSION = "brain.Event:2"  # the first record of every file
+
+
+def check() -> None:
+    """Raise `UserError` where the package that writes the logs isn't installed."""
+    try:
+        import tensorboard.summary.writer.record_writer  # noqa: F401
+    except ImportError as error:
+        raise UserError(MISSING) from error
+
+
+class TensorBoard:
+    """A `View` that writes `folder/STUDY/trial-NNNNN/`, for `tensorboard --logdir folder`.
+
+    By epoch every metric of the trainer as a scalar, over folds those of each fold by themselves; parameters for the
+    HParams tab; specification and outcome as text. A trial that continues a killed one writes on in its folder. Files
+    are closed after each write, so that nothing is lost with the process.
+    """
+
+    def __init__(self, folder: Path, study: optuna.Study) -> None:
+        check()
+        self._folder, self._study = folder / study.study_name, study
+        self._files: dict[int, Path] = {}
+        self._specs: dict[int, TrialSpec] = {}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"folder {self._folder} for TensorBoard can't be made: {error.strerror}") from error
+
+    def started(self, number: int, spec: TrialSpec) -> None:
+        self._specs[number] = spec
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        if number not in self._files:
+            self._begin(number, None if N_FOLDS in metrics else epoch)
+        place = f"fold_{metrics[FOLD]:g}/" if FOLD in metrics else "folds/" if N_FOLDS in metrics else ""
+        shown = {place + name: value for name, value in metrics.items() if name not in (FOLD, N_FOLDS)}
+        self._write(number, epoch, *_scalars(shown))
+
+    def finished(self, number: int, result: TrialResult) -> None:
+        own = own_metrics.attributes_of(self._trial(number).user_attrs)
+        own.pop(own_metrics.FAILED, None)
+        figures = {**codec.to_json(result.metrics), **own, "constraint": result.constraint, "seconds": result.seconds}
+        text = json.dumps({"stopped": result.stopped, "best_epoch": result.best_epoch, **figures}, indent=2)
+        last = [_text("outcome", text), _session_end(), *_scalars({f"final/{k}": v for k, v in figures.items()})]
+        self._end(number, result.n_epochs, *last)
+
+    def failed(self, number: int, reason: str, message: str) -> None:
+        if number in self._specs:
+            self._end(number, 0, _text("outcome", f"failed ({reason}): {message}"))
+
+    def ended(self, number: int, what: str) -> None:
+        if number in self._specs:
+            self._end(number, 0, _text("outcome", what))
+
+    def _trial(self, number: int) -> FrozenTrial:
+        storage = self._study._storage
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+
+    def _begin(self, number: int, epoch: int | None) -> None:
+        """Open a new file in the trial's folder; with `epoch`, TensorBoard forgets what it had from there on."""
+        from tensorboard.compat.proto import event_pb2
+
+        trial = self._trial(number)
+        folder = self._folder / f"trial-{trials.root(trial):05d}"
+        folder.mkdir(exist_ok=True)
+        self._files[number] = folder / f"events.out.tfevents.{time.time():.0f}.{number:05d}.{socket.gethostname()}"
+        self._append(number, event_pb2.Event(wall_time=time.time(), file_version=FILE_VERSION))
+        if epoch is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._append(number, event_pb2.Event(wall_time=time.time(), step=epoch, session_log=start))
+        text = json.dumps(codec.to_json(self._specs[number]), indent=2)
+        self._write(number, epoch or 0, _text("spec", text), _session_start(trial))
+
+    def _end(self, number: int, step: int, *values: Any) -> None:
+        if number not in self._files:
+            self._begin(number, None)
+        self._write(number, step, *values)
+        del self._files[number], self._specs[number]
+
+    def _write(self, number: int, step: int, *values: Any) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        summary = summary_pb2.Summary(value=values)
+        self._append(number, event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _append(self, number: int, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with self._files[number].open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
+
+
+def _scalars(values: Mapping[str, float]) -> list[Any]:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+
+
+def _text(tag: str, text: str) -> Any:
+    """Return a text for the Text tab, shown as it stands."""
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+
+    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
+    indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: a block of code
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[indented.encode()], tensor_shape=shape)
+    plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
+    return summary_pb2.Summary.Value(
+        tag=tag, tensor=tensor, metadata=summary_pb2.SummaryMetadata(plugin_data=plugin, data_class=_TENSOR)
+    )
+
+
+def _session_start(trial: FrozenTrial) -> Any:
+    """Return the trial's parameters as the HParams tab wants them."""
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=str(trials.root(trial)))
+    for name, value in trial.params.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, int | float):
+            start.hparams[name].number_value = value
+        else:
+            start.hparams[name].string_value = str(value)
+    return _session(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
+
+
+def _session_end() -> Any:
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    return _session(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+
+
+def _session(tag: str, data: Any) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+
+    return Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+
+
+_TENSOR = 2  # `DataClass` of summary.proto: what the Text tab reads
