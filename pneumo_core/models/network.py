@@ -76,10 +76,17 @@ def _check_config(file: Path) -> None:
             config = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"`{file}` isn't a Keras model (a `.keras` file of Keras 3)") from error
+    if (foreign := foreign_class(config)) is not None:
+        raise BundleError(f"`{file}` uses {foreign}, which isn't a plain Keras layer; it isn't loaded")
+
+
+def foreign_class(config: Any) -> str | None:
+    """Return the first class in the description of a model that isn't Keras' own, or that carries code; or None."""
     for module, name in _classes(config):
         stock = module in STOCK_MODULES or (module, name) in STOCK_CLASSES
         if not stock or name in FORBIDDEN_CLASSES:
-            raise BundleError(f"`{file}` uses {module}.{name}, which isn't a plain Keras layer; it isn't loaded")
+            return f"{module}.{name}"
+    return None
 
 
 def _classes(config: Any) -> Iterator[tuple[str | None, str]]:

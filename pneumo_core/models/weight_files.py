@@ -57,4 +57,16 @@ REMOTES: Mapping[str, Remote] = MappingProxyType(
         "MobileNetV2": Remote(url=f"{_APPLICATIONS}/mobilenet_v2/{_file('MobileNetV2')}"),
     }
 )
-"""By backbone; EfficientNet-Lite0 comes as a package and has none."""
+"""By backbone; the EfficientNet-Lites come as packages and have none."""
+
+PACKAGED: Mapping[str, Digest] = MappingProxyType(
+    {
+        name: Digest(algorithm="sha256", value=value)
+        for name, value in (
+            ("EfficientNetLite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+            ("EfficientNetLite1", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+            ("EfficientNetLite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        )
+    }
+)
+"""Of the files that packages carry; its first digits stand in their names."""

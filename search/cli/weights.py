@@ -63,7 +63,9 @@ def fetch(
 
 @app.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights without the classifier: .h5, or Lite0's .pth.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Weights without the classifier: .h5, or a Lite's .pth.")
+    ],
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Backbone; default: by file name.")] = None,
     unverified: Annotated[bool, typer.Option(help="Take weights of your own, with another digest.")] = False,
     folder: FolderOption = None,

