@@ -1,1 +1,23 @@
-"""Optuna studies over trials: storage, executors, the coordinator and the command line. Never loads Keras."""
+"""Optuna studies over trials: storage, executors, the coordinator and the command line. Never loads Keras.
+
+`from search import launch, load_study, finalize` is the way in from Python; nothing is imported before it is asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.api import finalize, launch, load_study
+    from search.result import StudyResult
+
+__all__ = ["StudyResult", "finalize", "launch", "load_study"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("search.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -17,16 +17,17 @@ from pneumo_core.errors import StorageError, StudyError, UserError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
 from search import factory, fingerprint, records, study
-from search.cli.view import View
+from search.cli.view import View, Views
 from search.coordinator import Coordinator, Ending
 from search.executors.devices import slot_environments
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.home import Home
-from search.stopping import polite_stop
+from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
 from search.storage.database import first_line, open_storage
 from search.storage.patience import PatientStorage
+from search.tensorboard import TensorBoard
 from studies import load
 from studies.spec import SourceSpec, StudySpec, fold_seed
 
@@ -116,6 +117,8 @@ def launch(
     prepared: Prepared,
     executor: Executor,
     make_view: MakeView,
+    tensorboard: Path | None = None,
+    stopping: Stopping = polite_stop,
     join: bool = False,
     wait_s: float = 0.0,
     leave_after_s: float | None = None,
@@ -123,7 +126,8 @@ def launch(
     """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first.
 
     With `join` the study must be there, or be launched within `wait_s`; its stored budget of trials holds, and
-    `leave_after_s` is the worker's own time.
+    `leave_after_s` is the worker's own time. `tensorboard` is a folder for logs; `stopping` says who is heard that
+    asks to stop.
     """
     home.check_writable()
     drawn = load.probes(spec)
@@ -140,7 +144,8 @@ def launch(
         arrays = prepared.arrays_for(data)
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
-    with polite_stop() as stop_asked:
+    logs = () if tensorboard is None else (TensorBoard(tensorboard, stored),)
+    with stopping() as stop_asked:
         view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
         coordinator = Coordinator(
             study=stored,
@@ -152,7 +157,7 @@ def launch(
             arrays_for=prepared.arrays_for,
             checkpoints=home.checkpoints(stored),
             artifacts=artifacts.store(home.artifacts),
-            view=view,
+            view=Views((view, *logs)),
             stop_asked=stop_asked,
         )
         ending = _run(coordinator, storage)

@@ -6,10 +6,11 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 INTERRUPTED = 130  # exit code
+Stopping = Callable[[], AbstractContextManager[Callable[[], bool]]]
 ORDERLY_S = 4.0  # a database that hangs must not keep an interrupted search: whatever is left is found dead later
 
 

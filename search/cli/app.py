@@ -75,6 +75,9 @@ def launch(
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,
     protocol: ProtocolOption = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every trial's curves for `tensorboard --logdir DIR`.")
+    ] = None,
     hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
     trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
     home: HomeOption = Path("runs"),
@@ -88,6 +91,7 @@ def launch(
     from search.cli.show import show_ending, show_notes, view_maker
     from search.executors.local import Limits
     from search.home import Home
+    from search.tensorboard import check
     from studies import load
 
     console = Console(stderr=as_json)
@@ -108,6 +112,8 @@ def launch(
         timeout_s=_duration("--timeout", timeout) if timeout else None,
     )
     place.check_writable()
+    if tensorboard is not None:
+        check()
     executor = steps.make_executor(
         on,
         place,
@@ -128,6 +134,7 @@ def launch(
             prepared=prepared,
             executor=executor,
             make_view=make_view,
+            tensorboard=tensorboard,
         )
     show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
     if as_json:

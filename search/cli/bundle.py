@@ -45,26 +45,30 @@ def finalize(
 
     Ctrl-C stops; the same command goes on from what was finished.
     """
-    from search.cli.finalize_command import make_bundle
+    from search.cli.report import usual_source
+    from search.cli.show import view_maker
     from search.cli.show_bundle import show_finalized, summary
     from search.finalizing.finalize import Options
+    from search.finalizing.make import make_bundle
+    from search.home import Home
 
     options = Options(top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence)
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)
-    found = make_bundle(
-        study_name(study),
-        name=name,
-        out=out,
-        source=data,
-        options=options,
-        storage_url=existing_storage(storage, home),
-        home=home,
-        device=device,
-        n_workers=workers,
-        backend=backend,
-        console=console,
-    )
+    with view_maker(console) as (_, progress):
+        found = make_bundle(
+            name or study_name(study),
+            out=out,
+            source=data or usual_source(study),
+            options=options,
+            storage_url=existing_storage(storage, home),
+            home=Home(home),
+            device=device,
+            n_workers=workers,
+            backend=backend,
+            say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
+            progress=progress,
+        )
     if found is None:
         console.print("No trial meets the false-negative ceiling, so there is nothing to finalize.", highlight=False)
         raise typer.Exit(NOT_FEASIBLE)

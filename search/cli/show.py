@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pneumo_core.progress import Progress
+from search.cli import notebook
 from search.cli.view import BarProgress, LineProgress, LineView, LiveView, View, describe_best
 from search.records import Summary
 from studies import load
@@ -24,6 +25,10 @@ N_REJECTED_SHOWN = 10
 @contextmanager
 def view_maker(console: Console) -> "Iterator[tuple[MakeView, Progress]]":
     """Yield how to watch a search, and how to watch other long work, as fits the console."""
+    if console.is_jupyter:
+        with notebook.watching() as found:
+            yield found
+        return
     if not console.is_terminal:
         yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
         return

@@ -186,9 +186,10 @@ class LiveView(LineView):
                 say_duration(time.monotonic() - row.began_s),
                 describe(row.spec),
             )
-        return Group(table, self._status_line())
+        return Group(table, self.status())
 
-    def _status_line(self) -> str:
+    def status(self) -> str:
+        """Return the counts, times and the best trial so far."""
         s = self._state
         remaining = self._remaining_s()
         left = "" if remaining is None else f" · about {say_duration(remaining)} left"

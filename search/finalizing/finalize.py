@@ -66,6 +66,15 @@ class Finalized:
     folder: Path
     was_there: bool = False
 
+    def __str__(self) -> str:
+        test = self.bundle.test
+        figures = ", ".join(f"{name} {test[name]:.4f}" for name in ("recall", "specificity", "auc"))
+        return f"{self.folder}: threshold {self.bundle.threshold:.6g}; test: {figures}\n{promise(self.bundle)}"
+
+    def _repr_markdown_(self) -> str:
+        """Say the same in a notebook; the promise is Markdown already."""
+        return str(self).replace("\n", "\n\n")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finalizer:

@@ -47,7 +47,7 @@ def gather(
     best = _best(found, table)
     shown = best or rows.nearest_to_feasible(table)
     wanted = [shown, *rows.top(table, N_TOP)] if shown else rows.top(table, N_TOP)
-    results = _results(study, artifact_store, [by_number[row.number] for row in wanted])
+    whole = results(study, artifact_store, [by_number[row.number] for row in wanted])
     names = tuple(study.metric_names or (f"value {i}" for i in range(len(study.directions))))
     data = ReportData(
         study=study.study_name,
@@ -59,7 +59,7 @@ def gather(
         trials=table,
         best=best,
         shown=shown,
-        results=results,
+        results=whole,
         importances=importance.importances(study, names),
         versions=_versions(),
         n_folds=source.n_folds(study),
@@ -77,7 +77,7 @@ def _best(found: list[FrozenTrial], table: Sequence[TrialRow]) -> TrialRow | Non
     return next((row for row in table if best and row.number == best.number), None)
 
 
-def _results(
+def results(
     study: optuna.Study, store: FileSystemArtifactStore, wanted: Sequence[FrozenTrial]
 ) -> dict[int, TrialResult]:
     """Return the whole results of `wanted` by number; a repeated trial's is that of the trial it repeats."""

@@ -1,0 +1,73 @@
+"""From what the user asks to a running finalize: the steps of `pneumo finalize`, as a function."""
+
+from pathlib import Path
+
+import optuna
+
+from pneumo_core.errors import StudyError
+from pneumo_core.progress import Progress, silent
+from search.finalizing.finalize import Finalized, Finalizer, Options, Say, split_of
+from search.finalizing.jobs import Jobs
+from search.home import Home
+from search.launching import Prepared, local_executor, read_source
+from search.storage import artifacts
+from search.storage.database import open_storage
+from search.study import load_study
+from studies.spec import SourceSpec
+
+
+def make_bundle(
+    name: str,
+    *,
+    out: Path,
+    source: str | None,
+    options: Options,
+    storage_url: str,
+    home: Home,
+    device: str = "auto",
+    n_workers: int | None = None,
+    backend: str | None = None,
+    say: Say,
+    progress: Progress = silent,
+) -> Finalized | None:
+    """Finalize the study stored under `name`; None where no trial is feasible.
+
+    Raises `UserError`s for what must be put right.
+    """
+    home.check_writable()
+    storage = open_storage(storage_url, create=False)
+    stored = load_study(name, storage)
+    if "fingerprint" not in stored.user_attrs:
+        raise StudyError(f"study {stored.study_name!r} was not made by this program")
+    executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
+    try:
+        prepared = read_source(_source_of(stored, source), home, progress)
+        finalizer = Finalizer(
+            study=stored,
+            storage=storage,
+            prepared=prepared,
+            jobs=Jobs(executor=executor, folder=(home.path / "finalize" / stored.study_name).absolute()),
+            options=options,
+            say=say,
+            extra=lambda folder: _report(stored, storage_url, home, prepared, folder, progress),
+        )
+        return finalizer.run(out)
+    finally:
+        executor.close()
+        storage.remove_session()
+
+
+def _report(
+    stored: optuna.Study, storage_url: str, place: Home, prepared: Prepared, folder: Path, progress: Progress
+) -> None:
+    """Write the report of the study into the bundle."""
+    from search.report import evidence, gather, write
+
+    store, options = artifacts.store(place.artifacts), evidence.Options(progress=progress)
+    write.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
+
+
+def _source_of(stored: optuna.Study, place: str | None) -> SourceSpec:
+    """Return the images of a stored study: classes and split as stored, in `place`."""
+    data = stored.user_attrs["fingerprint"]["data"]
+    return SourceSpec(source=place, negative=data["negative"], positive=data["positive"], split=split_of(stored))
