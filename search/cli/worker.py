@@ -23,6 +23,7 @@ def worker(
     workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
     trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.", min=1)] = 1,
+    on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,
     protocol: Annotated[str | None, typer.Option(help="As it was launched.")] = None,
@@ -50,7 +51,8 @@ def worker(
         hang_timeout_s=_seconds("--hang-timeout", hang_timeout),
         trial_timeout_s=_seconds("--trial-timeout", trial_timeout) if trial_timeout else None,
     )
-    executor = steps.local_executor(
+    executor = steps.make_executor(
+        on,
         place,
         spec.name,
         device=device,

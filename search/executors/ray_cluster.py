@@ -3,18 +3,29 @@
 Each slot is an actor that drives a `LocalExecutor` of one child on its node, so that limits, crashes and messages
 are those of a single machine. A node that is lost takes its actors with it; their trials fail as `child_died` and
 are queued again. They continue from their checkpoints where nodes share the home folder, and start over elsewhere.
+
+The arrays that a trial may see are put into Ray's object store once a folder. A node that has the folder itself maps
+that; on any other one the first trial writes them from the store to a folder that all trials of the node then map.
 """
 
 import dataclasses
 import math
 import os
+import shutil
+import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
+
+from pneumo_core.data import cache
 from pneumo_core.errors import UserError
 from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
 from search.executors.devices import common_environment, gpu_environment
@@ -27,8 +38,12 @@ try:
 except ImportError as error:  # an optional extra
     raise UserError(f"--on ray needs Ray: pip install 'pneumo-search[ray]' ({error})") from error
 
+CONNECT_S = 10.0
 STATION_POLL_S = 1.0
-HIDDEN_ROLES = ("calibration", "test")  # arrays that no trainer may see, and so none is sent
+LEAVE_S = 2.0  # a station hears of it after its poll
+SENT = ("meta.json", *(f"*_{role}.*" for role in ("train", "validation")))  # the other roles never leave this machine
+
+Files = Mapping[str, npt.NDArray[np.uint8]]  # the content of files, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +55,28 @@ class Share:
 
 
 class Station:
-    """The actor: one child process on some node, and the arrays that were sent there."""
+    """The actor: one child process on some node, and what the search keeps there while it runs.
 
-    def __init__(self, environment: Mapping[str, str], command: Sequence[str], limits: Limits) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pneumo-"))
-        self._local = LocalExecutor([dict(environment)], logs=self._folder / "logs", command=command, limits=limits)
+    `folder` is the name of a temporary folder that all stations of a node share.
+    """
 
-    def submit(self, task: Task, arrays: Mapping[str, bytes]) -> None:
-        self._local.submit(dataclasses.replace(task, arrays=self._arrays_here(task.arrays, arrays)))
+    def __init__(
+        self, environment: Mapping[str, str], command: Sequence[str] | None, limits: Limits, folder: str
+    ) -> None:
+        self._shared = Path(tempfile.gettempdir()) / folder
+        self._shared.mkdir(mode=0o700, exist_ok=True)
+        self._own = Path(tempfile.mkdtemp(prefix="station-", dir=self._shared))
+        self._local = LocalExecutor(
+            [dict(environment)], logs=self._own / "logs", command=command or TRAINER, limits=limits
+        )
+
+    def submit(self, task: Task, arrays: Sequence[Any]) -> None:
+        """Start a task; the reference in `arrays` is followed only where the node lacks the folder."""
+        here = task.arrays if Path(task.arrays).exists() else str(self._from_store(Path(task.arrays).name, arrays[0]))
+        task = dataclasses.replace(task, arrays=here)
+        if not isinstance(task, ScoreRole) and task.checkpoint and not Path(task.checkpoint).parent.exists():
+            task = dataclasses.replace(task, checkpoint=str(self._own / Path(task.checkpoint).name))
+        self._local.submit(task)
 
     def reply(self, number: int, stop: bool) -> None:
         self._local.reply(number, stop=stop)
@@ -55,16 +84,18 @@ class Station:
     def poll(self, timeout_s: float) -> Sequence[Event]:
         return self._local.poll(timeout_s)
 
-    def _arrays_here(self, folder: str, arrays: Mapping[str, bytes]) -> str:
-        """Return where this node has the arrays: the coordinator's own folder where disks are shared."""
-        if Path(folder).exists():
-            return folder
-        here = self._folder / Path(folder).name
-        here.mkdir(exist_ok=True)
-        for name, content in arrays.items():
-            if not (here / name).exists():
-                (here / name).write_bytes(content)
-        return str(here)
+    def leave(self) -> None:
+        """Stop, and remove what the search kept on this node."""
+        self._local.close()
+        shutil.rmtree(self._shared, ignore_errors=True)
+
+    def _from_store(self, name: str, reference: Any) -> Path:
+        def write(folder: Path) -> None:
+            files: Files = ray.get(reference)  # views of the store's own memory
+            for file, content in files.items():
+                content.tofile(folder / file)
+
+        return cache.build_once(self._shared / "arrays" / name, write, Path.exists)
 
 
 @dataclass(eq=False)
@@ -90,10 +121,11 @@ class RayExecutor:
     n_slots: int
     share: Share
     environment: Mapping[str, str] = field(default_factory=dict)
-    command: Sequence[str] = TRAINER
+    command: Sequence[str] | None = None  # None: the trainer, by the Python of each node
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        self._folder = f"pneumo-{uuid.uuid4().hex}"  # on every node
         self._slots: list[Slot] = []
         self._arrays: dict[str, Any] = {}  # by folder: where Ray's object store has them
         self._failed: list[TrialError] = []
@@ -133,6 +165,8 @@ class RayExecutor:
         return events
 
     def close(self) -> None:
+        if leaving := [slot.actor.leave.remote() for slot in self._slots if slot.placed]:
+            ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE_S)
         for slot in list(self._slots):
             self._end(slot)
 
@@ -154,7 +188,9 @@ class RayExecutor:
 
     def _assign(self, slot: Slot, task: Task) -> None:
         slot.task = task
-        slot.submitted = slot.actor.submit.remote(task, self._arrays_of(task))
+        if not isinstance(task, ScoreRole) and task.checkpoint:
+            Path(task.checkpoint).parent.mkdir(parents=True, exist_ok=True)  # nodes that see it share this disk
+        slot.submitted = slot.actor.submit.remote(task, [self._arrays_of(task.arrays)])
 
     def _finished(self, slot: Slot) -> None:
         """Free the slot, or let it do what waits for room: after a node is lost there may be none for another."""
@@ -185,7 +221,7 @@ class RayExecutor:
             for idle in [slot for slot in self._slots if slot.task is None]:
                 self._end(idle)  # it may sit where there would be room
         actor_class = ray.remote(num_cpus=share.n_cpus, num_gpus=share.n_gpus, max_restarts=0)(Station)
-        slot = Slot(actor=actor_class.remote(dict(self.environment), tuple(self.command), self.limits))
+        slot = Slot(actor=actor_class.remote(dict(self.environment), self.command, self.limits, self._folder))
         self._slots.append(slot)
         return slot
 
@@ -199,14 +235,16 @@ class RayExecutor:
         self._slots.remove(slot)
         ray.kill(slot.actor)  # its child sees the socket close, and the kernel ends it with its parent
 
-    def _arrays_of(self, task: Task) -> Any:
-        """Put the arrays into Ray's object store, once; every node then fetches them at most once."""
-        if task.arrays not in self._arrays:
-            hidden = () if isinstance(task, ScoreRole) else HIDDEN_ROLES
-            files = [file for file in Path(task.arrays).iterdir() if file.is_file()]
-            shown = {file.name: file.read_bytes() for file in files if not any(role in file.name for role in hidden)}
-            self._arrays[task.arrays] = ray.put(shown)
-        return self._arrays[task.arrays]
+    def _arrays_of(self, folder: str) -> Any:
+        """Put what a trial may see of a folder of arrays into Ray's object store, once; return the reference."""
+        if folder not in self._arrays:
+            files = [file for pattern in SENT for file in sorted(Path(folder).glob(pattern))]
+            self._arrays[folder] = ray.put({file.name: _content(file) for file in files})
+        return self._arrays[folder]
+
+
+def _content(file: Path) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
 
 def connect(
@@ -222,10 +260,14 @@ def connect(
     By default `trials_per_gpu` trials a GPU; without GPUs one trial a node, with all its cores.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _check_answers(address)
     try:
         ray.init(address=address, namespace="pneumo", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise UserError(f"--on {address or 'ray'}: there is no such Ray cluster: {error}") from error
+        raise UserError(
+            f"--on {address or 'ray'}: Ray can't be had there: {error}; a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token in the environment, and the token where Ray looks for it"
+        ) from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     n_gpus = int(sum(node.get("GPU", 0) for node in nodes))
     n_slots = n_workers or (n_gpus * trials_per_gpu if n_gpus else len(nodes))
@@ -234,6 +276,20 @@ def connect(
         gpu_environment(trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
     )
     return RayExecutor(n_slots=n_slots, share=share, environment=environment, limits=limits or Limits())
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise `UserError` at once where nothing listens: Ray itself tries for half a minute."""
+    if address is None:
+        return
+    there = urlsplit(address)
+    try:
+        socket.create_connection((there.hostname or "", there.port or 0), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--on {address}: nothing answers there ({error}); it must be the port for clients of a Ray head, "
+            "by default 10001 (`ray start --head --ray-client-server-port 10001`)"
+        ) from error
 
 
 def share_of(nodes: Sequence[Mapping[str, float]], n_slots: int, n_gpus: float) -> Share:

@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pneumo_core.child import OnEpoch, listen, serve
+from pneumo_core.data import preprocess
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped, TrialResult
 from pneumo_core.scoring.operating import Metrics
@@ -68,8 +70,10 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     path = Path(task.checkpoint)
     identity = f"{task.spec.digest}-{task.seed}"
     saved = checkpoint.load(path, identity)
-    state, first = (saved.state if saved else [task.seed, 0, None])[:2]
-    stopped: Stopped | None = saved.state[2] if saved else None
+    state, first, stopped, stage = saved.state if saved else (task.seed, 0, None, task.stage.index)
+    assert stage <= task.stage.index, "a stage was run again after a later one"
+    if stage < task.stage.index:
+        stopped = None
     history: list[dict[str, float]] = []
     for epoch in range(first, task.spec.train.epochs if stopped is None else 0):
         time.sleep(float(os.environ.get(EPOCH_S, "0.002")))
@@ -79,12 +83,24 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
         history.append({"pruning_metric": value(task.spec, state), "loss": 0.5})
         if on_epoch(epoch, history[-1]):
             stopped = "pruned"
+        elif epoch + 1 == task.stage.until_epoch:
+            stopped = "paused"
         array = {"state": np.array([state])}
-        checkpoint.save(path, identity, Checkpoint(state=[state, epoch + 1, stopped], arrays=array))
+        saved_state = [state, epoch + 1, stopped, task.stage.index]
+        checkpoint.save(path, identity, Checkpoint(state=saved_state, arrays=array))
         if stopped:
             break
     last = history[-1] if history else {"pruning_metric": value(task.spec, state)}
-    return result(task.spec, state, last["pruning_metric"], stopped or "completed", tuple(history))
+    done = result(task.spec, state, last["pruning_metric"], stopped or "completed", tuple(history))
+    return replace(done, environment={**done.environment, **seen(Path(task.arrays))})
+
+
+def seen(arrays: Path) -> dict[str, str]:
+    """Return where the arrays were found and what they add up to, nothing where a test has none."""
+    if not (arrays / "meta.json").exists():
+        return {}
+    found = preprocess.open_fit_arrays(arrays)
+    return {"arrays": str(arrays), "sum": str(int(found.x_train.sum()) + int(found.x_validation.sum()))}
 
 
 def value(of: TrialSpec, state: int) -> float:

@@ -1,5 +1,6 @@
 """One contract for whatever runs trials: child processes, Ray actors, and a fake in memory."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.search import light, light_trainer
 from tests.search.light_trainer import Fault
 
 N_SLOTS = 2
+ADDRESS = "LIGHT_RAY"  # environment variable: the cluster to use, by default one of the tests' own
 Make = Callable[[Path, Limits], Executor]
 
 
@@ -90,7 +92,9 @@ def on_ray(folder: Path, limits: Limits) -> Executor:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'pneumo-search[ray]')")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    address = os.environ.get(ADDRESS)
+    local = {} if address else {"num_cpus": 2, "include_dashboard": False}
+    ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
     yield
     ray.shutdown()
 
