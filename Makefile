@@ -6,7 +6,7 @@ JOBS ?= 2
 # The tests whose outcome may depend on the Keras backend.
 JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_run test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
-  $(addprefix training/test_,checkpoint cross_validate features steps train))
+  $(addprefix training/test_,checkpoint cross_validate features precision steps train))
 SOURCES := pneumo_core spaces studies search benchmarks
 
 .PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check lock clean

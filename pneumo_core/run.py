@@ -68,7 +68,7 @@ def build_and_train(
     free_memory()
     seed_everything(seed)
     with memory_failures():
-        network = model.build(spec.model, _image_shape(arrays))
+        network = model.build(spec.model, _image_shape(arrays), spec.train.precision)
         cached, note = features.open_cached(network, spec, arrays, environment())
         frozen = features.frozen_spec(spec.model)
         task = train.Task(

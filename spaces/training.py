@@ -1,6 +1,6 @@
 """Optimiser, schedule, batches, regularisation and augmentation."""
 
-from pneumo_core.specs import AugmentSpec, TrainSpec
+from pneumo_core.specs import AugmentSpec, Precision, TrainSpec
 from spaces.base import Suggest
 
 
@@ -12,6 +12,7 @@ def training(
     patience: int = 14,
     plateau_patience: int = 7,
     augment: AugmentSpec | None = None,
+    precision: Precision = "float32",
 ) -> TrainSpec:
     """Draw how a model is fitted for at most `epochs`; `augment` fixes the augmentation instead of drawing it."""
     optimizer = suggest.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])
@@ -33,6 +34,7 @@ def training(
         class_weights=suggest.suggest_categorical("class_weights", ["balanced", "none"]),
         label_smoothing=suggest.suggest_float("label_smoothing", 0.0, 0.1),
         augment=augmentation(suggest) if augment is None else augment,
+        precision=precision,
     )
 
 

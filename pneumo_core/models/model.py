@@ -5,14 +5,16 @@ named "score" above a linear layer named "logit". They are made of stock Keras l
 `keras.models.load_model(safe_mode=True)` reads them without this package.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import keras
 from keras import layers
 
 from pneumo_core.models import backbones, head, stored
-from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, KerasTunerSpec, ModelSpec
+from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, KerasTunerSpec, ModelSpec, Precision
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -22,17 +24,45 @@ def input_shape(spec: ModelSpec, data: DataSpec) -> tuple[int, ...]:
     return (math.prod(data.shape),) if isinstance(spec, DenseSpec) else data.shape
 
 
-def build(spec: ModelSpec, shape: tuple[int, int, int]) -> keras.Model:
+def build(spec: ModelSpec, shape: tuple[int, int, int], precision: Precision = "float32") -> keras.Model:
     """Return an untrained model for images of `shape` (h, w, c), its weights drawn from the global seed.
 
-    Raises `ValueError` when the images are too small for the blocks, `DataError` when pretrained weights
-    can't be had.
+    Weights and score are float32 under every `precision`. Raises `ValueError` when the images are too small for
+    the blocks, `DataError` when pretrained weights can't be had.
     """
-    if isinstance(spec, BackboneSpec):
-        return backbones.build(spec, shape)
-    if isinstance(spec, KerasTunerSpec):
-        return stored.build(spec, shape)
-    return _dense(spec, shape) if isinstance(spec, DenseSpec) else _cnn(spec, shape)
+    with _policy(precision):
+        if isinstance(spec, BackboneSpec):
+            return backbones.build(spec, shape)
+        if isinstance(spec, KerasTunerSpec):
+            return stored.build(spec, shape)
+        return _dense(spec, shape) if isinstance(spec, DenseSpec) else _cnn(spec, shape)
+
+
+def in_float32(network: keras.Model) -> keras.Model:
+    """Return `network` computing in float32 with the same weights, as it is saved; itself where it does already.
+
+    A saved model then scores alike on every machine, and other formats can hold it.
+    """
+    text: str = network.to_json()
+    if "bfloat16" not in text:
+        return network
+    for name in ("mixed_bfloat16", "bfloat16"):
+        text = text.replace(f'"{name}"', '"float32"')
+    exact = keras.models.model_from_json(text)
+    for copy, weight in zip(exact.weights, network.weights, strict=True):
+        copy.assign(keras.ops.convert_to_tensor(weight))
+    return exact
+
+
+@contextlib.contextmanager
+def _policy(precision: Precision) -> Iterator[None]:
+    """Build layers under `precision`, and leave the global policy as it was."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _dense(spec: DenseSpec, shape: tuple[int, int, int]) -> keras.Model:

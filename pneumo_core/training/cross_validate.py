@@ -19,7 +19,7 @@ from pneumo_core import codec
 from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
 from pneumo_core.errors import TrialFailed
-from pneumo_core.models import network
+from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
 from pneumo_core.run import build_and_train, environment, free_memory, memory_failures
 from pneumo_core.scoring import operating
@@ -125,7 +125,7 @@ def train_fold(
     try:
         trained = build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint)
         with memory_failures():
-            return trained.result, network.scores(trained.model, pooled.take(held_out))
+            return trained.result, network.scores(model.in_float32(trained.model), pooled.take(held_out))
     finally:
         free_memory()
 

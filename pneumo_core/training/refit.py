@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from pneumo_core.data import folds, preprocess
-from pneumo_core.models import network
+from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
 from pneumo_core.run import build_and_train, free_memory
 from pneumo_core.training import cross_validate
@@ -21,7 +21,7 @@ def train_and_save(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
         trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint)
         unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
         file.parent.mkdir(parents=True, exist_ok=True)
-        trained.model.save(unfinished)
+        model.in_float32(trained.model).save(unfinished)
         unfinished.replace(file)
         return trained.result
     finally:

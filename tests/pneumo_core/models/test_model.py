@@ -127,12 +127,7 @@ def test_too_many_blocks_for_the_image_are_refused_with_the_largest_number() -> 
 
 
 def test_a_model_computes_in_half_precision_and_scores_in_full() -> None:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = model.build(MODELS["cnn"], SHAPE)
-    finally:
-        keras.config.set_dtype_policy(before)
+    network = model.build(MODELS["cnn"], SHAPE, "mixed_bfloat16")
 
     assert network.get_layer("block1_conv1").compute_dtype == "bfloat16"
     assert network.predict(pixels(MODELS["cnn"]), verbose=0).dtype == np.float32

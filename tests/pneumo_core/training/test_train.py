@@ -17,6 +17,7 @@ CNN = CnnSpec(filters=(4, 8), dropout=0.3, normalization="batch")
 SETTINGS: dict[str, tuple[ModelSpec, dict[str, Any]]] = {
     "sgd momentum plateau": (CNN, {"optimizer": "sgd", "momentum": 0.9, "plateau_patience": 1, "learning_rate": 0.1}),
     "adam cosine augmented": (CNN, {"schedule": "cosine", "warmup_epochs": 1.5, "augment": AUGMENT}),
+    "bfloat16": (CNN, {"precision": "mixed_bfloat16"}),
     "adamw copies steps": (
         DenseSpec(units=(8,), dropout=0.4),
         {"optimizer": "adamw", "weight_decay": 0.01, "augment": AugmentSpec(shift=0.1, fixed_copies=1)}

@@ -1,0 +1,86 @@
+"""Training in bfloat16: weights, score and saved model are float32, and no policy is left behind."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pneumo_core import run
+from pneumo_core.models import model, network
+from pneumo_core.specs import CnnSpec, DenseSpec, KerasTunerSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training.train import numpy_copies
+from tests.pneumo_core.images import arrays
+from tests.pneumo_core.test_run import go_on
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
+
+SHAPE = (12, 12, 1)
+MODELS: dict[str, ModelSpec] = {
+    "dense": DenseSpec(units=(6,), normalization="batch", dropout=0.1),
+    "cnn": CnnSpec(filters=(4, 8), normalization="batch", residual=True, l2=1e-4, units=(5,)),
+}
+each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+
+
+def trial(spec: ModelSpec, **train: object) -> TrialSpec:
+    return TrialSpec(model=spec, train=TrainSpec(epochs=3, batch_size=16, learning_rate=0.01, **train))  # type: ignore[arg-type]
+
+
+@each_model
+def test_layers_compute_in_bfloat16_while_weights_and_score_are_float32(spec: ModelSpec) -> None:
+    before = keras.config.dtype_policy().name
+    built = model.build(spec, SHAPE, "mixed_bfloat16")
+
+    hidden = [layer for layer in built.layers if layer.name not in ("pixels", "logit", "score")]
+    assert {layer.compute_dtype for layer in hidden} == {"bfloat16"}
+    assert {weight.dtype for weight in built.weights if "seed" not in weight.path} == {"float32"}
+    assert built.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == before
+
+
+def test_the_policy_is_put_back_when_building_fails() -> None:
+    before = keras.config.dtype_policy().name
+    with pytest.raises(ValueError, match="filters"):
+        model.build(CnnSpec(filters=(4,) * 5), SHAPE, "mixed_bfloat16")
+
+    assert keras.config.dtype_policy().name == before
+
+
+@each_model
+def test_a_trial_ends_near_where_float32_ends(spec: ModelSpec) -> None:
+    exact, mixed = (
+        run.run_trial(trial(spec, precision=precision), ObjectiveSpec(), arrays(), 5, go_on)
+        for precision in ("float32", "mixed_bfloat16")
+    )
+
+    assert mixed.scores != exact.scores
+    np.testing.assert_allclose(mixed.scores, exact.scores, atol=0.15)
+    assert mixed.history[-1]["loss"] < mixed.history[0]["loss"]
+
+
+@each_model
+def test_the_saved_model_is_float32_with_the_trained_weights(spec: ModelSpec, tmp_path: Path) -> None:
+    data = arrays()
+    trained = run.build_and_train(trial(spec, precision="mixed_bfloat16"), ObjectiveSpec(), data, 5, go_on)
+    file = tmp_path / "model.keras"
+    model.in_float32(trained.model).save(file)
+
+    loaded = network.load(file)
+
+    assert "bfloat16" not in loaded.to_json()
+    for mine, theirs in zip(numpy_copies(loaded.weights), numpy_copies(trained.model.weights), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_allclose(network.scores(loaded, data.x_validation), trained.result.scores, atol=0.02)
+
+
+def test_a_float32_model_is_saved_as_it_is() -> None:
+    built = model.build(MODELS["cnn"], SHAPE)
+
+    assert model.in_float32(built) is built
+
+
+def test_a_keras_tuner_model_keeps_its_own_precision() -> None:
+    spec = KerasTunerSpec(name="theirs", values={}, network="{}")
+    with pytest.raises(ValueError, match="`precision` must be 'float32' for 'theirs', got 'mixed_bfloat16'"):
+        trial(spec, precision="mixed_bfloat16")
