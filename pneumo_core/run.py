@@ -19,7 +19,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
-from pneumo_core.training import features, train
+from pneumo_core.training import features, fine_tuning, train
 from pneumo_core.training.train import FitArrays, OnEpoch
 
 WHOLE = Stage()
@@ -83,6 +83,7 @@ def build_and_train(
             stage=stage,
             n_views=frozen.views if frozen else 0,
             open_changed=cached.open_changed if cached else None,
+            fine_tuning=fine_tuning.plan(network, spec.model),
         )
         fitted = train.fit(cached.rest if cached else network, task)
     return Trained(model=network, result=_result(network, fitted, objective, arrays, note))

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import keras
 from keras import layers
 
-from pneumo_core.errors import DataError, nearest
-from pneumo_core.models import efficientnet_lite, head, pretrained, strided
+from pneumo_core.errors import DataError
+from pneumo_core.models import efficientnet_lite, head, pretrained, stages, strided
 from pneumo_core.models.catalog import Backbone, Scaling, find
 from pneumo_core.specs import BackboneSpec
 
@@ -32,7 +32,7 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
             f"images for {spec.name!r} must be at least {backbone.smallest_px} px wide and high, got {shape[:2]}"
         )
     pixels = head.pixels_in(shape)
-    network = _network(spec.name, _scaled(backbone.scaling, _coloured(backbone.scaling, pixels)))
+    network = bare(spec.name, _scaled(backbone.scaling, _coloured(backbone.scaling, pixels)))
     if spec.weights == "imagenet":
         _load(spec.name, backbone, network)
     network = strided.without_strided_1x1(network)
@@ -41,7 +41,7 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
     return head.scored(spec, network.input, head.hidden(spec, head.gathered(spec.head, maps)))
 
 
-def _network(name: str, scaled: Tensor) -> keras.Model:
+def bare(name: str, scaled: Tensor) -> keras.Model:
     """Return the bare network, weights random, from the model's input to its last feature maps."""
     if name in efficientnet_lite.SCALES:
         return keras.Model(keras.utils.get_source_inputs(scaled), efficientnet_lite.feature_maps(name, scaled))
@@ -113,15 +113,7 @@ def _scale_and_offset(scaling: Scaling) -> tuple[Sequence[float] | float, Sequen
 
 
 def _freeze(network: keras.Model, trainable_from: str | None) -> None:
-    names = [layer.name for layer in network.layers]
-    if trainable_from is None:
-        first = len(names)
-    elif trainable_from == "all":
-        first = 0
-    elif trainable_from in names:
-        first = names.index(trainable_from)
-    else:
-        raise ValueError(f"`trainable_from` names no layer: {trainable_from!r}{nearest(trainable_from, names)}")
+    first = len(network.layers) if trainable_from is None else stages.first_layer(network, trainable_from)
     for i, layer in enumerate(network.layers):
         layer.trainable = i >= first
         if isinstance(layer, layers.Dropout) and i < first:

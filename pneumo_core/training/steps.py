@@ -4,6 +4,7 @@
 more per step than a small network does.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
@@ -32,18 +33,24 @@ class Steps(Protocol):
         """Take over the Keras variables, after somebody wrote them."""
 
 
-def make_steps(model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec) -> Steps:
-    """Return the steps of the running backend for `model`, and build `optimizer` for it."""
+def make_steps(
+    model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec, rate_factors: Sequence[float] | None = None
+) -> Steps:
+    """Return the steps of the running backend for `model`, and build `optimizer` for it.
+
+    `rate_factors` are those of the learning rate, one a trainable variable of `model`; without them all are 1.
+    """
+    factors = rate_factors or [1.0] * len(model.trainable_variables)
     optimizer.build(model.trainable_variables)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from pneumo_core.training.steps_tensorflow import TensorFlowSteps
 
-        return TensorFlowSteps(model, optimizer, spec.label_smoothing)
+        return TensorFlowSteps(model, optimizer, spec.label_smoothing, factors)
     if backend == "jax":
         from pneumo_core.training.steps_jax import JaxSteps
 
-        return JaxSteps(model, optimizer, spec.label_smoothing)
+        return JaxSteps(model, optimizer, spec.label_smoothing, factors)
     raise ValueError(f"`KERAS_BACKEND` must be 'tensorflow' or 'jax', got {backend!r}")
 
 
@@ -54,6 +61,8 @@ def make_optimizer(spec: TrainSpec) -> keras.Optimizer:
         optimizer = keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum, weight_decay=decay)
     elif spec.optimizer == "adam":
         optimizer = keras.optimizers.Adam(spec.learning_rate)
+    elif spec.optimizer == "rmsprop":
+        optimizer = keras.optimizers.RMSprop(spec.learning_rate)
     else:
         optimizer = keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
     if decay:

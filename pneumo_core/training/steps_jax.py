@@ -1,5 +1,6 @@
 """Training steps on JAX: the state travels through a jitted function and is donated to it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,9 +16,11 @@ State = tuple[list[Any], list[Any], list[Any]]  # trainable, not trainable, opti
 class JaxSteps:
     """See `steps.Steps`."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float) -> None:
+    def __init__(
+        self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float, rate_factors: Sequence[float]
+    ) -> None:
         self._network, self._optimizer = logit_model(model), optimizer
-        self._label_smoothing = label_smoothing
+        self._label_smoothing, self._rate_factors = label_smoothing, rate_factors
         self._rate_at = [v is optimizer.learning_rate for v in optimizer.variables].index(True)
         # XLA runs the convolutions of a loop on one CPU thread, by slow code: measured 20 to 30 times slower.
         self._fused = len(model.input_shape) == 2 or jax.default_backend() != "cpu"
@@ -75,8 +78,12 @@ class JaxSteps:
         (trainable, fixed, optimizer), (x, y, sample_weight, rate) = state, batch
         (loss, fixed), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, fixed, x, y, sample_weight)
         optimizer = [rate if i == self._rate_at else value for i, value in enumerate(optimizer)]
-        trainable, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
-        return (list(trainable), list(fixed), list(optimizer)), loss_sum + loss
+        updated, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
+        trainable = [  # slowed, its decoupled weight decay included
+            new if factor == 1 else old + factor * (new - old)
+            for old, new, factor in zip(trainable, updated, self._rate_factors, strict=True)
+        ]
+        return (trainable, list(fixed), list(optimizer)), loss_sum + loss
 
     def _loss(self, trainable: Any, fixed: Any, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
         logits, fixed, losses = self._network.stateless_call(trainable, fixed, x, training=True, return_losses=True)

@@ -14,9 +14,11 @@ from pneumo_core.training.steps import batched, logit_model, weighted_loss
 class TensorFlowSteps:
     """See `steps.Steps`."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float) -> None:
+    def __init__(
+        self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float, rate_factors: Sequence[float]
+    ) -> None:
         self._network, self._optimizer = logit_model(model), optimizer
-        self._label_smoothing = label_smoothing
+        self._label_smoothing, self._rate_factors = label_smoothing, rate_factors
         self._loss_sum = tf.Variable(0.0, trainable=False)
         self._n_steps = 0
         self._train: Any = None
@@ -75,7 +77,11 @@ class TensorFlowSteps:
             loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._label_smoothing)
             loss += sum(self._network.losses)  # L2 of the kernels
         self._optimizer.learning_rate.assign(rate)
+        factors = zip(variables, self._rate_factors, strict=True)
+        slowed = [(variable, factor, tf.identity(variable)) for variable, factor in factors if factor != 1]
         self._optimizer.apply(tape.gradient(loss, variables), variables)
+        for variable, factor, before in slowed:  # its decoupled weight decay included
+            variable.assign(before + factor * (variable - before))
         self._loss_sum.assign_add(loss)
 
 

@@ -19,6 +19,7 @@ from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
 from pneumo_core.training import batches, checkpoint, schedule
 from pneumo_core.training.batches import Source
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
+from pneumo_core.training.fine_tuning import FineTuning
 from pneumo_core.training.schedule import PlateauState
 from pneumo_core.training.steps import Steps, make_optimizer, make_steps
 
@@ -72,6 +73,7 @@ class Task:
     stage: Stage = field(default_factory=Stage)
     n_views: int = 0  # see `batches.Source`
     open_changed: Callable[[int], np.ndarray] | None = None
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,9 @@ def fit(model: keras.Model, task: Task) -> Fitted:
         else:
             run.save(state)
     run.restore_best()
-    return Fitted(state=state, scores=run.validation_scores(), note=note)
+    fitted = Fitted(state=state, scores=run.validation_scores(), note=note)
+    task.fine_tuning.prepare(task.spec.epochs)  # a model is left with the settings of its last phase
+    return fitted
 
 
 def score_batch(x: np.ndarray) -> int:
@@ -130,10 +134,10 @@ class _Run:
     """The moving parts of one training: the model, its steps and the best weights so far."""
 
     def __init__(self, model: keras.Model, task: Task) -> None:
-        self._task = task
-        self._optimizer = make_optimizer(task.spec)
-        self._steps: Steps = make_steps(model, self._optimizer, task.spec)
+        self._task, self._model = task, model
         self._variables = changing_variables(model)
+        self._optimizer, self._steps = self._prepared(epoch=0)
+        self._head_only = task.fine_tuning.trains_head_only(0)
         self._best: list[np.ndarray] = []
         self._flat = len(model.input_shape) == 2
         arrays = task.arrays
@@ -152,6 +156,9 @@ class _Run:
         """Train and judge one epoch."""
         start = time.perf_counter()
         spec, number = self._task.spec, state.n_epochs
+        self._enter_phase(number)
+        if number and number == self._task.fine_tuning.head_epochs:
+            state = replace(state, plateau=PlateauState())
         loss, rate = self._train(state)
         metrics = {"loss": loss, **self._judge(number), "learning_rate": rate}
         metrics["seconds"] = time.perf_counter() - start
@@ -166,7 +173,7 @@ class _Run:
             plateau=schedule.after_epoch(spec, state.plateau, cost),
             history=(*state.history, metrics),
         )
-        return replace(state, stopped=_stopped(spec, self._task.stage, state))
+        return replace(state, stopped=_stopped(self._task, state))
 
     def validation_scores(self) -> np.ndarray:
         """Return the scores (n,) of the validation images under the present weights."""
@@ -199,6 +206,21 @@ class _Run:
         except UnusableCheckpoint as error:
             return anew, f"started over: {error}"
 
+    def _prepared(self, epoch: int) -> tuple[keras.Optimizer, Steps]:
+        """Return a new optimizer and new steps for what `epoch` trains."""
+        tuning, spec = self._task.fine_tuning, self._task.spec
+        tuning.prepare(epoch)
+        optimizer = make_optimizer(spec)
+        return optimizer, make_steps(self._model, optimizer, spec, tuning.rate_factors(self._model))
+
+    def _enter_phase(self, epoch: int) -> None:
+        """Make ready for what `epoch` trains, where another part of the network was trained before it."""
+        head_only = self._task.fine_tuning.trains_head_only(epoch)
+        if head_only != self._head_only:
+            self._steps.synchronize()
+            self._optimizer, self._steps = self._prepared(epoch)
+            self._head_only = head_only
+
     def _train(self, state: TrainState) -> tuple[float, float]:
         """Take the steps of one epoch; return their mean loss and the last learning rate."""
         spec, epoch = self._task.spec, state.n_epochs
@@ -230,6 +252,7 @@ class _Run:
             raise UnusableCheckpoint(f"{path}: {error}") from error
         if state.stage > stage or (state.stage == stage and state.images != self._task.images):
             raise UnusableCheckpoint(f"{path} is of other images")
+        self._enter_phase(state.n_epochs - 1)
         if state.images != self._task.images:
             return self._continue_on_other_images(saved, state)
         note = self._continue_exactly(saved, state)
@@ -288,10 +311,12 @@ def monitored_cost(spec: TrainSpec, metrics: dict[str, float]) -> float:
     return metrics["val_loss"] if spec.monitor == "val_loss" else -metrics[spec.monitor]
 
 
-def _stopped(spec: TrainSpec, stage: Stage, state: TrainState) -> Stopped | None:
+def _stopped(task: Task, state: TrainState) -> Stopped | None:
+    spec, stage = task.spec, task.stage
     if state.n_epochs >= spec.epochs:
         return "completed"
-    if state.n_epochs - 1 - state.best_epoch >= spec.patience:
+    waits_since = max(state.best_epoch, task.fine_tuning.head_epochs - 1)  # the head alone never ends a trial
+    if state.n_epochs - 1 - waits_since >= spec.patience:
         return "early"
     return "paused" if stage.until_epoch is not None and state.n_epochs >= stage.until_epoch else None
 

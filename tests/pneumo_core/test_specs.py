@@ -64,7 +64,7 @@ def test_defaults_are_valid_and_augmentation_is_off() -> None:
 
 def test_an_unknown_backbone_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'EfficientNetLite0'"):
-        BackboneSpec(name="EfficientNetLite9")
+        BackboneSpec(name="EficientNetLite0")
 
 
 def test_an_image_too_small_for_its_backbone_is_refused() -> None:
