@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from typing import TextIO
 
 CPUS = "PNEUMO_CPUS"  # environment variable: the cores this process may use, such as "0,2"
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -20,3 +21,10 @@ def settle() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if mine := os.environ.get(CPUS):
         os.sched_setaffinity(0, {int(core) for core in mine.split(",")} & os.sched_getaffinity(0))
+
+
+def own_output() -> TextIO:
+    """Return what was standard output, for messages to the parent alone: all that libraries print goes to the log."""
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return lines

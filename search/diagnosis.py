@@ -11,6 +11,7 @@ _REMEDIES = {
     "bad_spec": "The space draws trials that can't be built: narrow it.",
     "child_died": "Trainer processes die: look at logs/ in the home folder; try --device cpu or fewer --workers.",
     "exception": "The trainer has a bug or meets a broken installation: logs/ in the home folder has the traceback.",
+    "failed_trial": "The hypermodel raises FailedTrialError for one draw after another: narrow its ranges.",
     "hang": "Epochs take longer than --hang-timeout: raise it, or search smaller images and models.",
     "nan_loss": "Training diverges: lower the upper end of `learning_rate` in the space.",
     "nan_metrics": "Models give scores that are no numbers: lower the upper end of `learning_rate` in the space.",

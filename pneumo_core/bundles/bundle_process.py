@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pneumo_core import codec
+from pneumo_core import codec, lifeline
 from pneumo_core.bundles.formats import Format
 from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.progress import Progress
@@ -60,8 +60,7 @@ Request = Evaluate | Predict | ExportTo
 
 def main() -> None:
     """Serve one request."""
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lines = lifeline.own_output()
 
     def send(message: dict[str, Any]) -> None:
         print(json.dumps(message, allow_nan=False), file=lines, flush=True)

@@ -5,9 +5,10 @@ from typing import Literal, TypeAlias
 import keras
 from keras import layers
 
-from pneumo_core.specs import BackboneSpec, CnnSpec, DenseSpec, ModelSpec, Normalization
+from pneumo_core.specs import BackboneSpec, CnnSpec, DenseSpec, Normalization
 
 Tensor: TypeAlias = keras.KerasTensor
+OwnSpec: TypeAlias = DenseSpec | CnnSpec | BackboneSpec  # models that are built here
 
 
 def pixels_in(shape: tuple[int, ...]) -> Tensor:
@@ -20,11 +21,11 @@ def centred(pixels: Tensor) -> Tensor:
     return layers.Rescaling(1 / 127.5, offset=-1.0, name="centred")(pixels)
 
 
-def regularizer(spec: ModelSpec) -> keras.Regularizer | None:
+def regularizer(spec: OwnSpec) -> keras.Regularizer | None:
     return keras.regularizers.L2(spec.l2) if spec.l2 else None
 
 
-def initializer(spec: ModelSpec) -> str:
+def initializer(spec: OwnSpec) -> str:
     """He et al. 2015 for the rectifier family; Glorot & Bengio 2010 for tanh, as those papers derive them."""
     return "glorot_uniform" if spec.activation == "tanh" else "he_normal"
 
@@ -35,7 +36,7 @@ def normalized(kind: Normalization, x: Tensor, name: str) -> Tensor:
     return layers.LayerNormalization(name=f"{name}_norm")(x) if kind == "layer" else x
 
 
-def hidden(spec: DenseSpec | CnnSpec | BackboneSpec, x: Tensor, normalization: Normalization = "none") -> Tensor:
+def hidden(spec: OwnSpec, x: Tensor, normalization: Normalization = "none") -> Tensor:
     """Stack the dense layers of `spec.units`, each with its dropout; without any, drop features instead."""
     for i, units in enumerate(spec.units, start=1):
         dense = layers.Dense(
@@ -58,7 +59,7 @@ def gathered(kind: Literal["flatten", "average"], maps: Tensor) -> Tensor:
     return layers.Flatten(name="features")(maps)
 
 
-def scored(spec: ModelSpec, pixels: Tensor, features: Tensor) -> keras.Model:
+def scored(spec: OwnSpec, pixels: Tensor, features: Tensor) -> keras.Model:
     """End the model in a linear "logit" and its sigmoid "score", float32 even under mixed precision."""
     # Small random weights would start confident on thousands of unscaled features; zeros start at 0.5 exactly.
     logit = layers.Dense(
@@ -68,5 +69,5 @@ def scored(spec: ModelSpec, pixels: Tensor, features: Tensor) -> keras.Model:
     return keras.Model(pixels, score(logit(features)), name=spec.kind)
 
 
-def _dropped(spec: DenseSpec | CnnSpec | BackboneSpec, x: Tensor, name: str) -> Tensor:
+def _dropped(spec: OwnSpec, x: Tensor, name: str) -> Tensor:
     return layers.Dropout(spec.dropout, name=name)(x) if spec.dropout else x

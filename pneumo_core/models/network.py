@@ -1,5 +1,6 @@
 """Saved networks: read without running anything that is in the file but stock Keras layers, and scored in batches."""
 
+import importlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -23,12 +24,16 @@ STOCK_CLASSES = {
     ("keras.models", "Functional"),
     ("keras.models", "Sequential"),
     ("keras.src.models.sequential", "Sequential"),
-    ("keras.src.ops.numpy", "GetItem"),
+    ("keras.src.ops.core", "Cast"),
+    ("keras.src.ops.core", "ConvertToTensor"),
     (None, "__keras_tensor__"),
     (None, "__tuple__"),
+    (None, "__slice__"),
+    (None, "__ellipsis__"),
     (None, "__tensor__"),
     (None, "__numpy__"),
 }
+OPERATION_MODULES = ("keras.src.ops.numpy", "keras.src.ops.nn")  # what `x + y`, `x[:, 1:]` and `keras.ops` leave
 FORBIDDEN_CLASSES = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"}  # they carry code or files
 
 
@@ -83,10 +88,17 @@ def _check_config(file: Path) -> None:
 def foreign_class(config: Any) -> str | None:
     """Return the first class in the description of a model that isn't Keras' own, or that carries code; or None."""
     for module, name in _classes(config):
-        stock = module in STOCK_MODULES or (module, name) in STOCK_CLASSES
+        stock = module in STOCK_MODULES or (module, name) in STOCK_CLASSES or _is_operation(module, name)
         if not stock or name in FORBIDDEN_CLASSES:
             return f"{module}.{name}"
     return None
+
+
+def _is_operation(module: str | None, name: str) -> bool:
+    if module not in OPERATION_MODULES:
+        return False
+    found = getattr(importlib.import_module(module), name, None)
+    return isinstance(found, type) and issubclass(found, keras.Operation)
 
 
 def _classes(config: Any) -> Iterator[tuple[str | None, str]]:

@@ -43,7 +43,7 @@ def study_name(study: str) -> str:
     """Return the stored name: that of the study file, or the word itself for one that has no file here."""
     from studies import load
 
-    return load.load(study).name if study.endswith(".py") else study
+    return load.read(study).name if study.endswith(".py") else study
 
 
 def existing_storage(storage: str | None, home: Path) -> str:

@@ -66,4 +66,4 @@ def usual_source(study: str) -> str | None:
     from studies import load
 
     known = study.endswith(".py") or study in load.names()
-    return load.load(study).data.source if known else None
+    return load.read(study).data.source if known else None

@@ -93,7 +93,7 @@ def show_studies(console: Console) -> None:
     for heading in ("study", "what", "objective", "trials", "data"):
         table.add_column(heading)
     for name in load.names():
-        spec = load.load(name)
+        spec = load.read(name)
         goal = f"{spec.objective.kind}, FNR ≤ {spec.objective.fnr_ceiling:g}"
         table.add_row(name, spec.description, goal, str(spec.budget.trials), spec.data.source or "--data")
     console.print(table, highlight=False)

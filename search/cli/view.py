@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.operating import Metrics
-from pneumo_core.specs import BackboneSpec, CnnSpec, TrialSpec
+from pneumo_core.specs import BackboneSpec, CnnSpec, KerasTunerSpec, TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search.cli.duration import say_duration
 from search.records import Best, Summary
@@ -217,9 +217,12 @@ def describe(spec: TrialSpec) -> str:
         what = f"cnn {'-'.join(map(str, model.filters))} {model.kernel_px}×{model.kernel_px} {model.head}"
     elif isinstance(model, BackboneSpec):
         what = f"{model.name} {'frozen' if model.trainable_from is None else 'from ' + model.trainable_from}"
+    elif isinstance(model, KerasTunerSpec):
+        what = model.name
     else:
         what = "dense"
-    units = f" units {'-'.join(map(str, model.units))}" if model.units else ""
+    widths = () if isinstance(model, KerasTunerSpec) else model.units
+    units = f" units {'-'.join(map(str, widths))}" if widths else ""
     return f"{what}{units}, {train.optimizer} {train.learning_rate:.2g}, batch {train.batch_size}"
 
 

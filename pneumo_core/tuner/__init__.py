@@ -1,0 +1,1 @@
+"""KerasTuner hypermodels: drawn in a process of its own, translated into networks of stock Keras layers."""

@@ -1,0 +1,121 @@
+"""The process that draws from a KerasTuner hypermodel: `python -m pneumo_core.tuner.process`.
+
+A hypermodel declares its parameters while it builds a Keras model, and a space must not load Keras. So the space asks
+this process, in JSON lines: an `Open` once, then a `Draw` a trial. The answers are `Question`s, each of which wants an
+`Answer`, and at last a `Drawn` or a `Refused`. What the libraries print goes to standard error.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from pneumo_core import codec, lifeline
+from pneumo_core.errors import UserError
+from pneumo_core.tuner.dialogue import Answer, Draw, Drawn, Open, Question, Reason, Refused, Reply, Request, Scalar
+
+IDLE_S = 600  # without a draw; the process then ends and gives back its memory, and the next draw starts another
+MAX_DRAWS = 200  # Keras keeps some memory of every model
+
+
+class Abandoned(BaseException):
+    """The space doesn't go on with this draw; no `except Exception` of a hypermodel may hold it up."""
+
+    def __init__(self, draw: Draw) -> None:
+        super().__init__()
+        self.draw = draw
+
+
+class Space:
+    """The other end of standard input and output."""
+
+    def __init__(self) -> None:
+        self._lines = lifeline.own_output()
+        self._given: list[Scalar] = []
+
+    def receive(self) -> Request:
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(0)
+        return codec.from_json(Request, json.loads(line))  # type: ignore[arg-type]
+
+    def send(self, reply: Reply) -> None:
+        print(json.dumps(codec.to_json(reply)), file=self._lines, flush=True)
+
+    def begin(self, draw: Draw) -> None:
+        self._given = list(draw.answers)
+
+    def ask(self, question: Question) -> Scalar:
+        """Return the value of `question`: given with the draw, or asked for."""
+        if self._given:
+            return self._given.pop(0)
+        self.send(question)
+        message = self.receive()
+        if isinstance(message, Draw):
+            raise Abandoned(message)
+        assert isinstance(message, Answer)
+        return message.value
+
+
+def main() -> None:
+    """Draw until the space is gone or silent."""
+    lifeline.settle()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    space = Space()
+    opened = space.receive()
+    assert isinstance(opened, Open)
+    draw = _next_draw(space)
+    n_draws, hypermodel = 0, None
+    while n_draws < MAX_DRAWS:
+        space.begin(draw)
+        try:
+            hypermodel = hypermodel or _load(opened)
+            reply: Reply = _reply(opened, hypermodel, space)
+        except Abandoned as error:
+            draw = error.draw
+            continue
+        except UserError as error:
+            reply = Refused(reason="wrong_use", message=str(error))
+        space.send(reply)
+        n_draws += 1
+        draw = _next_draw(space)
+
+
+def _next_draw(space: Space) -> Draw:
+    signal.alarm(IDLE_S)
+    message = space.receive()
+    signal.alarm(0)
+    assert isinstance(message, Draw)
+    return message
+
+
+def _load(opened: Open) -> Any:
+    from pneumo_core.tuner import source  # Keras loads here
+
+    return source.load(opened.source, opened.attribute, opened.arguments)
+
+
+def _reply(opened: Open, hypermodel: Any, space: Space) -> Reply:
+    from keras_tuner import errors
+
+    from pneumo_core.tuner import drawing
+
+    try:
+        return Drawn(spec=drawing.draw(opened, hypermodel, space.ask))
+    except errors.FailedTrialError as error:
+        return _refused("failed_trial", error)
+    except errors.FatalError as error:
+        return _refused("fatal", error)
+    except ValueError as error:
+        return Refused(reason="bad_spec", message=str(error))
+    except Exception as error:
+        return _refused("bad_spec", error)
+
+
+def _refused(reason: Reason, error: Exception) -> Refused:
+    return Refused(reason=reason, message=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
