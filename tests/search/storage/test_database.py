@@ -7,11 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-import optuna
 import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from pneumo_core.errors import StorageError
@@ -19,6 +17,7 @@ from search.storage import database as storage
 from search.storage import locks
 from search.storage.database import engine_options, exclusive, open_storage, redacted
 from tests.search.light import ROOT
+from tests.search.storage import reading
 
 
 def sqlite_url(folder: Path, name: str = "a.db") -> str:
@@ -158,7 +157,6 @@ def test_secrets_are_masked_wherever_a_url_hides_them() -> None:
 
 
 def test_options_of_servers_pass_through_to_their_drivers() -> None:
-    """No MySQL server is at hand: this checks what SQLAlchemy would hand to its driver, nothing more."""
     pytest.importorskip("pymysql")
     url = storage._parse("mysql://me:secret@host/db?ssl_ca=/ca.pem&charset=utf8mb4")
     engine = sqlalchemy.create_engine(url, **engine_options(url))
@@ -169,19 +167,7 @@ def test_options_of_servers_pass_through_to_their_drivers() -> None:
 
 
 def test_all_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
-    opened = open_storage(sqlite_url(tmp_path))
-    study = optuna.create_study(storage=opened, directions=["maximize", "minimize"])
-    study.enqueue_trial({"x": 0.5})
-    study.optimize(lambda t: (t.suggest_float("x", 0, 1), t.suggest_categorical("c", [None, "a", 1])), n_trials=3)
-    running = study.ask()
-    running.suggest_int("n", 1, 9)
-    running.set_constraint("k", 0.5)
-    running.set_user_attr("a", {"b": [1, None]})
-    study.add_trial(optuna.create_trial(state=TrialState.FAIL, intermediate_values={0: float("nan"), 3: float("inf")}))
-    study.enqueue_trial({"x": 0.1})
-    ours = opened._get_trials(study._study_id, None, set(), -1)
-    optunas = RDBStorage._get_trials(opened, study._study_id, None, set(), -1)
-    assert [repr(trial) for trial in ours] == [repr(trial) for trial in optunas]  # NaN equals nothing
+    reading.assert_read_alike(open_storage(sqlite_url(tmp_path)))
 
 
 def test_optuna_reads_what_is_stored_without_us(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same promises on PostgreSQL, and across a restart of the server."""
+"""The same promises on real PostgreSQL and MySQL (MariaDB) servers, and across a restart of each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +12,13 @@ from search import trials
 from search.storage import locks
 from search.storage.database import exclusive, open_storage
 from search.storage.patience import PatientStorage
-from tests.search import light, postgresql
+from tests.search import light
 from tests.search.chaos import Chaos, Size
 from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault
-from tests.search.postgresql import Server
+from tests.search.storage import mysql, postgresql, reading
 
-pytestmark = pytest.mark.skipif(postgresql.missing() is not None, reason=postgresql.missing() or "")
+Server = mysql.Server | postgresql.Server
 
 
 @pytest.fixture(autouse=True)
@@ -38,21 +38,19 @@ def closed_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         storage.engine.dispose()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgresql.server() as made:
+@pytest.fixture(scope="module", params=[mysql, postgresql], ids=["mysql", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if reason := request.param.missing():
+        pytest.skip(reason)
+    with request.param.server() as made:
         yield made
 
 
 @pytest.fixture
 def url(server: Server) -> str:
     """The URL of a fresh database."""
-    engine = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text("DROP DATABASE IF EXISTS fresh WITH (FORCE)"))
-        connection.execute(sqlalchemy.text("CREATE DATABASE fresh"))
-    engine.dispose()
-    return server.url.replace("/postgres?", "/fresh?")
+    server.fresh()
+    return server.url
 
 
 def test_a_study_runs_and_resumes(tmp_path: Path, url: str) -> None:
@@ -62,8 +60,8 @@ def test_a_study_runs_and_resumes(tmp_path: Path, url: str) -> None:
         light.assert_whole(found)
 
 
-def test_the_short_url_finds_the_installed_driver(url: str) -> None:
-    assert open_storage(url.replace("+psycopg", "")).engine.driver == "psycopg"
+def test_the_short_url_finds_the_installed_driver(url: str, server: Server) -> None:
+    assert f"+{open_storage(server.short_url).engine.driver}:" in url
 
 
 def test_the_lock_excludes_others_and_ends_with_its_holder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,10 +82,18 @@ def test_the_tables_of_another_program_are_left_alone(url: str) -> None:
     engine.dispose()
 
 
-def test_a_password_is_never_shown() -> None:
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_password_is_never_shown(kind: str) -> None:
+    pytest.importorskip({"postgresql": "psycopg", "mysql": "pymysql"}[kind])
+    secret = {"postgresql": "sslpassword", "mysql": "ssl_key_password"}[kind]
     with pytest.raises(StorageError) as caught:
-        open_storage("postgresql://someone:hunter2@127.0.0.1:1/none?sslpassword=hunter3")
+        open_storage(f"{kind}://someone:hunter2@127.0.0.1:1/none?{secret}=hunter3")
     assert "hunter" not in str(caught.value)
+
+
+def test_all_trials_are_read_as_optuna_reads_them(url: str) -> None:
+    opened = open_storage(url)
+    reading.assert_read_alike(opened)
 
 
 def test_a_restart_in_mid_run_is_survived(tmp_path: Path, url: str, server: Server) -> None:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy
+
 USER = "postgres"
+DATABASE = "fresh"
 
 
 def missing() -> str | None:
@@ -43,7 +46,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://{USER}@/postgres?host={self.folder}"
+        return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.folder}"
+
+    @property
+    def short_url(self) -> str:
+        return self.url.replace("+psycopg", "")
 
     def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off"
@@ -54,6 +61,15 @@ class Server:
 
     def create(self) -> None:
         self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "--no-sync")
+        self.start()
+
+    def fresh(self) -> None:
+        """Replace the database by an empty one."""
+        engine = sqlalchemy.create_engine(self.url.replace(f"/{DATABASE}?", "/postgres?"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {DATABASE}"))
+        engine.dispose()
 
     def _run(self, program: str, *arguments: str) -> None:
         folder = binaries()
@@ -77,7 +93,6 @@ def server() -> Iterator[Server]:
             shutil.chown(folder, USER)
         made = Server(folder)
         made.create()
-        made.start()
         try:
             yield made
         finally:
