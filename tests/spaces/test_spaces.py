@@ -50,6 +50,15 @@ def test_a_space_reaches_the_ends_of_its_ranges() -> None:
     assert any(spec.l2 > 0 for spec in drawn)
 
 
+def test_a_backbone_is_frozen_or_fine_tuned_in_one_or_two_phases_to_any_depth() -> None:
+    drawn = [backbone(Recorder(seed=s)) for s in range(100)]
+    assert {spec.trainable_from for spec in drawn} == {None, "stage-1", "stage-2", "all"}
+    assert {spec.head_epochs for spec in drawn if spec.trainable_from} == {0, 1, 2}
+    assert {spec.trainable_from for spec in (backbone(Recorder(seed=s), fine_tune=False) for s in range(9))} == {None}
+    chosen = [backbone(Recorder(seed=s), fine_tune=["block14"]) for s in range(9)]
+    assert {spec.trainable_from for spec in chosen} == {None, "block14"}
+
+
 def test_bounds_on_width_hold() -> None:
     for seed in range(100):
         spec = cnn(Recorder(seed=seed), max_first_filters=16, max_filters=32)
