@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, backbone, training
-from studies.spec import BudgetSpec, Scalar, StudySpec
+from spaces.base import Scalar
+from studies.spec import BudgetSpec, StudySpec
 
 
 def space(suggest: Suggest) -> TrialSpec:
