@@ -23,13 +23,13 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core.errors import PneumoError, StudyError, TrialFailed
+from pneumo_core.errors import PneumoError
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, TrialSpec
+from pneumo_core.specs import DataSpec, Stage, TrialSpec
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
-from search import diagnosis, factory, own_metrics, records, trials
+from search import diagnosis, factory, own_metrics, promotion, records, trials
 from search.cli.view import View
 from search.executors.protocol import Event, Executor
 from search.storage import artifacts
@@ -51,6 +51,8 @@ class Running:
 
     trial: optuna.Trial
     spec: TrialSpec
+    data: DataSpec  # of the images that it is trained on now
+    stage: Stage
     checkpoint: Path
     alone: bool = False
     reported: set[int] = field(default_factory=set)
@@ -99,7 +101,7 @@ class Coordinator:
             self.executor.close()
             self._abandon()
         if ending == "budget":
-            shutil.rmtree(self.checkpoints, ignore_errors=True)  # of trials that failed for good
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # of trials that failed for good or stay paused
         return ending
 
     def _ending(self) -> Ending | None:
@@ -112,9 +114,11 @@ class Coordinator:
         if self._running:
             return None
         ledger = self._ledger()
+        if self._promotable(ledger) is not None:
+            return None
         if len(ledger.finished) >= self.budget.trials:
             return "budget"
-        return "stale" if self._is_stale(ledger) and not ledger.running else None
+        return "stale" if self._is_stale(ledger) and not ledger.running and not ledger.waiting else None
 
     def _is_stale(self, ledger: Ledger) -> bool:
         """Return whether the last `patience_trials` trials brought nothing better than an earlier one."""
@@ -144,7 +148,7 @@ class Coordinator:
         return [held[number] for number in sorted(held)]
 
     def _fill(self) -> None:
-        while self._n_free() > 0 and not self.stop_asked() and not self.diagnosis:
+        while self._n_free() > 0 and not self.stop_asked():
             taken = exclusively(self.storage, self._take)
             self._wait_s = 0.0 if taken == "ended at once" else POLL_S
             if not isinstance(taken, Running):
@@ -157,11 +161,11 @@ class Coordinator:
 
     def _take(self) -> Running | Taken:
         """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""
-        ledger = self._revive()
-        if ledger.n_taken >= self.budget.trials or self._is_stale(ledger):
+        ledger = self._promote(self._revive())
+        if ledger.n_taken >= self.budget.trials or (self._is_stale(ledger) and not ledger.waiting):
             return "nothing to take"
         try:
-            return self._start()
+            return self._start(ledger.waiting)
         except UpdateFinishedTrialError:  # the lock was lost, and the trial with it
             return "ended at once"
 
@@ -174,7 +178,22 @@ class Coordinator:
             ledger = self._ledger()
         for trial in ledger.retriable:
             trials.requeue(self.study, trial)
-        return ledger
+        return self._ledger() if ledger.retriable else ledger
+
+    def _promote(self, ledger: Ledger) -> Ledger:
+        """Queue the next stage of a paused trial where one is due; what is queued already comes first."""
+        number = self._promotable(ledger)
+        if number is None:
+            return ledger
+        trials.promote(self.study, next(trial for trial in ledger.every if trial.number == number))
+        return self._ledger()
+
+    def _promotable(self, ledger: Ledger) -> int | None:
+        """Return the number of the paused trial that should go on next."""
+        if self.spec.fidelity is None or ledger.waiting or ledger.n_taken > self.budget.trials:
+            return None
+        begins_more = ledger.n_taken < self.budget.trials and not self._is_stale(ledger)
+        return promotion.of_study(ledger, self.spec.fidelity, begins_more=begins_more)
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         if trial.number in self._running:
@@ -183,39 +202,42 @@ class Coordinator:
         left_by_me = owner is not None and owner.is_same(self._owner)  # taken when the lock was lost
         return left_by_me or self._watch.is_dead(trial)
 
-    def _start(self) -> Running | Taken:
-        """Start the next trial; a bad point or a repeated one ends at once."""
-        n_trials = len(self._trials())
-        self._seed_sampler(n_trials)
-        trial = self.study.ask()
+    def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
+        """Start the first of those that wait to go on, else a new trial; a bad point or a repeated one ends at once."""
+        trial = self._go_on(waiting[0]) if waiting else self._ask()
+        frozen = self.storage.get_trial(trial._trial_id)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # queued points with a value that the space no longer allows
                 spec = self.spec.space(trial)
+            stage, data = promotion.stage_of(self.spec.fidelity, spec, trials.stage(frozen))
         except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):
             raise
-        except StudyError as error:  # the space wants the search to end, not just this trial
-            self._failed(trial.number, "fatal", str(error))
-            self.diagnosis = str(error)
-            return "ended at once"
-        except TrialFailed as error:
-            self._failed(trial.number, error.reason, str(error))
-            return "ended at once"
         except Exception as error:
             self._failed(trial.number, "bad_spec", f"{type(error).__name__}: {error}")
             return "ended at once"
         trials.begin(trial, spec, self._owner)
-        if self._repeat(trial, spec):
+        if stage.index == 0 and self._repeat(trial, spec):
             return "ended at once"
-        frozen = self.storage.get_trial(trial._trial_id)
         run = Running(
             trial=trial,
             spec=spec,
+            data=data,
+            stage=stage,
             checkpoint=self.checkpoints / str(trials.root(frozen)),
             alone=trials.is_alone(frozen),
         )
         self._replay(run, trials.history(frozen))
         return run
+
+    def _go_on(self, waiting: FrozenTrial) -> optuna.Trial:
+        if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
+            raise UpdateFinishedTrialError(f"trial {waiting.number} was taken by another coordinator")
+        return optuna.Trial(self.study, waiting._trial_id)
+
+    def _ask(self) -> optuna.Trial:
+        self._seed_sampler(len(self._trials()))
+        return self.study.ask()
 
     def _seed_sampler(self, n_trials: int) -> None:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when."""
@@ -226,17 +248,16 @@ class Coordinator:
     def _repeat(self, trial: optuna.Trial, spec: TrialSpec) -> bool:
         """Finish a trial whose spec another trial already ran with that trial's result; training it again would
         give the same."""
-        digest = spec.digest
-        for twin in self._trials():
-            if twin.state in (TrialState.COMPLETE, TrialState.PRUNED) and twin.user_attrs.get("spec_digest") == digest:
-                result = trials.copy_of(twin)
-                for step, value in twin.intermediate_values.items():
-                    trial.report(value, step)
-                own = own_metrics.attributes_of(twin.user_attrs)
-                trials.finish(self.study, trial, result, repeats=twin.number, **own)
-                self.view.ended(trial.number, f"repeats trial {twin.number}")
-                return True
-        return False
+        twin = trials.twin(self._trials(), spec.digest)
+        if twin is None:
+            return False
+        result = trials.copy_of(twin)
+        for step, value in twin.intermediate_values.items():
+            trial.report(value, step)
+        own = own_metrics.attributes_of(twin.user_attrs)
+        trials.finish(self.study, trial, result, repeats=twin.number, **own)
+        self.view.ended(trial.number, f"repeats trial {twin.number}")
+        return True
 
     def _replay(self, run: Running, history: list[int]) -> None:
         """Report again what the trial reported before it was killed, so that the pruner sees it as unbroken.
@@ -256,7 +277,7 @@ class Coordinator:
         number = run.trial.number
         self._running[number] = run
         try:
-            arrays = self.arrays_for(run.spec.data)
+            arrays = self.arrays_for(run.data)
         except PneumoError as error:
             self._failed(number, "no_arrays", str(error))
             raise
@@ -270,6 +291,7 @@ class Coordinator:
             checkpoint=str(run.checkpoint),
             n_folds=self.spec.folds,
             fold_seed=fold_seed(self.spec),
+            stage=run.stage,
         )
         self.executor.submit(task, alone=run.alone)
 
@@ -302,11 +324,16 @@ class Coordinator:
         if not all(map(math.isfinite, (*result.values, result.constraint))):
             self._failed(run.trial.number, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
             return
+        extra = self._own_metrics(run, result)
+        if run.stage.until_epoch is not None and result.stopped != "pruned":
+            result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may go on
+            extra |= {trials.RUNG: run.stage.index, trials.IMAGE_SIZE_PX: run.data.image_size_px}
         artifacts.save_result(self.artifacts, run.trial, result)
-        trials.finish(self.study, run.trial, result, **self._own_metrics(run, result))
+        trials.finish(self.study, run.trial, result, **extra)
         del self._running[run.trial.number]
         self._failures.clear()
-        checkpoint.remove(run.checkpoint)
+        if result.stopped != "paused":
+            checkpoint.remove(run.checkpoint)
         self.view.finished(run.trial.number, result)
 
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:

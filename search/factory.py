@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from pneumo_core.errors import StudyError
 from spaces.base import Parameter, Scalar
-from studies.spec import PrunerSpec, SamplerSpec
+from studies.spec import FidelitySpec, PrunerSpec, SamplerSpec
 
 
 class SharingTPESampler(TPESampler):
@@ -65,9 +65,11 @@ def is_sequence(spec: SamplerSpec) -> bool:
     return spec.kind in ("qmc", "grid")
 
 
-def pruner(spec: PrunerSpec, max_epochs: int, folds: int | None = None) -> BasePruner:
+def pruner(
+    spec: PrunerSpec, max_epochs: int, folds: int | None = None, fidelity: FidelitySpec | None = None
+) -> BasePruner:
     """Return the pruner of `spec` for trials of at most `max_epochs`, which must be the same in every process."""
-    kind = spec.kind_for(folds)
+    kind = spec.kind_for(folds, fidelity)
     if kind == "median":
         return MedianPruner(n_startup_trials=spec.n_startup_trials, n_warmup_steps=spec.n_warmup_epochs)
     if kind == "successive_halving":

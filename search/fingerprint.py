@@ -28,7 +28,11 @@ def of_study(spec: StudySpec) -> Fingerprint:
     return {
         "space": {**dict(sorted(parameters.items())), "(drawn trials)": trials},
         "objective": codec.to_json(spec.objective),
-        "study": {"seed": spec.seed} | ({} if spec.folds is None else {"folds": spec.folds}),
+        "study": {
+            "seed": spec.seed,
+            **({} if spec.folds is None else {"folds": spec.folds}),
+            **({} if spec.fidelity is None else {"fidelity": codec.to_json(spec.fidelity)}),
+        },
     }
 
 

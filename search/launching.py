@@ -16,7 +16,7 @@ from pneumo_core.data.split import Split, assign_roles
 from pneumo_core.errors import StorageError, StudyError, UserError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
-from search import factory, fingerprint, records, study
+from search import factory, fingerprint, promotion, records, study
 from search.cli.view import View, Views
 from search.coordinator import Coordinator, Ending
 from search.executors.devices import slot_environments
@@ -139,8 +139,9 @@ def launch(
         spec = dataclasses.replace(spec, budget=budget)
     else:
         stored = study.open_study(spec, storage, mark)
-    stored.pruner = factory.pruner(spec.pruner, max(trial.train.epochs for _, trial in drawn), spec.folds)
-    for data in sorted({trial.data for _, trial in drawn}, key=lambda d: d.image_size_px):
+    longest = max(trial.train.epochs for _, trial in drawn)
+    stored.pruner = factory.pruner(spec.pruner, longest, spec.folds, spec.fidelity)
+    for data in sorted(promotion.images_wanted(spec.fidelity, [trial for _, trial in drawn]), key=_by_size):
         arrays = prepared.arrays_for(data)
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
@@ -207,6 +208,10 @@ def local_executor(
     """Return an executor of child processes on this machine."""
     environments = slot_environments(device, n_workers, backend, trials_per_gpu)
     return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
+
+
+def _by_size(data: DataSpec) -> int:
+    return data.image_size_px
 
 
 def _run(coordinator: Coordinator, storage: PatientStorage) -> Ending:

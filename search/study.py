@@ -115,7 +115,7 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
         {
             "description": spec.description,
             "sampler": spec.sampler.kind,
-            "pruner": spec.pruner.kind_for(spec.folds),
+            "pruner": spec.pruner.kind_for(spec.folds, spec.fidelity),
             "trials": spec.budget.trials,
         },
     )

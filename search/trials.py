@@ -19,9 +19,11 @@ from search.storage import owner
 from search.storage.owner import Owner
 
 CONSTRAINT = "fnr_ceiling"
+RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
 RETRIED = {LOST, INTERRUPTED, CHILD_DIED}
-_ROOT, _HISTORY, _FIXED, _ALONE = "failed_trial", "retry_history", "fixed_params", "alone"
+_ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixed_params", "alone", "stage"
+_ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 
 def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner) -> None:
@@ -44,7 +46,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extr
     trial.set_constraint(CONSTRAINT, result.constraint)
     for name, value in (attributes(result) | extra).items():
         trial.set_user_attr(name, value)
-    pruned = result.stopped == "pruned"
+    pruned = result.stopped in _ENDED_EARLY
     told = study.tell(
         trial,
         None if pruned else list(result.values),
@@ -67,6 +69,16 @@ def attributes(result: TrialResult) -> dict[str, Any]:
         "objective_values": list(result.values),
         "environment": dict(result.environment),
     } | ({} if result.n_folds is None else {"n_folds": result.n_folds})
+
+
+def twin(found: Iterable[FrozenTrial], spec_digest: str) -> FrozenTrial | None:
+    """Return the finished trial of that spec that was trained furthest, the earliest of several; None without any."""
+    same = [
+        t
+        for t in found
+        if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.user_attrs.get("spec_digest") == spec_digest
+    ]
+    return max(same, key=lambda t: (t.state == TrialState.COMPLETE, t.user_attrs.get("n_epochs", 0)), default=None)
 
 
 def copy_of(trial: FrozenTrial) -> TrialResult:
@@ -93,11 +105,30 @@ def fail(study: optuna.Study, number: int, reason: str, message: str) -> bool:
 
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue the parameters of a failed trial again, remembering which trials it continues."""
+    _queue(study, trial, stage(trial), is_alone(trial) or failure_reason(trial) == OUT_OF_MEMORY)
+
+
+def promote(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue the next stage of a paused trial, remembering which trials it continues."""
+    _queue(study, trial, stage(trial) + 1, is_alone(trial))
+
+
+def _queue(study: optuna.Study, trial: FrozenTrial, stage: int, alone: bool) -> None:
     fixed = trial.system_attrs.get(_FIXED, {}) | trial.params
-    attrs = {_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]}
-    if is_alone(trial) or failure_reason(trial) == OUT_OF_MEMORY:
-        attrs[_ALONE] = True
+    attrs: dict[str, Any] = {_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]}
+    attrs |= ({_STAGE: stage} if stage else {}) | ({_ALONE: True} if alone else {})
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
+
+
+def stage(trial: FrozenTrial) -> int:
+    """Return which stage of a study with cheap trials first this trial is; 0 is the cheapest."""
+    return int(trial.system_attrs.get(_STAGE, 0))
+
+
+def rung(trial: FrozenTrial) -> int | None:
+    """Return the rung at whose end the trial was paused, None for any other; those that repeat one are at none."""
+    found = trial.user_attrs.get(RUNG)
+    return found if trial.state == TrialState.PRUNED and isinstance(found, int) else None
 
 
 def is_alone(trial: FrozenTrial) -> bool:
@@ -139,9 +170,11 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 class Ledger:
     """Where a study stands, as `ledger` reads it."""
 
+    every: list[FrozenTrial]  # that the ledger was made from
     running: list[FrozenTrial]
+    waiting: list[FrozenTrial]  # to go on: those that failed, and those promoted; new points aren't among them
     retriable: list[FrozenTrial]  # failed, and to be queued again
-    finished: list[FrozenTrial]  # for good, each retried one once, by number
+    finished: list[FrozenTrial]  # for good or paused, each that another continues left out, by number
 
     @property
     def n_taken(self) -> int:
@@ -150,11 +183,13 @@ class Ledger:
 
 
 def ledger(trials: Iterable[FrozenTrial], max_retries: int) -> Ledger:
-    """Sort the trials that count by what is left to do; those that wait are not in it."""
+    """Sort the trials that count by what is left to do; points that nobody began are not in it."""
     known = {trial.number: trial for trial in trials}
     counted = current(known.values())
     retriable = {t.number: t for t in counted if t.state == TrialState.FAIL and may_retry(t, known, max_retries)}
     return Ledger(
+        every=list(known.values()),
+        waiting=[t for t in counted if t.state == TrialState.WAITING and history(t)],
         running=[t for t in counted if t.state == TrialState.RUNNING],
         retriable=list(retriable.values()),
         finished=[t for t in counted if t.state.is_finished() and t.number not in retriable],

@@ -1,13 +1,14 @@
 """A study as data: what is searched, what is maximised under which ceiling, how, and for how long."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 from pneumo_core.errors import nearest
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
-from pneumo_core.specs import ObjectiveSpec, SplitSpec, TrialSpec, check_range
+from pneumo_core.specs import DataSpec, ObjectiveSpec, SplitSpec, TrialSpec, check_range, smallest_px
 from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
@@ -53,8 +54,15 @@ class PrunerSpec:
         check_range("reduction_factor", self.reduction_factor, 2, 100)
         check_range("p_threshold", self.p_threshold, 0.0, 1.0)
 
-    def kind_for(self, folds: int | None) -> PrunerKind:
-        """Return the kind in a study over `folds`; raises `ValueError` for one that doesn't suit it."""
+    def kind_for(self, folds: int | None, fidelity: "FidelitySpec | None" = None) -> PrunerKind:
+        """Return the kind in a study over `folds` or with `fidelity`; raises `ValueError` for one that doesn't suit."""
+        if fidelity is not None:
+            if self.kind not in (None, "median", "none"):
+                raise ValueError(
+                    f"pruner {self.kind!r} can't be used with `fidelity`, which decides itself how far each trial "
+                    "goes; use 'none' or 'median'"
+                )
+            return self.kind or "none"
         kind = self.kind or ("median" if folds is None else "wilcoxon")
         if kind == "wilcoxon" and folds is None:
             raise ValueError("pruner 'wilcoxon' compares trials fold by fold, so `folds` must be a number, got None")
@@ -64,6 +72,61 @@ class PrunerSpec:
                 "a fold; use 'wilcoxon' or 'none'"
             )
         return kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A cheap stage of every trial: smaller images, up to an epoch at which it is paused and compared."""
+
+    scale: float  # of the trial's own `image_size_px`; the result is rounded to a multiple of 8
+    epochs: int  # trained when the rung ends, those of the rungs before it included
+
+    def __post_init__(self) -> None:
+        check_range("scale", self.scale, 0.05, 1.0)
+        check_range("epochs", self.epochs, 1, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelitySpec:
+    """Cheap trials first: all are paused at the first rung, and the best of each rung go on to the next.
+
+    Behind the last rung a trial trains to its own end at its own image size. Asynchronous successive halving (Li et
+    al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2).
+    """
+
+    rungs: tuple[Rung, ...] = (Rung(scale=0.5, epochs=3), Rung(scale=0.75, epochs=6))
+    reduction_factor: int = 3  # one in so many goes on
+
+    def __post_init__(self) -> None:
+        rungs = self.rungs
+        if not (isinstance(rungs, tuple) and rungs and all(isinstance(rung, Rung) for rung in rungs)):
+            raise ValueError(f"`rungs` must be a tuple of at least one Rung, got {rungs!r}")
+        for before, after in pairwise(rungs):
+            if after.epochs <= before.epochs or after.scale < before.scale:
+                raise ValueError(
+                    f"`rungs` must come with rising `epochs` and no smaller `scale`, got {before!r} before {after!r}"
+                )
+        check_range("reduction_factor", self.reduction_factor, 2, 100)
+
+    @property
+    def n_rungs(self) -> int:
+        return len(self.rungs)
+
+    def data_at(self, trial: TrialSpec, stage: int) -> DataSpec:
+        """Return the images that `trial` is trained on at rung `stage`, its own ones behind the last."""
+        own_px = trial.data.image_size_px
+        if stage >= self.n_rungs or self.rungs[stage].scale == 1.0:
+            return trial.data
+        side_px = max(8 * round(self.rungs[stage].scale * own_px / 8), 8, smallest_px(trial.model))
+        return replace(trial.data, image_size_px=min(own_px, side_px))
+
+    def check(self, trial: TrialSpec) -> None:
+        """Raise `ValueError` for a trial that would end before the last rung does."""
+        if trial.train.epochs <= self.rungs[-1].epochs:
+            raise ValueError(
+                f"`epochs` of every trial must be above the {self.rungs[-1].epochs} of the last of `fidelity.rungs`, "
+                f"got {trial.train.epochs}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +178,7 @@ class StudySpec:
     pruner: PrunerSpec = field(default_factory=PrunerSpec)
     budget: BudgetSpec = field(default_factory=BudgetSpec)
     folds: int | None = None  # judge trials out of so many folds of train and validation; None: on validation
+    fidelity: FidelitySpec | None = None  # cheap trials first; None: each is trained in one go
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     metrics: Mapping[str, Metric] = field(default_factory=dict)  # figures of each trial beside ours; steer nothing
     seed: int = 0
@@ -139,12 +203,26 @@ class StudySpec:
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.folds is not None:
             check_range("folds", self.folds, 2, MAX_FOLDS)
-        self.pruner.kind_for(self.folds)
+        if self.fidelity is not None:
+            _check_fidelity(self.fidelity, self.folds, self.objective)
+        self.pruner.kind_for(self.folds, self.fidelity)
 
 
 def fold_seed(spec: StudySpec) -> int:
     """Return the seed of the study's folds: one for all trials, so that they can be compared fold by fold."""
     return derive(spec.seed, "folds")
+
+
+def _check_fidelity(fidelity: object, folds: int | None, objective: ObjectiveSpec) -> None:
+    if not isinstance(fidelity, FidelitySpec):
+        raise ValueError(f"`fidelity` must be a FidelitySpec or None, got {fidelity!r}")
+    if folds is not None:
+        raise ValueError(f"`fidelity` compares trials epoch by epoch, so `folds` must be None with it, got {folds}")
+    if objective.kind == "recall_and_specificity":
+        raise ValueError(
+            "`fidelity` ranks trials by one metric, so the objective can't be 'recall_and_specificity'; use another "
+            "objective, or fidelity=None"
+        )
 
 
 _PARTS = {

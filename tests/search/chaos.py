@@ -11,11 +11,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from search.executors import process
-from studies.spec import PrunerSpec, StudySpec
+from studies.spec import FidelitySpec, PrunerSpec, Rung, StudySpec
 from tests.search import light
 from tests.search.light import Search, study
 
 LONGEST_S = 1800.0
+CHEAP_FIRST = FidelitySpec(rungs=(Rung(scale=0.5, epochs=1), Rung(scale=0.75, epochs=2)), reduction_factor=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Size:
     n_slots: int = 2
     epoch_s: float = 0.03
     mean_pause_s: float = 0.3  # between two kills
+    cheap_first: bool = False
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Chaos:
     @property
     def spec(self) -> StudySpec:
         budget = {"max_retries": 1000, "max_same_failures": 1_000_000}
+        if self.size.cheap_first:
+            return study(n_trials=self.size.n_trials, budget=budget, fidelity=CHEAP_FIRST, pruner=PrunerSpec())
         pruner = PrunerSpec(kind="median", n_startup_trials=5, n_warmup_epochs=1)
         return study(n_trials=self.size.n_trials, budget=budget, pruner=pruner)
 

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
-from pneumo_core.specs import TrialSpec
-from search import factory, trials
+from pneumo_core.specs import DataSpec, TrialSpec
+from search import factory, promotion, trials
 from search.coordinator import Coordinator, Ending
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
@@ -113,13 +113,14 @@ class Search:
     heartbeat_s: float = 15.0
     grace_s: float = 180.0
     view: SilentView = field(default_factory=SilentView)
+    sizes_px: list[int] = field(default_factory=list)  # of the arrays that were asked for
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url = self.url or f"sqlite:///{self.folder / 'light.db'}"
         self.storage = open_storage(self.url)
         self.study = open_study(self.spec, self.storage, {"study": {"name": self.spec.name}})
-        self.study.pruner = factory.pruner(self.spec.pruner, 3, self.spec.folds)
+        self.study.pruner = factory.pruner(self.spec.pruner, 3, self.spec.folds, self.spec.fidelity)
         self.coordinator = Coordinator(
             study=self.study,
             storage=self.storage,
@@ -127,7 +128,7 @@ class Search:
             budget=self.spec.budget,
             parameters={"x": Parameter(kind="float", low=1e-6, high=1.0, log=True)},
             executor=self.runner or executor(self.folder),
-            arrays_for=lambda data: self.folder,
+            arrays_for=self.arrays_for,
             checkpoints=self.folder / "checkpoints",
             artifacts=artifacts.store(self.folder / "artifacts"),
             view=self.view,
@@ -135,6 +136,10 @@ class Search:
             heartbeat_s=self.heartbeat_s,
             grace_s=self.grace_s,
         )
+
+    def arrays_for(self, data: DataSpec) -> Path:
+        self.sizes_px.append(data.image_size_px)
+        return self.folder
 
     def run(self) -> Ending:
         try:
@@ -188,6 +193,25 @@ def assert_whole(found: Search) -> None:
         assert len(done) == 1, f"trial {root} finished {len(done)} times: {members}"
         assert all(trial.state.is_finished() for trial in members)
         assert done[0].user_attrs["n_parameters"] == expected(found.spec, done[0]), f"trial {root} skipped an epoch"
+    found.close()
+
+
+def assert_staged(found: Search, *, exact: bool = True) -> None:
+    """Check that every configuration was paused, promoted and finished once at most, without a lost epoch."""
+    fidelity, every = found.spec.fidelity, found.trials
+    assert fidelity is not None
+    assert len({trials.root(trial) for trial in every}) == len(found.current) == found.spec.budget.trials
+    assert all(trial.state.is_finished() for trial in every)
+    continued = [trials.history(trial)[-1] for trial in every if trials.history(trial)]
+    assert len(continued) == len(set(continued)), "a trial was continued twice"
+    done = [trial for trial in every if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    stages = [(trials.root(trial), trials.stage(trial)) for trial in done]
+    assert len(stages) == len(set(stages)), "a stage was run twice"
+    for trial in done:
+        reached = trial.user_attrs["n_parameters"] == expected(found.spec, trial)
+        assert reached or not exact, f"trial {trial.number} skipped an epoch"
+        assert (trials.rung(trial) is None) == (trial.state == TrialState.COMPLETE)
+    assert promotion.next_trial(promotion.reached(every, fidelity.n_rungs), fidelity.reduction_factor, 99) is None
     found.close()
 
 
