@@ -4,7 +4,7 @@ Every spec is frozen, keyword-only, validated when made, and travels as JSON (`c
 here once, its reason beside it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from pneumo_core.models import catalog
 Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
 Normalization = Literal["none", "batch", "layer"]
 Resize = Literal["squash", "pad"]
+Precision = Literal["float32", "mixed_bfloat16"]
 ObjectiveKind = Literal["recall", "specificity", "pauc", "auc", "recall_and_specificity"]
 
 
@@ -86,7 +87,11 @@ class BackboneSpec:
     kind: Literal["backbone"] = "backbone"
     name: str = "EfficientNetLite0"
     weights: Literal["imagenet", "none"] = "imagenet"
-    trainable_from: str | None = None  # None: frozen; "all": whole network; else first trainable layer's name
+    trainable_from: str | None = None  # None: frozen; "all": whole network; "stage-2": the last two stages, each of
+    # maps of one size; else the name of the first trainable layer or block ("block5" of VGG16)
+    head_epochs: int = 0  # first epochs that train the head only, so that its first large gradients spoil no weights
+    backbone_rate: float = 1.0  # factor of the learning rate in the pretrained layers
+    layer_decay: float = 1.0  # a further factor for each stage down from the last (Howard & Ruder 2018: 1 / 2.6)
     filters: tuple[int, ...] = ()  # optional extra 3×3 convolutions, each followed by 2×2 max pooling
     head: Literal["flatten", "average"] = "average"
     units: tuple[int, ...] = ()
@@ -103,6 +108,11 @@ class BackboneSpec:
         check_range("views", self.views, 0, 1000)
         _check_positive_ints("filters", self.filters)
         check_choice("head", self.head, ("flatten", "average"))
+        check_range("head_epochs", self.head_epochs, 0, 99_999)
+        check_range("backbone_rate", self.backbone_rate, 1e-6, 1.0)
+        check_range("layer_decay", self.layer_decay, 0.01, 1.0)
+        if self.trainable_from is None and (self.head_epochs, self.backbone_rate, self.layer_decay) != (0, 1.0, 1.0):
+            raise ValueError("`head_epochs`, `backbone_rate` and `layer_decay` need a `trainable_from`: all is frozen")
         if self.weights == "none" and self.trainable_from is None:
             raise ValueError(
                 "`trainable_from` must not be None when `weights` is 'none': a frozen network of random "
@@ -110,7 +120,21 @@ class BackboneSpec:
             )
 
 
-ModelSpec = DenseSpec | CnnSpec | BackboneSpec
+@dataclass(frozen=True, kw_only=True)
+class KerasTunerSpec:
+    """A network that a KerasTuner hypermodel built: Keras' own layers with their settings, as data."""
+
+    kind: Literal["keras_tuner"] = "keras_tuner"
+    name: str  # of the hypermodel, for people
+    values: Mapping[str, str | int | float | bool]  # its hyperparameters, under KerasTuner's names, for people
+    network: str  # see `models.stored`
+
+    def __post_init__(self) -> None:
+        if not self.network:
+            raise ValueError(f"`network` of {self.name!r} must describe a Keras model, got an empty text")
+
+
+ModelSpec = DenseSpec | CnnSpec | BackboneSpec | KerasTunerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +172,7 @@ class TrainSpec:
     epochs: int = 20
     steps_per_epoch: int | None = None  # None: the whole training role
     batch_size: int = 64
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     momentum: float = 0.0  # sgd only
     weight_decay: float = 0.0  # decoupled; adamw and sgd
@@ -161,13 +185,15 @@ class TrainSpec:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     monitor: Literal["val_loss", "auc", "pauc"] = "val_loss"  # smooth where recall comes in steps of 1/n
     patience: int = 14  # epochs without improvement before training stops; the best weights are kept
+    precision: Precision = "float32"  # bfloat16: weights stay float32, the rest takes half the bytes; fast where the
+    # hardware computes in it (AMX, AVX-512 BF16, GPUs since Ampere), slow elsewhere
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 1, 100_000)
         if self.steps_per_epoch is not None:
             check_range("steps_per_epoch", self.steps_per_epoch, 1, 1_000_000)
         check_range("batch_size", self.batch_size, 1, 65_536)
-        check_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
+        check_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw", "rmsprop"))
         check_range("learning_rate", self.learning_rate, 1e-8, 10.0)
         check_range("momentum", self.momentum, 0.0, 0.9999)
         check_range("weight_decay", self.weight_decay, 0.0, 1.0)
@@ -179,6 +205,7 @@ class TrainSpec:
         check_range("label_smoothing", self.label_smoothing, 0.0, 0.5)
         check_choice("monitor", self.monitor, ("val_loss", "auc", "pauc"))
         check_range("patience", self.patience, 1, 100_000)
+        check_choice("precision", self.precision, get_args(Precision))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +224,16 @@ class TrialSpec:
                     f"`image_size_px` must be at least {smallest_px} for {self.model.name}, "
                     f"got {self.data.image_size_px}"
                 )
+            if self.model.head_epochs >= self.train.epochs:
+                raise ValueError(
+                    f"`head_epochs` must be less than the {self.train.epochs} epochs, got {self.model.head_epochs}; "
+                    "to train the head alone, leave `trainable_from` at None"
+                )
+        if isinstance(self.model, KerasTunerSpec) and self.train.precision != "float32":
+            raise ValueError(
+                f"`precision` must be 'float32' for {self.model.name!r}, got {self.train.precision!r}: "
+                "the layers of a KerasTuner model bring their own"
+            )
 
     @property
     def digest(self) -> str:
@@ -253,6 +290,14 @@ class SplitSpec:
         check_range("calibration", self.calibration, 0.0, 0.5)
         if self.validation + self.calibration + self.test > 0.9:
             raise ValueError("`validation` + `calibration` + `test` must leave at least 0.1 for training")
+
+
+def smallest_px(model: ModelSpec) -> int:
+    """Return the side of the smallest images that `model` can be built for; 1 where nothing is known of it."""
+    if isinstance(model, BackboneSpec):
+        own_px = catalog.find(model.name).smallest_px  # about the factor by which it shrinks images, too
+        return own_px << len(model.filters)
+    return 1 << len(model.filters) if isinstance(model, CnnSpec) else 1
 
 
 def smallest_px(model: ModelSpec) -> int:

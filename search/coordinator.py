@@ -23,7 +23,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core.errors import PneumoError
+from pneumo_core.errors import PneumoError, StudyError, TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, Stage, TrialSpec
@@ -148,7 +148,7 @@ class Coordinator:
         return [held[number] for number in sorted(held)]
 
     def _fill(self) -> None:
-        while self._n_free() > 0 and not self.stop_asked():
+        while self._n_free() > 0 and not self.stop_asked() and not self.diagnosis:
             taken = exclusively(self.storage, self._take)
             self._wait_s = 0.0 if taken == "ended at once" else POLL_S
             if not isinstance(taken, Running):
@@ -213,6 +213,13 @@ class Coordinator:
             stage, data = promotion.stage_of(self.spec.fidelity, spec, trials.stage(frozen))
         except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):
             raise
+        except StudyError as error:  # the space wants the search to end, not just this trial
+            self._failed(trial.number, "fatal", str(error))
+            self.diagnosis = str(error)
+            return "ended at once"
+        except TrialFailed as error:
+            self._failed(trial.number, error.reason, str(error))
+            return "ended at once"
         except Exception as error:
             self._failed(trial.number, "bad_spec", f"{type(error).__name__}: {error}")
             return "ended at once"

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 import studies
-from pneumo_core.errors import StudyError, nearest
+from pneumo_core.errors import StudyError, TrialFailed, nearest
 from pneumo_core.specs import TrialSpec
 from spaces.base import Recorder, unused
 from studies.spec import StudySpec
@@ -25,21 +25,35 @@ def names() -> list[str]:
 
 
 def load(study: str) -> StudySpec:
-    """Return the study that `study` names. Raises `StudyError` naming the mistake and the remedy."""
-    module = _from_file(Path(study)) if study.endswith(".py") or "/" in study else _from_name(study)
-    spec = getattr(module, "STUDY", None)
-    if not isinstance(spec, StudySpec):
-        raise StudyError(f"{study}: must define `STUDY = StudySpec(...)`, got {type(spec).__name__}")
+    """Return the study that `study` names, checked. Raises `StudyError` naming the mistake and the remedy."""
+    spec = read(study)
     check(spec)
     return spec
 
 
+def read(study: str) -> StudySpec:
+    """Return the study that `study` names without a draw from its space, which may take some seconds."""
+    module = _from_file(Path(study)) if study.endswith(".py") or "/" in study else _from_name(study)
+    spec = getattr(module, "STUDY", None)
+    if not isinstance(spec, StudySpec):
+        raise StudyError(f"{study}: must define `STUDY = StudySpec(...)`, got {type(spec).__name__}")
+    return spec
+
+
 def probes(spec: StudySpec) -> list[tuple[Recorder, TrialSpec]]:
-    """Return `N_PROBES` seeded random draws of the study's space, each with what it was suggested."""
-    drawn = []
-    for seed in range(N_PROBES):
+    """Return `N_PROBES` seeded random draws of the study's space, each with what it was suggested.
+
+    There are fewer where a space says so in `n_probes`, and where it raises `TrialFailed`, as it will in the search.
+    """
+    drawn, refused = [], ""
+    for seed in range(getattr(spec.space, "n_probes", N_PROBES)):
         recorder = Recorder(seed=seed)
-        drawn.append((recorder, _draw(spec, recorder)))
+        try:
+            drawn.append((recorder, _draw(spec, recorder)))
+        except TrialFailed as error:
+            refused = str(error)
+    if not drawn:
+        raise StudyError(f"study {spec.name!r}: its space refuses every draw, the last with: {refused}")
     return drawn
 
 
@@ -51,6 +65,8 @@ def check(spec: StudySpec) -> None:
         recorder = Recorder(given=point)
         try:
             _draw(spec, recorder)
+        except TrialFailed:
+            continue
         except StudyError as error:
             raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {error}") from error
         if message := unused(point, recorder):
@@ -60,7 +76,7 @@ def check(spec: StudySpec) -> None:
 def _draw(spec: StudySpec, recorder: Recorder) -> TrialSpec:
     try:
         trial = spec.space(recorder)
-    except StudyError:
+    except (StudyError, TrialFailed):
         raise
     except Exception as error:
         raise StudyError(f"study {spec.name!r}: its space fails for {recorder.values}: {_say(error)}") from error

@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pneumo_core.child import OnEpoch, listen, serve
+from pneumo_core.data import preprocess
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped, TrialResult
 from pneumo_core.scoring.operating import Metrics
@@ -89,7 +91,16 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
         if stopped:
             break
     last = history[-1] if history else {"pruning_metric": value(task.spec, state)}
-    return result(task.spec, state, last["pruning_metric"], stopped or "completed", tuple(history))
+    done = result(task.spec, state, last["pruning_metric"], stopped or "completed", tuple(history))
+    return replace(done, environment={**done.environment, **seen(Path(task.arrays))})
+
+
+def seen(arrays: Path) -> dict[str, str]:
+    """Return where the arrays were found and what they add up to, nothing where a test has none."""
+    if not (arrays / "meta.json").exists():
+        return {}
+    found = preprocess.open_fit_arrays(arrays)
+    return {"arrays": str(arrays), "sum": str(int(found.x_train.sum()) + int(found.x_validation.sum()))}
 
 
 def value(of: TrialSpec, state: int) -> float:
