@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from pneumo_core.child import OnEpoch, listen, serve
-from pneumo_core.data import preprocess
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped, TrialResult
 from pneumo_core.scoring.operating import Metrics
@@ -99,6 +98,8 @@ def seen(arrays: Path) -> dict[str, str]:
     """Return where the arrays were found and what they add up to, nothing where a test has none."""
     if not (arrays / "meta.json").exists():
         return {}
+    from pneumo_core.data import preprocess  # takes a while to load
+
     found = preprocess.open_fit_arrays(arrays)
     return {"arrays": str(arrays), "sum": str(int(found.x_train.sum()) + int(found.x_validation.sum()))}
 

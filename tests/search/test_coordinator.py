@@ -15,6 +15,7 @@ from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer
 from tests.search.light import Faulty, Mixed, Search, executor, study
 from tests.search.light_trainer import Fault
+from tests.search.memory_limit import memory_limit, within
 
 
 def test_a_study_runs_to_its_total_budget_and_no_further(tmp_path: Path) -> None:
@@ -116,6 +117,23 @@ def test_memory_that_ran_out_beside_others_is_tried_once_more_alone(tmp_path: Pa
             assert first.datetime_complete is not None
             assert work_began is not None
             assert first.datetime_complete <= work_began
+
+
+def test_a_trainer_that_the_kernel_kills_for_memory_is_one_failed_trial_tried_once_more_alone(tmp_path: Path) -> None:
+    enqueue = tuple({"fault": fault, "x": x} for fault, x in (("HOARD", 0.5), ("NONE", 0.1), ("NONE", 0.2)))
+    spec = study(Mixed(faults=("NONE", "HOARD")), n_trials=3, enqueue=enqueue)
+    with memory_limit(150 * 2**20) as group:
+        runner = executor(tmp_path)
+        runner.command = within(group, *light.TRAINER)
+        found = Search(tmp_path, spec, runner=runner)
+        assert found.run() == "budget"
+    first, alone = sorted((trial for trial in found.trials if trials.root(trial) == 0), key=lambda t: t.number)
+    assert [trials.is_alone(trial) for trial in (first, alone)] == [False, True]
+    for trial in (first, alone):
+        assert trials.failure_reason(trial) == "out_of_memory"
+        assert "the kernel killed the trainer process for want of memory" in trial.user_attrs["failure"]["message"]
+    others = [trial.state for trial in found.current if trials.root(trial) != 0]
+    assert others == [TrialState.COMPLETE] * 2
 
 
 def test_the_same_failure_again_and_again_stops_the_study_with_a_diagnosis(tmp_path: Path) -> None:
