@@ -1,10 +1,18 @@
 """What each trainer may use, with GPUs that are only said to be there."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from pneumo_core.errors import UserError
+from pneumo_core.wire import EpochDone
 from search.executors import devices
 from search.executors.devices import slot_environments
+from search.home import Home
+from search.launching import local_executor
+from tests.search import light
+from tests.search.executors.test_executors import task
 
 
 @pytest.fixture
@@ -45,3 +53,39 @@ def test_one_trainer_on_the_cpu_is_not_pinned() -> None:
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(UserError, match="tensorflow, jax, got 'torch'"):
         slot_environments("cpu", 1, "torch")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes don't show their environment here")
+def test_the_trainers_processes_have_their_gpu_and_share_from_their_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = tmp_path / "nvidia-smi"
+    query.write_text("#!/bin/sh\necho 0\necho 1\n")
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(light.ROOT))
+    monkeypatch.setenv("PNEUMO_STORAGE", "postgresql://me:secret@host/db")
+    monkeypatch.setenv(light.TAG, str(tmp_path))
+    executor = local_executor(Home(tmp_path), "light", trials_per_gpu=2, backend="jax")
+    executor.command = light.TRAINER
+    try:
+        for number in range(executor.n_slots):
+            executor.submit(task(tmp_path, number))
+        waiting: set[int] = set()  # for the answer to their first epoch
+        while len(waiting) < 4:
+            waiting |= {event.number for event in executor.poll(1.0) if isinstance(event, EpochDone)}
+        started = [environ(pid) for pid in light.processes(str(tmp_path)) if pid != os.getpid()]
+    finally:
+        executor.close()
+    assert sorted(each["CUDA_VISIBLE_DEVICES"] for each in started) == ["0", "0", "1", "1"]
+    for each in started:
+        assert each["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+        assert each["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+        assert each["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.45"
+        assert each["KERAS_BACKEND"] == "jax"
+        assert "PNEUMO_STORAGE" not in each
+
+
+def environ(pid: int) -> dict[str, str]:
+    words = Path(f"/proc/{pid}/environ").read_text().rstrip("\0").split("\0")
+    return dict(word.split("=", 1) for word in words)
