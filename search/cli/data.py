@@ -19,11 +19,12 @@ def fetch(
     `kaggle` is "Chest X-Ray Images (Pneumonia)" (Kermany et al. 2018, CC BY 4.0, 5 856 JPEGs), `medmnist` the same
     images cropped and shrunk (Yang et al. 2023, CC BY 4.0).
     """
-    from pneumo_core.data import fetch as sources
+    from pneumo_core.data import kaggle
+    from pneumo_core.data.fetch import medmnist
     from search.cli.show import view_maker
 
     with view_maker(Console(stderr=True)) as (_, progress):
-        found = sources.kaggle(out, progress) if name == "kaggle" else sources.medmnist(size, out, progress)
+        found = kaggle.fetch(out, progress) if name == "kaggle" else medmnist(size, out, progress)
     print(found)
 
 

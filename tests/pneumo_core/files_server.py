@@ -1,7 +1,7 @@
 """A server on the loopback interface that hands out one file, with the faults that a test asks for."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,10 +22,14 @@ class Served:
 
 
 @contextmanager
-def serving(served: Served) -> Iterator[Served]:
+def serving(served: Served, do_post: Callable[[BaseHTTPRequestHandler], None] | None = None) -> Iterator[Served]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer(self, served)
+
+        def do_POST(self) -> None:
+            assert do_post is not None
+            do_post(self)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
