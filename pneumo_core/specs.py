@@ -300,14 +300,6 @@ def smallest_px(model: ModelSpec) -> int:
     return 1 << len(model.filters) if isinstance(model, CnnSpec) else 1
 
 
-def smallest_px(model: ModelSpec) -> int:
-    """Return the side of the smallest images that `model` can be built for; 1 where nothing is known of it."""
-    if isinstance(model, BackboneSpec):
-        own_px = catalog.find(model.name).smallest_px  # about the factor by which it shrinks images, too
-        return own_px << len(model.filters)
-    return 1 << len(model.filters) if isinstance(model, CnnSpec) else 1
-
-
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise `ValueError` unless `value` is a number in [`low`, `high`]; NaN is not."""
     ok = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

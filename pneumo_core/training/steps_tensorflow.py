@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pneumo_core.training.activations import fused
 from pneumo_core.training.batches import Chunk
 from pneumo_core.training.steps import batched, logit_model, weighted_loss
 
@@ -29,7 +30,7 @@ class TensorFlowSteps:
         room[: chunk.n_steps] = rates
         values = (chunk.x, chunk.y, chunk.sample_weight, room, np.int32(chunk.n_steps))
         tensors = [tf.constant(value) for value in values]
-        self._train = self._train or traced(self._train_steps, tensors)
+        self._train = self._train or self._traced(self._train_steps, tensors)
         self._train(*tensors)
         self._n_steps += chunk.n_steps
 
@@ -43,7 +44,7 @@ class TensorFlowSteps:
         scores = []
         for part, n in batched(x, batch_size):
             tensor = tf.constant(part)
-            self._predict = self._predict or traced(self._scores, [tensor])
+            self._predict = self._predict or self._traced(self._scores, [tensor])
             scores.append(self._predict(tensor)[:n].numpy())
         return np.concatenate(scores)
 
@@ -52,6 +53,10 @@ class TensorFlowSteps:
 
     def reload(self) -> None:
         """Do nothing: see `synchronize`."""
+
+    def _traced(self, function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
+        with fused(self._network):
+            return traced(function, tensors)
 
     def _scores(self, x: Any) -> Any:
         return tf.sigmoid(self._network(x, training=False)[:, 0])

@@ -16,6 +16,7 @@ from tests.pneumo_core.images import arrays
 MODELS: dict[str, ModelSpec] = {
     "dense": DenseSpec(units=(6,), l2=0.01, normalization="batch"),
     "cnn": CnnSpec(filters=(3, 4), l2=0.01),
+    "gelu": CnnSpec(filters=(3, 4), activation="gelu", units=(5,)),
 }
 SHAPE = (12, 12, 1)
 each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)

@@ -1,0 +1,327 @@
+"""One search by this project, by KerasTuner, and by Optuna with `model.fit`: the same 16 networks, images and epochs.
+
+    python -m benchmarks.search FOLDER [--trials 16] [--epochs 4] [--images 1200] [--arms ARM,...] [--json FILE]
+
+The configurations are drawn once from the space of the study `cnn` (64 px), without augmentation and with constant
+rates. All arms build the same Keras networks, train them on the same arrays by the same optimizer, batches, class
+weights and label smoothing, score the validation images after each epoch, keep the epoch of the lowest validation
+loss, and save as their authors made them: this project to SQLite, checkpoints and artifacts, KerasTuner to its folder,
+Optuna to SQLite. Each arm is a process of its own, started cold; the images are decoded before (`benchmarks.ingest`
+measures that), save the smaller ones of `ours_cheap_first`. Memory is the largest sum of the proportional set sizes
+of the arm's processes.
+
+| arm | what |
+|---|---|
+| ours | `pneumo launch`, no pruning, float32 |
+| ours_bfloat16 | the same with `precision="mixed_bfloat16"` |
+| ours_cheap_first | the same with bfloat16 and `fidelity`: small images and few epochs first |
+| keras_tuner | `GridSearch` over the configurations, `tuner.search` |
+| optuna | `study.optimize` over the configurations, `model.fit` |
+
+"time to the same quality" is the time until an arm has a trial whose validation pAUC is at most 0.01 below the best
+of KerasTuner and Optuna.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from benchmarks import measure
+from benchmarks.measure import Row
+from pneumo_core import codec
+from pneumo_core.data.preprocess import open_fit_arrays
+from pneumo_core.specs import AugmentSpec, DataSpec, ObjectiveSpec, Precision, TrialSpec
+from search.home import Home
+from search.launching import read_source
+from search.storage.database import open_storage
+from spaces.base import Recorder, Suggest
+from studies import cnn
+from studies.spec import BudgetSpec, FidelitySpec, PrunerSpec, Rung, SamplerSpec, SourceSpec, StudySpec
+
+ARMS = ("ours", "ours_bfloat16", "ours_cheap_first", "keras_tuner", "optuna")
+OTHERS = ("keras_tuner", "optuna")
+TOLERANCE = 0.01  # of partial AUC
+ARRAYS = ("x_train", "y_train", "x_validation", "y_validation")
+ROOT = Path(__file__).parents[1]
+SAMPLE_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured:
+    """The space of the benchmark: that of the study `cnn` with what all arms can do alike."""
+
+    epochs: int
+    precision: Precision = "float32"
+
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        drawn = cnn.space(suggest)
+        train = replace(
+            drawn.train,
+            epochs=self.epochs,
+            patience=self.epochs,
+            schedule="constant",
+            warmup_epochs=0.0,
+            augment=AugmentSpec(),
+            precision=self.precision,
+        )
+        return replace(drawn, train=train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """One trial of one arm."""
+
+    after_s: float  # since the arm was started
+    pauc: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What one arm took and found."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    trials: tuple[Finished, ...]
+
+    @property
+    def best(self) -> float:
+        return max(trial.pauc for trial in self.trials)
+
+    def time_to(self, pauc: float) -> float:
+        """Return when a trial was first that good; infinity for never."""
+        return min((trial.after_s for trial in self.trials if trial.pauc >= pauc), default=float("inf"))
+
+
+def main() -> None:
+    """Parse, run the arms in turn, print."""
+    parser = measure.parser(__doc__)
+    parser.set_defaults(repeats=1)
+    parser.add_argument("folder", type=Path, help="in the Kaggle layout, or phantom")
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--images", type=int, default=1200, help="of all roles; 0: all")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench.prepared(asked, Path(scratch))
+        names, found = asked.arms.split(","), dict[str, list[Ran]]()
+        for repetition in range(asked.repeats):
+            first = repetition % len(names)
+            for name in names[first:] + names[:first]:
+                found.setdefault(name, []).append(bench.run(name, repetition))
+                print(f"{name}: {found[name][-1].wall_s:.0f} s, best pAUC {found[name][-1].best:.4f}", flush=True)
+        n_train, n_validation = bench.n_images
+    images = f"{n_train} images of 64 px to train on, {n_validation} to validate"
+    title = f"{asked.trials} trials of {asked.epochs} epochs; {images}"
+    runs = {name: [asdict(ran) for ran in of_arm] for name, of_arm in found.items()}
+    measure.publish(title, summarised(found), environment=measure.machine(), file=asked.json, runs=runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The images and configurations that all arms share, in a scratch folder."""
+
+    folder: Path
+    scratch: Path
+    n_trials: int
+    epochs: int
+    n_images: tuple[int, int]
+
+    @staticmethod
+    def prepared(asked: Namespace, scratch: Path) -> "Bench":
+        folder = _some_of(asked.folder, asked.images, scratch / "images")
+        prepared = read_source(SourceSpec(source=str(folder)), Home(scratch / "home"))
+        arrays = open_fit_arrays(prepared.arrays_for(DataSpec()))
+        np.savez(scratch / "arrays.npz", **{name: getattr(arrays, name) for name in ARRAYS})
+        specs = [Configured(epochs=asked.epochs)(Recorder(seed=seed)) for seed in range(asked.trials)]
+        (scratch / "configurations.json").write_text(json.dumps([codec.to_json(spec) for spec in specs]), "utf-8")
+        n_images = (len(arrays.x_train), len(arrays.x_validation))
+        return Bench(folder=folder, scratch=scratch, n_trials=asked.trials, epochs=asked.epochs, n_images=n_images)
+
+    def run(self, arm: str, repetition: int) -> Ran:
+        """Run one arm to its end."""
+        place = self.scratch / f"{arm}-{repetition}"
+        place.mkdir()
+        return self._others(arm, place) if arm in OTHERS else self._ours(arm, place)
+
+    def _ours(self, arm: str, place: Path) -> Ran:
+        file, url = place / "study.py", f"sqlite:///{place / 'pneumo.db'}"
+        call = f"study({arm!r}, n_trials={self.n_trials}, epochs={self.epochs})"
+        file.write_text(f"from benchmarks.search import study\n\nSTUDY = {call}\n", "utf-8")
+        command = ["search.cli", "launch", str(file), "--data", str(self.folder), "--storage", url]
+        measured = _watched([*command, "--home", str(self.scratch / "home")], place, may_end_with=(0, 3))
+        trials = optuna.load_study(study_name=arm, storage=open_storage(url)).get_trials(deepcopy=False)
+        done = [trial for trial in trials if trial.datetime_complete and "pauc" in trial.user_attrs]
+        ended = {trial.number: trial.datetime_complete.timestamp() for trial in done if trial.datetime_complete}
+        finished = [
+            Finished(after_s=ended[trial.number] - measured.began_s, pauc=trial.user_attrs["pauc"]) for trial in done
+        ]
+        return measured.ran(finished)
+
+    def _others(self, arm: str, place: Path) -> Ran:
+        out = place / "trials.json"
+        files = [str(self.scratch / "arrays.npz"), str(self.scratch / "configurations.json"), str(out)]
+        measured = _watched(["benchmarks.search_others", arm, *files], place)
+        trials = [
+            Finished(after_s=trial["ended_s"] - measured.began_s, pauc=trial["pauc"])
+            for trial in json.loads(out.read_text("utf-8"))
+        ]
+        return measured.ran(trials)
+
+
+def study(arm: str, *, n_trials: int, epochs: int) -> StudySpec:
+    """Return the study of one of our arms: the drawn configurations, waiting in its queue."""
+    space = Configured(epochs=epochs, precision="float32" if arm == "ours" else "mixed_bfloat16")
+    recorders = [Recorder(seed=seed) for seed in range(n_trials)]
+    for recorder in recorders:
+        space(recorder)
+    return StudySpec(
+        name=arm,
+        space=space,
+        objective=ObjectiveSpec(kind="pauc"),
+        sampler=SamplerSpec(kind="random"),
+        pruner=PrunerSpec(kind="none"),
+        fidelity=cheap_first(epochs) if arm == "ours_cheap_first" else None,
+        budget=BudgetSpec(trials=n_trials),
+        enqueue=tuple(recorder.values for recorder in recorders),
+    )
+
+
+def cheap_first(epochs: int) -> FidelitySpec:
+    """Return rungs at half the size after a quarter of the epochs, at three quarters after half of them."""
+    first = max(1, epochs // 4)
+    return FidelitySpec(rungs=(Rung(scale=0.5, epochs=first), Rung(scale=0.75, epochs=max(first + 1, epochs // 2))))
+
+
+def summarised(found: Mapping[str, Sequence[Ran]]) -> list[Row]:
+    """Return the rows of the table: what each arm took, then ours in parts of the others."""
+    rows = []
+    for name, runs in found.items():
+        rows += [
+            Row(name=f"{name}: wall time", values=tuple(ran.wall_s for ran in runs)),
+            Row(name=f"{name}: CPU time", values=tuple(ran.cpu_s for ran in runs)),
+            Row(name=f"{name}: peak memory", values=tuple(ran.peak_bytes / 1e9 for ran in runs), unit="GB"),
+            Row(name=f"{name}: best validation pAUC", values=tuple(ran.best for ran in runs), unit="of 1"),
+        ]
+    others = [name for name in OTHERS if name in found]
+    for name in (name for name in found if name not in OTHERS):
+        for other in others:
+            pairs = list(zip(found[name], found[other], strict=True))
+            rows.append(
+                Row(
+                    name=f"wall time {name} ÷ {other}",
+                    values=tuple(a.wall_s / b.wall_s for a, b in pairs),
+                    unit="times",
+                )
+            )
+            good = [max(ran.best for ran in of_all) - TOLERANCE for of_all in zip(*map(found.get, others), strict=True)]
+            shares = tuple(a.time_to(least) / b.time_to(least) for (a, b), least in zip(pairs, good, strict=True))
+            rows.append(Row(name=f"time to the same quality {name} ÷ {other}", values=shares, unit="times"))
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a process and all it started took."""
+
+    began_s: float  # since the epoch
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+    def ran(self, trials: Sequence[Finished]) -> Ran:
+        return Ran(wall_s=self.wall_s, cpu_s=self.cpu_s, peak_bytes=self.peak_bytes, trials=tuple(trials))
+
+
+def _watched(module: Sequence[str], place: Path, may_end_with: tuple[int, ...] = (0,)) -> Watched:
+    """Run `python -m module ...` in a cold process and watch it; its output goes to a file in `place`."""
+    began_s, peak = time.time(), Peak()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
+    with (place / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        with peak.of(process.pid):
+            _, status, usage = os.wait4(process.pid, 0)
+    wall_s, code = time.time() - began_s, os.waitstatus_to_exitcode(status)
+    process.returncode = code
+    if code not in may_end_with:
+        raise SystemExit(
+            f"{module[0]} ended with {code}:\n{(place / 'output.txt').read_text(errors='replace')[-3000:]}"
+        )
+    return Watched(began_s=began_s, wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=peak.n_bytes)
+
+
+class Peak:
+    """The largest memory of a process and all below it, sampled in a thread."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+
+    @contextlib.contextmanager
+    def of(self, pid: int) -> Iterator[None]:
+        over = threading.Event()
+
+        def sample() -> None:
+            while not over.wait(SAMPLE_S):
+                self.n_bytes = max(self.n_bytes, sum(map(_share_bytes, _tree(pid))))
+
+        thread = threading.Thread(target=sample)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _tree(root: int) -> list[int]:
+    """Return the process and all that descend from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _share_bytes(pid: int) -> int:
+    """Return a process's proportional set size: shared pages are divided among who shares them."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def _some_of(folder: Path, n_images: int, into: Path) -> Path:
+    """Return a folder of copies of `n_images` of the images in the Kaggle layout, in the classes' proportions."""
+    if not n_images:
+        return folder
+    found = {name: sorted(folder.rglob(f"{name}/*")) for name in ("NORMAL", "PNEUMONIA")}
+    share = n_images / sum(map(len, found.values()))
+    for name, files in found.items():
+        (into / name).mkdir(parents=True)
+        for file in files[: round(share * len(files))]:
+            shutil.copyfile(file, into / name / file.name)
+    return into
+
+
+if __name__ == "__main__":
+    main()
