@@ -8,7 +8,7 @@ from typing import Any
 
 from pneumo_core import codec
 from pneumo_core.errors import StudyError, TrialFailed, nearest
-from pneumo_core.specs import DataSpec, TrainSpec, TrialSpec
+from pneumo_core.specs import DataSpec, KerasTunerSpec, TrainSpec, TrialSpec
 from pneumo_core.tuner.dialogue import Drawn, Open, Question, Refused, Scalar
 from spaces.base import Suggest
 from spaces.tuner_helper import Helper
@@ -66,7 +66,8 @@ class KerasTunerSpace:
     n_probes: int = N_PROBES
     _known: dict[tuple[Scalar, ...], Question | Drawn | Refused] = field(default_factory=dict)
     _choices: dict[str, Question] = field(default_factory=dict)  # by parameter
-    _seen: set[str] = field(default_factory=set)  # hyperparameters that some draw had
+    _seen: set[str] = field(default_factory=set)  # hyperparameters that some model had
+    _n_drawn: int = 0
     _helper: Helper | None = None
 
     def __call__(self, suggest: Suggest) -> TrialSpec:
@@ -79,17 +80,15 @@ class KerasTunerSpace:
         while isinstance(step := self._known.get(answers), Question):
             answers += (self._suggested(suggest, step),)
         if step is None:
-            step = self._begin(answers)
+            step = self._open().draw(answers)
             while isinstance(step, Question):
                 self._known[answers] = step
                 answers += (self._suggested(suggest, step),)
                 step = self._open().answer(answers)
             if isinstance(step, Drawn) or step.reason == "failed_trial":
                 self._known[answers] = step
+                self._check_fixed(step)
         return self._trial(step)
-
-    def _begin(self, answers: tuple[Scalar, ...]) -> Question | Drawn | Refused:
-        return self._open().draw(answers)
 
     def _open(self) -> Helper:
         if self._helper is None:
@@ -125,6 +124,16 @@ class KerasTunerSpace:
                 f"hyperparameter `{question.name}` has {_say(known)} in one model and {_say(question)} in another: "
                 "give them two names, or declare each in a `with hp.conditional_scope(...)`"
             )
+
+    def _check_fixed(self, step: Drawn | Refused) -> None:
+        """Raise `StudyError` for a fixed name that no model had so far, once there were as many as probes."""
+        if isinstance(step, Drawn):
+            assert isinstance(step.spec.model, KerasTunerSpec)
+            self._seen.update(step.spec.model.values)
+            self._n_drawn += 1
+        unknown = sorted(set(self.fixed) - self._seen)
+        if unknown and self._n_drawn >= self.n_probes:
+            raise StudyError(f"fixed hyperparameter `{unknown[0]}` is in no model{nearest(unknown[0], self._seen)}")
 
     def _trial(self, step: Drawn | Refused) -> TrialSpec:
         if isinstance(step, Drawn):

@@ -86,6 +86,7 @@ class Helper:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         tail = self._log.read().decode(errors="replace").strip()
         self._end()
+        self._process = None
         return f"the process that builds {self.opened.attribute} ended with {how}; its last output:\n{tail}"
 
 

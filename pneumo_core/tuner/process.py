@@ -7,6 +7,7 @@ this process, in JSON lines: an `Open` once, then a `Draw` a trial. The answers 
 
 import json
 import os
+import select
 import signal
 import sys
 from typing import Any
@@ -61,6 +62,8 @@ class Space:
 def main() -> None:
     """Draw until the space is gone or silent."""
     lifeline.settle()
+    if _is_abandoned():  # before the kernel was asked to end this process with the other
+        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     space = Space()
     opened = space.receive()
@@ -80,6 +83,13 @@ def main() -> None:
         space.send(reply)
         n_draws += 1
         draw = _next_draw(space)
+
+
+def _is_abandoned() -> bool:
+    """Tell whether nobody writes to standard input any more, though something may be left to read."""
+    poll = select.poll()
+    poll.register(sys.stdin, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _next_draw(space: Space) -> Draw:
