@@ -4,6 +4,7 @@
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ __all__ = ["StudyResult", "finalize", "launch", "load_study"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("search.api"), name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # of Optuna's tqdm, in every plain notebook
+        return getattr(importlib.import_module("search.api"), name)
 
 
 def __dir__() -> list[str]:

@@ -58,7 +58,7 @@ class Options:
         check_range("confidence", self.confidence, 0.5, 0.99999)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Finalized:
     """The bundle, where it is, and whether it had been there already."""
 
@@ -66,14 +66,14 @@ class Finalized:
     folder: Path
     was_there: bool = False
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         test = self.bundle.test
         figures = ", ".join(f"{name} {test[name]:.4f}" for name in ("recall", "specificity", "auc"))
         return f"{self.folder}: threshold {self.bundle.threshold:.6g}; test: {figures}\n{promise(self.bundle)}"
 
     def _repr_markdown_(self) -> str:
         """Say the same in a notebook; the promise is Markdown already."""
-        return str(self).replace("\n", "\n\n")
+        return repr(self).replace("\n", "\n\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +260,7 @@ class Finalizer:
                 shutil.copyfile(file, folder / name)
             (folder / bundles.CARD).write_text(model_card.card(whole, facts), "utf-8")
             if self.extra is not None:
+                bundles.seal(folder, whole)  # the report has its networks show where they look
                 self.extra(folder)
 
         return bundles.write(out, whole, fill)
