@@ -200,9 +200,9 @@ class LiveView(LineView):
         )
 
     def _remaining_s(self) -> float | None:
-        if not self._seconds:
+        n_left = self._total - self._state.n_finished
+        if not self._seconds or n_left <= 0:
             return None
-        n_left = max(0, self._total - self._state.n_finished)
         return n_left * (sum(self._seconds) / len(self._seconds)) / self._n_slots
 
 
