@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pneumo_core import lifeline
+from pneumo_core.data.cache import is_full
 from pneumo_core.errors import PneumoError, TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (
@@ -115,11 +116,16 @@ def _outcome(
     except Exception as error:
         traceback.print_exc()
         known = isinstance(error, PneumoError | ValueError)
-        return TrialError(
-            number=task.number,
-            reason="bad_spec" if known else "exception",
-            message=str(error) if known else f"{type(error).__name__}: {error}",
-        )
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        return TrialError(number=task.number, reason=_reason(error), message=message)
+
+
+def _reason(error: Exception) -> str:
+    """Return the word for an error that the trainer didn't expect."""
+    for of in (error, error.__cause__):
+        if isinstance(of, OSError) and is_full(of):
+            return "disk_full"
+    return "bad_spec" if isinstance(error, PneumoError | ValueError) else "exception"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from search.storage.owner import Owner
 CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
-RETRIED = {LOST, INTERRUPTED, CHILD_DIED}
+DISK_FULL = "disk_full"
+RETRIED = {LOST, INTERRUPTED, CHILD_DIED, DISK_FULL}
 _ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixed_params", "alone", "stage"
 _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 

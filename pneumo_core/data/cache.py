@@ -50,8 +50,7 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise StorageError(
-            f"no room in `{folder}`: {needed_bytes} bytes needed, {free} bytes free; "
-            "free some or choose another cache folder"
+            f"no room in `{folder}`: {_say(needed_bytes)} needed, {_say(free)} free; free some or choose another folder"
         )
 
 
@@ -61,15 +60,25 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            with contextlib.suppress(OSError):
-                free = f", {shutil.disk_usage(folder).free} bytes free"
-            raise StorageError(
-                f"the disk of `{folder}` is full{free}; free some or choose another cache folder"
-            ) from error
+        if is_full(error):
+            raise StorageError(f"the disk of `{folder}` is full; free some of it or choose another folder") from error
         raise StorageError(
             f"can't write to `{folder}`: {error.strerror or error}; choose a cache folder that can be written"
         ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether `error` says that a disk or a quota on it is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _say(n_bytes: float) -> str:
+    """Return a size as people write it."""
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} GB"
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:

@@ -6,6 +6,7 @@ to another value. What goes wrong is coded in `DenseSpec.units`: see `Fault`.
 
 import ctypes
 import enum
+import errno
 import os
 import signal
 import socket
@@ -48,6 +49,7 @@ class Fault(enum.IntEnum):
     GARBAGE = 12
     SLOW = 13
     HOARD = 14
+    DISK_FULL = 15
 
 
 def spec(x: float = 1e-3, *, epochs: int = 3, fault: Fault = Fault.NONE, once: bool = False) -> TrialSpec:
@@ -151,6 +153,8 @@ def misbehave(task: RunTrial, path: Path) -> None:
             raise TrialFailed("nan_loss", "the loss became nan")
         case Fault.OUT_OF_MEMORY:
             raise MemoryError("no memory left on the device")
+        case Fault.DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         case Fault.HANG:
             time.sleep(600)
         case Fault.HANG_HOLDING_THE_LOCK:

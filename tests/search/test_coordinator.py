@@ -50,6 +50,7 @@ REASONS = {
     Fault.NAN_LOSS: ("nan_loss", "became nan"),
     Fault.NAN_METRICS: ("nan_metrics", "nan"),
     Fault.OUT_OF_MEMORY: ("out_of_memory", "no memory"),
+    Fault.DISK_FULL: ("disk_full", "No space left"),
     Fault.HANG: ("hang", "--hang-timeout"),
     Fault.HANG_HOLDING_THE_LOCK: ("hang", "--hang-timeout"),
 }
@@ -68,7 +69,7 @@ def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(tmp_path:
     assert (trials.root(failed), failed.state, trials.failure_reason(failed)) == (0, TrialState.FAIL, reason)
     assert words in failed.user_attrs["failure"]["message"]
     assert [trial.state for trial in others] == [TrialState.COMPLETE] * 2
-    n_attempts = 2 if reason in ("child_died", "out_of_memory") else 1
+    n_attempts = 2 if reason in ("child_died", "out_of_memory", "disk_full") else 1
     assert len(found.trials) == 2 + n_attempts
 
 

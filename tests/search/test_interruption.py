@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from search import trials
 from search.executors.process import start_time
+from search.storage.database import first_line
 from search.storage.owner import Owner, Watch, this_process
 from studies.spec import StudySpec
 from tests.search import light
+from tests.search.full_disk import fill, small_disk
 from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault
 
@@ -107,6 +111,32 @@ def test_a_full_disk_is_reported_and_the_database_stays_whole(tmp_path: Path) ->
     again = Search(tmp_path, study(n_trials=n_begun + 2))
     assert again.run() == "budget"
     light.assert_whole(again)
+
+
+def test_a_disk_that_fills_up_in_mid_run_loses_nothing_that_was_finished(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", 8 * 2**20) as folder:
+        spec = study(n_trials=30, budget={"max_same_failures": 3})
+        found = Search(folder, spec)
+        filler: list[Path] = []
+
+        def fill_once() -> bool:
+            if not filler and sum(event[0] == "finished" for event in found.view.told) >= 4:
+                filler.append(fill(folder))
+            return False
+
+        found.coordinator.stop_asked = fill_once
+        with pytest.raises((StorageInternalError, SQLAlchemyError, OSError)) as caught:
+            found.run()
+        assert "full" in first_line(caught.value) or "No space left" in first_line(caught.value)
+        filler[0].unlink()
+        again = Search(folder, spec)
+        n_finished = sum(trial.state == TrialState.COMPLETE for trial in again.trials)
+        assert n_finished >= 4
+        assert again.run() == "budget"
+        light.assert_whole(again)
+        with sqlite3.connect(folder / "light.db") as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        database.close()
 
 
 def test_a_coordinator_elsewhere_is_dead_only_when_its_beats_stand_still(

@@ -105,7 +105,7 @@ def test_write_file_replaces_all_or_nothing(tmp_path: Path) -> None:
         path.write_text("ne")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StorageError, match=r"disk of .* is full, \d+ bytes free"):
+    with pytest.raises(StorageError, match=r"disk of .* is full; free some"):
         cache.write_file(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
@@ -121,5 +121,5 @@ def test_room_is_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 5, 999))
     cache.check_room(tmp_path, 999)
-    with pytest.raises(StorageError, match="1000 bytes needed, 999 bytes free"):
-        cache.check_room(tmp_path, 1000)
+    with pytest.raises(StorageError, match="1.23 GB needed, 999 bytes free"):
+        cache.check_room(tmp_path, 1_230_000_000)
