@@ -199,7 +199,7 @@ def test_no_room_is_told_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 5, 1234))
-    with pytest.raises(StorageError, match=r"\d+ bytes needed, 1234 bytes free"):
+    with pytest.raises(StorageError, match=r"\d+ MB needed, 1.23 kB free"):
         prepare(manifest, split, tmp_path)
 
 
