@@ -119,6 +119,39 @@ def test_a_whole_cache_is_used_as_it_is(
     assert prepare(manifest, split, tmp_path) == prepared
 
 
+def _with_added_files(tmp_path: Path) -> tuple[Manifest, Split]:
+    for number in range(3):
+        write(tmp_path / "data" / "NORMAL" / f"IM-{900 + number:04d}-0001.jpeg", seed=900 + number)
+    grown = dataset.scan(tmp_path / "data", cache_dir=tmp_path / "cache")
+    return grown, assign_roles(grown, SplitSpec())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_added_files_cost_only_themselves(
+    manifest: Manifest, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    before = prepare(manifest, split, tmp_path)
+    if damaged:
+        _flip(before / "x_train.npy")
+    grown, roles = _with_added_files(tmp_path)
+    decoded: list[Any] = []
+    decode = reading.decode
+    monkeypatch.setattr(reading, "decode", lambda *args, **options: decoded.append(1) or decode(*args, **options))
+
+    after = prepare(grown, roles, tmp_path)
+
+    assert len(decoded) == (len(grown.records) if damaged else 3)
+    anew = preprocess.prepare(grown, roles, SMALL, cache_dir=tmp_path / "elsewhere")
+    for role in USED_ROLES:
+        assert np.array_equal(preprocess.open_role(after, role).x, preprocess.open_role(anew, role).x)
+
+
+def test_rows_of_another_size_are_not_taken_over(manifest: Manifest, split: Split, tmp_path: Path) -> None:
+    prepare(manifest, split, tmp_path, DataSpec(image_size_px=24))
+
+    assert preprocess.open_role(prepare(manifest, split, tmp_path), "train").x.shape[1:] == SMALL.shape
+
+
 def _flip(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-5] ^= 1

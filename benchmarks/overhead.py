@@ -1,0 +1,154 @@
+"""What the search costs beside training: the coordinator's share, a warm second trial, and the quick commands.
+
+    python -m benchmarks.overhead FOLDER [--trials 4] [--stored 1000] [--repeats 5] [--json FILE]
+
+A real search of the study `cnn` runs over the images of FOLDER (or `phantom`) with one trainer. "child waits" is the
+time from each message of the trainer to its answer, and from the end of a trial to the next one, as a share of the
+time from the first trial's submission to the last one's end. "to the first step" is the time from a trial's
+submission to the beginning of its first epoch, the building of its network included, tracing excluded; the first
+trial also starts the process and imports the framework.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import measure, storage
+from benchmarks.measure import Row
+from pneumo_core.specs import AugmentSpec, TrialSpec
+from pneumo_core.wire import EpochDone, Scored, Task, TrialDone, TrialError
+from search import launching
+from search.cli.show import view_maker
+from search.executors.protocol import Event, Executor
+from search.home import Home
+from spaces import Suggest
+from studies import cnn
+from studies.spec import BudgetSpec, PrunerSpec, SourceSpec, StudySpec
+
+EPOCHS = 4
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("folder", help="in the Kaggle layout, or phantom")
+    parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--stored", type=int, default=1000, help="trials in the database that `pneumo status` reads")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _quick_commands(Path(folder), asked.stored, asked.repeats)
+        rows += _search(asked.folder, asked.trials, Path(folder) / "home")
+    title = f"Overhead; a search of {asked.trials} trials of {EPOCHS} epochs"
+    measure.publish(title, rows, environment=measure.machine(), file=asked.json)
+
+
+def space(suggest: Suggest) -> TrialSpec:
+    """Draw as the study `cnn`, but small networks and few epochs: the cheaper a trial, the larger a fixed cost."""
+    drawn = cnn.space(suggest)
+    model = replace(drawn.model, filters=(8, 16), kernel_px=3, convolutions_per_block=1, residual=False)  # type: ignore[arg-type]
+    return replace(
+        drawn, model=model, train=replace(drawn.train, epochs=EPOCHS, warmup_epochs=0.0, augment=AugmentSpec())
+    )
+
+
+def _quick_commands(folder: Path, n_stored: int, n_repeats: int) -> list[Row]:
+    url = f"sqlite:///{folder / 'stored.db'}"
+    storage.fill(cnn.STUDY, url, n_stored)
+    sides = {
+        "pneumo --help": lambda: _run_s("--help"),
+        f"pneumo status, {n_stored} trials": lambda: _run_s("status", "cnn", "--storage", url),
+    }
+    return [Row(name=name, values=values) for name, values in measure.in_turn(sides, n_repeats).items()]
+
+
+def _run_s(*arguments: str) -> float:
+    began_s = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "search.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began_s
+
+
+@dataclass
+class Watched:
+    """An executor that notes when what passes through it."""
+
+    inner: Executor
+    waits_s: list[float] = field(default_factory=list)  # of a trainer for the coordinator
+    to_first_step_s: list[float] = field(default_factory=list)
+    first_s: float = 0.0
+    last_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._heard_s = self._submitted_s = 0.0
+
+    @property
+    def n_slots(self) -> int:
+        return self.inner.n_slots
+
+    @property
+    def n_free(self) -> int:
+        return self.inner.n_free
+
+    def submit(self, task: Task, *, alone: bool = False) -> None:
+        self._submitted_s = time.perf_counter()
+        self.first_s = self.first_s or self._submitted_s
+        self._answered()
+        self.inner.submit(task, alone=alone)
+
+    def reply(self, number: int, *, stop: bool) -> None:
+        self.inner.reply(number, stop=stop)
+        self._answered()
+
+    def cancel(self, number: int) -> None:
+        self.inner.cancel(number)
+
+    def poll(self, timeout_s: float) -> Sequence[Event]:
+        events = self.inner.poll(timeout_s)
+        for event in events:
+            if isinstance(event, EpochDone | TrialDone | Scored | TrialError):
+                self._heard_s = self.last_s = time.perf_counter()
+            if isinstance(event, EpochDone) and event.epoch == 0:
+                self.to_first_step_s.append(self._heard_s - self._submitted_s - event.metrics["seconds"])
+        return events
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _answered(self) -> None:
+        if self._heard_s:
+            self.waits_s.append(time.perf_counter() - self._heard_s)
+        self._heard_s = 0.0
+
+
+def _search(folder: str, n_trials: int, place: Path) -> list[Row]:
+    spec = StudySpec(
+        name="overhead",
+        space=space,
+        pruner=PrunerSpec(kind="none"),
+        budget=BudgetSpec(trials=n_trials),
+        data=SourceSpec(source=folder),
+    )
+    home = Home(place)
+    executor = Watched(launching.make_executor("local", home, spec.name, n_workers=1))
+    with view_maker(Console(quiet=True)) as (make_view, progress):
+        prepared = launching.read_source(spec.data, home, progress)
+        launching.launch(
+            spec, storage_url=home.storage_url, home=home, prepared=prepared, executor=executor, make_view=make_view
+        )
+    share = sum(executor.waits_s) / (executor.last_s - executor.first_s)
+    warm = tuple(executor.to_first_step_s[1:])
+    return [
+        Row(name="child waits, of a search", values=(100 * share,), unit="%"),
+        Row(name="child waits, each time", values=tuple(1000 * wait for wait in executor.waits_s), unit="ms"),
+        Row(name="to the first step, cold", values=(executor.to_first_step_s[0],)),
+        Row(name="to the first step, warm", values=warm),
+    ]
+
+
+if __name__ == "__main__":
+    main()
