@@ -240,6 +240,7 @@ class Coordinator:
     def _go_on(self, waiting: FrozenTrial) -> optuna.Trial:
         if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
             raise UpdateFinishedTrialError(f"trial {waiting.number} was taken by another coordinator")
+        self.view.ended(trials.history(waiting)[-1], f"goes on as trial {waiting.number}")
         return optuna.Trial(self.study, waiting._trial_id)
 
     def _ask(self) -> optuna.Trial:
@@ -288,7 +289,7 @@ class Coordinator:
         except PneumoError as error:
             self._failed(number, "no_arrays", str(error))
             raise
-        self.view.started(number, run.spec)
+        self.view.started(number, replace(run.spec, data=run.data))
         task = RunTrial(
             number=number,
             spec=run.spec,

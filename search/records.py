@@ -8,8 +8,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search import trials
+from pneumo_core import codec
+from search import promotion, trials
 from search.storage.database import redacted
+from studies.spec import FidelitySpec
 
 Scalar = str | int | float | bool | None
 
@@ -30,6 +32,16 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RungCount:
+    """How many configurations were paused at a rung of a study with cheap trials first, and how many went on."""
+
+    scale: float  # of the trial's own image size
+    epochs: int
+    n_reached: int
+    n_promoted: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """A study in numbers; retried trials count once."""
 
@@ -42,6 +54,7 @@ class Summary:
     n_waiting: int
     failures: Mapping[str, int]  # by reason
     best: Best | None
+    rungs: tuple[RungCount, ...] = ()  # the cheapest first; paused trials are among the pruned ones
 
     @property
     def n_finished(self) -> int:
@@ -58,12 +71,14 @@ class Summary:
             "params": dict(self.best.params),
         }
         counts = {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed}
-        return {"study": self.study, "storage": self.storage, "trials": counts, "best": best}
+        rungs = {"rungs": [codec.to_json(rung) for rung in self.rungs]} if self.rungs else {}
+        return {"study": self.study, "storage": self.storage, "trials": counts, **rungs, "best": best}
 
 
 def summarise(study: optuna.Study, storage_url: str) -> Summary:
     """Return the summary of a stored study."""
-    found = trials.current(study.get_trials(deepcopy=False))
+    every = study.get_trials(deepcopy=False)
+    found = trials.current(every)
     n = Counter(trial.state for trial in found)
     best = best_feasible(found)
     return Summary(
@@ -76,6 +91,31 @@ def summarise(study: optuna.Study, storage_url: str) -> Summary:
         n_waiting=n[TrialState.WAITING],
         failures=Counter(reason for trial in found if (reason := trials.failure_reason(trial))),
         best=_describe(best) if best else None,
+        rungs=_rungs(fidelity_of(study), every),
+    )
+
+
+def fidelity_of(study: optuna.Study) -> FidelitySpec | None:
+    """Return how the stored study tries cheap trials first; None where it doesn't, or says so in an unknown way."""
+    mark = study.user_attrs.get("fingerprint")
+    stored = mark.get("study", {}).get("fidelity") if isinstance(mark, Mapping) else None
+    try:
+        return None if stored is None else codec.from_json(FidelitySpec, stored)
+    except ValueError:
+        return None
+
+
+def _rungs(fidelity: FidelitySpec | None, every: list[FrozenTrial]) -> tuple[RungCount, ...]:
+    if fidelity is None:
+        return ()
+    return tuple(
+        RungCount(
+            scale=rung.scale,
+            epochs=rung.epochs,
+            n_reached=len(reached),
+            n_promoted=sum(one.is_promoted for one in reached),
+        )
+        for rung, reached in zip(fidelity.rungs, promotion.reached(every, fidelity.n_rungs), strict=True)
     )
 
 

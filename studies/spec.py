@@ -112,6 +112,11 @@ class FidelitySpec:
     def n_rungs(self) -> int:
         return len(self.rungs)
 
+    def describe(self) -> str:
+        """Return the stages in a line."""
+        stages = [f"{rung.epochs} epochs at {rung.scale:g} of the image size" for rung in self.rungs]
+        return f"{', then to '.join(stages)}, then all; the best 1 in {self.reduction_factor} go on"
+
     def data_at(self, trial: TrialSpec, stage: int) -> DataSpec:
         """Return the images that `trial` is trained on at rung `stage`, its own ones behind the last."""
         own_px = trial.data.image_size_px

@@ -76,6 +76,9 @@ def show_summary(console: Console, summary: Summary) -> None:
     say(f"\nStudy {summary.study} in {summary.storage}")
     busy = "".join(f", {n} {what}" for n, what in ((summary.n_running, "running"), (summary.n_waiting, "waiting")) if n)
     say(f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_failed} failed{busy}")
+    for index, rung in enumerate(summary.rungs, start=1):
+        where = f"rung {index} ({rung.epochs} epochs at {rung.scale:g} of the image size)"
+        say(f"  {where}: {rung.n_reached} paused, {rung.n_promoted} of them went on")
     for reason, n in sorted(summary.failures.items()):
         say(f"  failed: {reason}: {n}")
     if summary.best is None:

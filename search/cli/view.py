@@ -223,7 +223,8 @@ def describe(spec: TrialSpec) -> str:
         what = "dense"
     widths = () if isinstance(model, KerasTunerSpec) else model.units
     units = f" units {'-'.join(map(str, widths))}" if widths else ""
-    return f"{what}{units}, {train.optimizer} {train.learning_rate:.2g}, batch {train.batch_size}"
+    images = f"{spec.data.image_size_px} px"
+    return f"{what}{units}, {images}, {train.optimizer} {train.learning_rate:.2g}, batch {train.batch_size}"
 
 
 def describe_step(row: Row) -> str:
@@ -245,7 +246,7 @@ def describe_fold(metrics: Mapping[str, float]) -> str:
 def outcome(result: TrialResult) -> str:
     """Return what a finished trial came to in a line."""
     m = result.metrics
-    state = "pruned" if result.stopped == "pruned" else "complete"
+    state = result.stopped if result.stopped in ("pruned", "paused") else "complete"
     verdict = "feasible" if result.constraint <= 0 else "infeasible"
     how = f"best of {result.n_epochs} epochs: {result.best_epoch + 1}"
     if result.n_folds is not None:

@@ -36,6 +36,7 @@ class TrialRow:
     failure: str = ""  # a short stable word
     message: str = ""
     repeats: int | None = None
+    paused_px: int | None = None  # side of the images at whose rung it was paused: cheap trials first
     environment: Mapping[str, str] = field(default_factory=dict)
     began: datetime | None = None
     ended: datetime | None = None

@@ -110,11 +110,14 @@ def _definition(study: optuna.Study) -> Definition:
     stored = rows.mapping(study.user_attrs.get("definition"))
     mark = rows.mapping(study.user_attrs.get("fingerprint"))
     data, split, seed = (rows.texts(mark.get(name)) for name in ("data", "split", "study"))
+    seed.pop("fidelity", None)
+    fidelity = records.fidelity_of(study)
     facts = {
         "sampler": str(stored.get("sampler", "")),
         "pruner": str(stored.get("pruner", "")),
         "trials asked for": str(stored.get("trials", "")),
         **seed,
+        "cheap trials first": "" if fidelity is None else fidelity.describe(),
         **{f"data: {name}": text for name, text in data.items()},
         **{f"split: {name}": text for name, text in split.items()},
     }

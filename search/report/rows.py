@@ -33,6 +33,7 @@ def row(trial: FrozenTrial) -> TrialRow:
         failure=str(failure.get("reason", trials.LOST)) if state == "failed" else "",
         message=str(failure.get("message", "")),
         repeats=_whole(attrs.get("repeats")),
+        paused_px=None if trials.rung(trial) is None else _whole(attrs.get(trials.IMAGE_SIZE_PX)),
         environment=texts(attrs.get("environment")),
         began=trial.datetime_start,
         ended=trial.datetime_complete,
@@ -40,8 +41,11 @@ def row(trial: FrozenTrial) -> TrialRow:
 
 
 def nearest_to_feasible(found: Sequence[TrialRow]) -> TrialRow | None:
-    """Return the trial that violates the ceiling least, complete ones before pruned ones; None without any."""
-    judged = [r for r in found if r.metrics is not None and r.constraint is not None]
+    """Return the trial that violates the ceiling least, complete ones before pruned ones; None without any.
+
+    Trials that were paused on smaller images can't be compared with the others, and are left out.
+    """
+    judged = [r for r in found if r.metrics is not None and r.constraint is not None and r.paused_px is None]
     return min(judged, key=lambda r: (r.state == "pruned", r.constraint, -sum(r.values), r.number), default=None)
 
 

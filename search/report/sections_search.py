@@ -76,12 +76,24 @@ def losses(data: ReportData) -> Html:
     return join(
         [
             drawn,
+            _rungs(data),
             tag("h3", f"Pruned: {len(pruned)}"),
             tables.pruned(pruned) if pruned else paragraph("No trial was pruned."),
             tag("h3", f"Failed: {len(failed)}"),
             tables.failed(failed) if failed else paragraph("No trial failed."),
         ]
     )
+
+
+def _rungs(data: ReportData) -> Html:
+    if not data.summary.rungs:
+        return Html()
+    how = (
+        "Every trial begins on small images. At the end of a rung it is paused, and counted among the pruned unless it "
+        "goes on: as a new trial with the same settings, which takes over weights and training time. The curves above "
+        "therefore change images at the rungs."
+    )
+    return join([tag("h3", "Cheap trials first"), tables.rungs(data.summary.rungs), note(how)])
 
 
 def cost(data: ReportData) -> Html:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from search.records import RungCount
 from search.report.data import TrialRow
 from search.report.markup import Html, details, join, missing, note, table, tag
 from search.report.numbers import STATE_WORDS, count, duration, percent, scalar
@@ -29,10 +30,20 @@ def every(trials: Sequence[TrialRow]) -> Html:
 
 
 def pruned(trials: Sequence[TrialRow]) -> Html:
-    """Return where each trial was pruned, and how far it had come."""
-    head = ("trial", "stopped after epoch", "pruning metric then", "best recall", "training")
+    """Return where each trial was pruned or paused, and how far it had come."""
+    head = ("trial", "", "stopped after epoch", "pruning metric then", "best recall", "training")
     whole = table(head, map(_pruned_cells, trials))
     return whole if len(trials) <= FOLD else details(f"{len(trials)} pruned trials", whole)
+
+
+def rungs(counts: Sequence[RungCount]) -> Html:
+    """Return how many configurations reached each rung of cheap trials, and how many went on."""
+    head = ("rung", "of the image size", "epochs", "paused", "of them went on")
+    body = [
+        (str(index), f"{c.scale:g}", str(c.epochs), str(c.n_reached), str(c.n_promoted))
+        for index, c in enumerate(counts, start=1)
+    ]
+    return table(head, body)
 
 
 def failed(trials: Sequence[TrialRow]) -> Html:
@@ -69,7 +80,9 @@ def _settings(row: TrialRow) -> str:
 def _pruned_cells(row: TrialRow) -> tuple[str, ...]:
     last = max(row.reported, default=None)
     stopped = ("–", "–") if last is None else (str(last + 1), f"{row.reported[last]:.4f}")
-    return (str(row.number), *stopped, percent(row.metrics.recall) if row.metrics else "–", _took(row))
+    recall = percent(row.metrics.recall) if row.metrics else "–"
+    how = f"paused at {row.paused_px} px" if row.paused_px else STATE_WORDS[row.state]
+    return (str(row.number), how, *stopped, recall, _took(row))
 
 
 def _reason_cells(reason: str, mine: Sequence[TrialRow]) -> tuple[str, ...]:

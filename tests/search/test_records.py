@@ -6,7 +6,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search import records
+from pneumo_core import codec
+from search import records, trials
+from studies.spec import FidelitySpec
 
 ATTRS = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
 
@@ -80,3 +82,16 @@ def test_the_json_contract_and_no_password() -> None:
 @pytest.mark.parametrize("constraint", [-0.01, 0.0])
 def test_on_the_ceiling_is_feasible(constraint: float) -> None:
     assert records.is_feasible(trial(0.9, constraint))
+
+
+def test_paused_trials_are_counted_by_rung() -> None:
+    found = study()
+    found.set_user_attr("fingerprint", {"study": {"seed": 0, "fidelity": codec.to_json(FidelitySpec())}})
+    for value in (0.3, 0.9, 0.5):
+        paused = create_trial(state=TrialState.PRUNED, user_attrs={"rung": 0}, intermediate_values={2: value})
+        found.add_trial(paused)
+    trials.promote(found, found.trials[1])
+    summary = records.summarise(found, "sqlite:///x.db")
+    assert (summary.n_pruned, summary.n_waiting, summary.best) == (2, 1, None)
+    assert [(rung.epochs, rung.n_reached, rung.n_promoted) for rung in summary.rungs] == [(3, 3, 1), (6, 0, 0)]
+    assert summary.to_json()["rungs"][0] == {"scale": 0.5, "epochs": 3, "n_reached": 3, "n_promoted": 1}

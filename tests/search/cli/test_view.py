@@ -67,7 +67,7 @@ def test_plain_lines_hold_state_verdict_and_figures() -> None:
     view.finished(3, RESULT)
     view.failed(4, "nan_loss", "the loss became NaN [in epoch 2]")
     lines = text.getvalue().splitlines()
-    assert lines[0] == "trial 3: started, cnn 8-16 3×3 flatten, adam 0.001, batch 64"
+    assert lines[0] == "trial 3: started, cnn 8-16 3×3 flatten, 64 px, adam 0.001, batch 64"
     assert "complete, feasible: recall 0.9800 (FNR 2.00%)" in lines[1]
     assert lines[2] == "trial 4: failed (nan_loss): the loss became NaN [in epoch 2]"
 
@@ -103,3 +103,9 @@ def test_a_trial_over_folds_says_which_fold_it_is_at() -> None:
         view.finished(0, replace(RESULT, n_folds=5))
     for part in ("fold 2/5, 7/20", "fold 2/5 done", "trial 0: fold 2/5: AUC 0.91", "over 5 folds, 5 epochs"):
         assert part in text.getvalue()
+
+
+def test_a_paused_trial_is_not_called_complete() -> None:
+    console, text = consoled(terminal=False)
+    LineView(console).finished(3, replace(RESULT, stopped="paused"))
+    assert text.getvalue().startswith("trial 3: paused, feasible: ")

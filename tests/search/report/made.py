@@ -21,7 +21,7 @@ from search.storage import artifacts, owner
 from search.storage.database import open_storage
 from search.study import open_study
 from spaces.base import Suggest
-from studies.spec import SourceSpec, StudySpec
+from studies.spec import FidelitySpec, SourceSpec, StudySpec
 
 DATA = DataSpec(image_size_px=24)
 N_RESAMPLES = 40  # enough for the page, not for its reader
@@ -56,6 +56,14 @@ class Made:
             options=Options(overlays_for=overlays_for, n_resamples=N_RESAMPLES),
         )
 
+    def pause(self, quality: float, rung: int = 0) -> int:
+        """Add a trial that was paused at a rung of cheap trials; returns its number."""
+        return self.finish(quality, stopped="paused", n_epochs=3, rung=rung, image_size_px=16)
+
+    def promote(self, number: int) -> None:
+        """Queue the next stage of a paused trial, which the next `finish` then is."""
+        trials.promote(self.study, self.study.get_trials(deepcopy=False)[number])
+
     def ask(self) -> tuple[optuna.Trial, TrialSpec]:
         """Begin a trial and leave it running."""
         trial = self.study.ask()
@@ -63,7 +71,7 @@ class Made:
         trials.begin(trial, spec, owner.this_process())
         return trial, spec
 
-    def finish(self, quality: float, stopped: Stopped = "completed", n_epochs: int = 4) -> int:
+    def finish(self, quality: float, stopped: Stopped = "completed", n_epochs: int = 4, **more: object) -> int:
         """Add a trial whose scores separate the classes by `quality` standard deviations; returns its number."""
         trial, _ = self.ask()
         for epoch in range(n_epochs):
@@ -71,7 +79,7 @@ class Made:
                 trial.report(0.5 + 0.1 * epoch, epoch)
         result = self.result(quality, seed=trial.number, stopped=stopped, n_epochs=n_epochs)
         artifacts.save_result(artifacts.store(self.home.artifacts), trial, result)
-        trials.finish(self.study, trial, result)
+        trials.finish(self.study, trial, result, **more)
         return trial.number
 
     def fail(self, reason: str = "nan_loss", message: str = "the loss is not a number") -> int:
@@ -102,7 +110,12 @@ class Made:
 
 
 def make(
-    folder: Path, source: Path, name: str = "made", objective: ObjectiveSpec | None = None, n_folds: int | None = None
+    folder: Path,
+    source: Path,
+    name: str = "made",
+    objective: ObjectiveSpec | None = None,
+    n_folds: int | None = None,
+    fidelity: FidelitySpec | None = None,
 ) -> Made:
     """Return a study without trials in `folder`, on the images of `source`."""
     home = Home(folder)
@@ -113,6 +126,7 @@ def make(
         data=SourceSpec(source=str(source)),
         objective=objective or ObjectiveSpec(),
         folds=n_folds,
+        fidelity=fidelity,
     )
     prepared = read_source(spec.data, Home(source.parent / "report-cache"))
     storage = open_storage(home.storage_url)

@@ -9,6 +9,7 @@ from optuna.trial import TrialState, create_trial
 
 from pneumo_core.specs import ObjectiveSpec
 from search.report.page import render
+from studies.spec import FidelitySpec
 from tests.search.report.conftest import MakeStudy
 from tests.search.report.made import Made
 from tests.search.report.pages import Page, parse
@@ -220,3 +221,29 @@ def test_a_study_over_folds_is_shown_on_all_images_that_were_held_out(make_study
     check(html)
     for part in ("on images held out of training", "by patient-grouped folds, 3 of them", "after every fold"):
         assert part in html
+
+
+def test_cheap_trials_are_counted_by_rung_and_never_shown_as_the_best(make_study: MakeStudy) -> None:
+    study = make_study(fidelity=FidelitySpec())
+    for quality in (GOOD, POOR, POOR):
+        study.pause(quality)
+    paused = study.report(with_data=False)
+    assert paused.best is None
+    assert paused.shown is None
+
+    study.promote(0)
+    promoted = study.finish(GOOD, n_epochs=6)
+    data = study.report()
+    page = check(render(data))
+
+    assert data.best is not None
+    assert data.best.number == promoted
+    assert [row.number for row in data.trials] == [1, 2, promoted]  # the promoted trial is there once
+    assert sum(row.seconds or 0.0 for row in data.trials) == 3 * 2.5
+    assert [(rung.n_reached, rung.n_promoted) for rung in data.summary.rungs] == [(3, 1), (0, 0)]
+    for said in (
+        "Cheap trials first",
+        "paused at 16 px",
+        "3 epochs at 0.5 of the image size, then to 6 epochs at 0.75",
+    ):
+        assert said in page.text
