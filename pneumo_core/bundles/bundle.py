@@ -105,11 +105,20 @@ def write(folder: Path, bundle: Bundle, fill: Callable[[Path], None]) -> Bundle:
         try:
             unfinished.mkdir()
             fill(unfinished)
-            whole = replace(bundle, files=file_facts(unfinished))
-            (unfinished / FILE).write_text(_text(whole), "utf-8")
+            whole = seal(unfinished, bundle)
             os.rename(unfinished, folder)  # takes the place of nothing but an empty folder
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+    return whole
+
+
+def seal(folder: Path, bundle: Bundle) -> Bundle:
+    """Write `bundle.json` over the files in `folder`; return the bundle with their facts.
+
+    A folder that is being filled may be sealed so that it can be used, and sealed again when it is whole.
+    """
+    whole = replace(bundle, files=file_facts(folder))
+    (folder / FILE).write_text(_text(whole), "utf-8")
     return whole
 
 

@@ -60,10 +60,11 @@ def make_bundle(
 def _report(
     stored: optuna.Study, storage_url: str, place: Home, prepared: Prepared, folder: Path, progress: Progress
 ) -> None:
-    """Write the report of the study into the bundle."""
-    from search.report import evidence, gather, write
+    """Write the report of the study into the bundle, with where its own networks look."""
+    from search.report import evidence, gather, saliency, write
 
-    store, options = artifacts.store(place.artifacts), evidence.Options(progress=progress)
+    store = artifacts.store(place.artifacts)
+    options = evidence.Options(overlays_for=saliency.from_bundle(folder, progress), progress=progress)
     write.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
 
 
