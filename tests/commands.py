@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 STUDY = """
 from pneumo_core.specs import CnnSpec, DataSpec, TrainSpec, TrialSpec
-from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
+from studies.spec import BudgetSpec, FidelitySpec, PrunerSpec, Rung, SamplerSpec, StudySpec
 
 def space(suggest):
     filters = suggest.suggest_int("filters", 4, 12)

@@ -201,7 +201,7 @@ class _Run:
         try:
             saved = checkpoint.load(self._task.checkpoint, self._task.identity)
             if saved is None:
-                return anew, "none yet"
+                return anew, "none yet" if anew.stage == 0 else "gone: this stage begins with the first epoch"
             return self._take_over(saved)
         except UnusableCheckpoint as error:
             return anew, f"started over: {error}"

@@ -18,17 +18,26 @@ from tests.search import light
 METRICS = ("recall", "specificity", "fnr", "auc", "pauc", "threshold", "best_epoch", "n_epochs")
 
 
+CHEAP_FIRST = "fidelity=FidelitySpec(rungs=(Rung(scale=0.7, epochs=2),)),"
+
+
 @pytest.mark.parametrize(
-    ("n_epochs", "n_trials", "n_kills"), [(6, 1, 2), pytest.param(12, 4, 8, marks=pytest.mark.slow)]
+    ("n_epochs", "n_trials", "n_kills", "more"),
+    [
+        (6, 1, 2, ""),
+        pytest.param(12, 4, 8, "", marks=pytest.mark.slow),
+        pytest.param(6, 2, 4, CHEAP_FIRST, marks=pytest.mark.slow),
+    ],
+    ids=["one trial", "four trials", "cheap trials first"],
 )
 @pytest.mark.timeout(900)
 def test_killed_trials_come_to_the_same_numbers(
-    tmp_path: Path, phantoms: Path, n_epochs: int, n_trials: int, n_kills: int
+    tmp_path: Path, phantoms: Path, n_epochs: int, n_trials: int, n_kills: int, more: str
 ) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     for folder in (unbroken, broken):
         folder.mkdir()
-        write_study(folder, epochs=n_epochs)
+        write_study(folder, epochs=n_epochs, more=more)
     arguments = ["launch", "small.py", "--data", phantoms, "--trials", n_trials, "--device", "cpu"]
     pneumo(*arguments, folder=unbroken, code=None)
     n_killed = 0

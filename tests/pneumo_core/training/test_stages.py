@@ -103,7 +103,7 @@ def test_weights_of_the_stage_before_are_where_training_goes_on_from(tmp_path: P
 def test_a_stage_whose_checkpoint_is_gone_trains_all_its_epochs_at_its_own_size(tmp_path: Path) -> None:
     result = run_stage(flat_cnn(), 2, tmp_path / "none.npz")
 
-    assert result.environment["checkpoint"] == "none yet"
+    assert result.environment["checkpoint"] == "gone: this stage begins with the first epoch"
     assert (result.n_epochs, result.stopped) == (6, "completed")
     alone = run.run_trial(flat_cnn(), ObjectiveSpec(), arrays(side_px=16), 5, go_on)
     assert without_seconds(result) == without_seconds(alone)
