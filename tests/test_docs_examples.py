@@ -27,7 +27,7 @@ def test_the_examples_of_the_python_api_run_in_order(tmp_path: Path) -> None:
     )
     (tmp_path / "api.py").write_text("\n".join([*blocks("api.md"), *checks]))
     done = subprocess.run(
-        [sys.executable, "api.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+        [sys.executable, "api.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=580
     )
     assert done.returncode == 0, done.stderr
     for file in ("history.png", "roc.svg", "bundle/bundle.json", "curves/small/trial-00003"):
@@ -40,12 +40,25 @@ def test_the_study_of_the_docs_runs_on_other_class_names_with_its_own_metrics(tm
     shutil.copytree(phantoms / "NORMAL", tmp_path / "images" / "clear")
     shutil.copytree(phantoms / "PNEUMONIA", tmp_path / "images" / "opacity")
     done = pneumo(
-        *("launch", "opacities.py", "--data", "images", "--trials", 2, "--workers", 1, "--json"),
+        *(
+            "launch",
+            "opacities.py",
+            "--data",
+            "images",
+            "--trials",
+            2,
+            "--workers",
+            1,
+            "--tensorboard",
+            "curves",
+            "--json",
+        ),
         folder=tmp_path,
         code=None,
     )
     assert done.returncode in (0, 3), done.stderr  # with or without a feasible trial
     assert last_json(done)["trials"]["complete"] == 2
+    assert len(list((tmp_path / "curves" / "opacities").glob("trial-0000[01]/events.out.tfevents.*"))) == 2
     result = load_study("opacities", home=tmp_path / "runs")
     assert result.study.user_attrs["objective"]["kind"] == "specificity"
     frame = result.to_dataframe()
