@@ -237,12 +237,8 @@ def _store(connection: sqlalchemy.Connection, study_id: int, found: Sequence[Fro
     """Insert the rows that `optuna.Study.add_trial` would, many at a time: one by one 10,000 trials take minutes."""
     value, report = models.TrialValueModel, models.TrialIntermediateValueModel
     rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    first_id = (connection.scalar(sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id))) or 0) + 1
-    for trial_id, trial in enumerate(found, first_id):
+    for trial, trial_id in zip(found, _store_trials(connection, study_id, found), strict=True):
         mine = {"trial_id": trial_id}
-        times = {"datetime_start": trial.datetime_start, "datetime_complete": trial.datetime_complete}
-        state = {"study_id": study_id, "number": trial.number, "state": trial.state}
-        rows[models.TrialModel].append(mine | state | times)
         for name, given in trial.params.items():
             distribution = trial.distributions[name]
             stored = {"param_name": name, "param_value": distribution.to_internal_repr(given)}
@@ -259,6 +255,16 @@ def _store(connection: sqlalchemy.Connection, study_id: int, found: Sequence[Fro
         rows[models.TrialSystemAttributeModel] += _attributes(mine, trial.system_attrs)
     for model, of in rows.items():
         connection.execute(sqlalchemy.insert(model.__table__), of)
+
+
+def _store_trials(connection: sqlalchemy.Connection, study_id: int, found: Sequence[FrozenTrial]) -> list[int]:
+    """Insert the trials' own rows, and return the ids that the database gave them."""
+    model = models.TrialModel
+    states = [{"study_id": study_id, "number": trial.number, "state": trial.state} for trial in found]
+    times = [{"datetime_start": t.datetime_start, "datetime_complete": t.datetime_complete} for t in found]
+    connection.execute(sqlalchemy.insert(model.__table__), [a | b for a, b in zip(states, times, strict=True)])
+    stored = sqlalchemy.select(model.trial_id).where(model.study_id == study_id, model.number >= found[0].number)
+    return list(connection.scalars(stored.order_by(model.number)))
 
 
 def _attributes(mine: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

@@ -94,10 +94,10 @@ class Chaos:
         """Kill a coordinator once in four times, else one of the trainers, wherever they just are."""
         coordinators = [p.pid for p in self._running if p.pid is not None and process.start_time(p.pid)]
         trainers = light.processes(self.tag)
-        if coordinators and self.random.random() < 0.25:
-            os.kill(self.random.choice(coordinators), signal.SIGKILL)
-            self.n_killed_coordinators += 1
-        elif trainers:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # of itself in the meantime
+            if coordinators and self.random.random() < 0.25:
+                os.kill(self.random.choice(coordinators), signal.SIGKILL)
+                self.n_killed_coordinators += 1
+            elif trainers:
                 os.kill(self.random.choice(trainers), signal.SIGKILL)
                 self.n_killed_trainers += 1
