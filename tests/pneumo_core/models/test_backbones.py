@@ -1,6 +1,6 @@
 """Named networks under a new head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -57,16 +57,33 @@ def test_every_backbone_scores_grey_images_and_survives_a_file(name: str, tmp_pa
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), scores)
 
 
-@pytest.mark.parametrize("name", ["VGG16", "DenseNet121", "MobileNetV2"])
-def test_pixels_are_scaled_as_keras_does_it(name: str) -> None:
-    model = backbones.build(untrained(name), (32, 32, 3))
-    x = pixels(2, 32, 3)
-    module = {"VGG16": "vgg16", "DenseNet121": "densenet", "MobileNetV2": "mobilenet_v2"}[name]
-    expected = getattr(keras.applications, module).preprocess_input(x.astype(np.float32))
+def published_scaling(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what the authors do with pixels before the network; EfficientNet's is tested below."""
+    modules = {
+        "ResNet50": "resnet",
+        "ResNet50V2": "resnet_v2",
+        "InceptionV3": "inception_v3",
+        "ConvNeXtTiny": "convnext",
+    }
+    modules |= {"MobileNetV2": "mobilenet_v2", "MobileNetV3Small": "mobilenet_v3", "MobileNetV3Large": "mobilenet_v3"}
+    if name in LITES:
+        return lambda x: (x - 127) / 128
+    family = name.rstrip("0123456789") if name.startswith("DenseNet") else name
+    module = "efficientnet_v2" if name.startswith("EfficientNetV2") else modules.get(name, family.lower())
+    return getattr(keras.applications, module).preprocess_input  # type: ignore[no-any-return]
 
-    scaled = keras.Model(model.inputs, model.get_layer("scaled").output).predict(x, verbose=0)
 
-    np.testing.assert_allclose(scaled, expected, atol=1e-5)
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "colour"])
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.startswith("EfficientNetB")])
+def test_pixels_are_scaled_as_the_authors_do_it(name: str, channels: int) -> None:
+    scaling, x = find(name).scaling, pixels(2, 8, channels)
+    raw = keras.Input((8, 8, channels))
+    scaled = keras.Model(raw, backbones._scaled(scaling, backbones._coloured(scaling, raw)))
+    colour = np.repeat(x, 3, axis=-1) if channels == 1 else x
+
+    found = keras.ops.convert_to_numpy(scaled(x.astype(np.float32)))
+
+    np.testing.assert_allclose(found, published_scaling(name)(colour.astype(np.float32)), atol=1e-4)
 
 
 def test_the_extra_division_of_efficientnet_is_folded_into_its_pixels() -> None:
