@@ -88,6 +88,10 @@ def test_lite0_comes_from_its_package(tmp_path: Path) -> None:
     assert source is not None
     weights_folder.bring_in(source, tmp_path / "w")
     assert state(catalog.LITE, tmp_path / "w").place == "folder"
+    changed = tmp_path / source.name
+    changed.write_bytes(source.read_bytes() + b".")
+    with pytest.raises(DataError, match=r"not the published file of EfficientNetLite0.*--unverified"):
+        weights_folder.bring_in(changed, tmp_path / "w")
 
 
 def test_every_backbone_has_a_source_whose_digest_is_that_of_keras() -> None:
