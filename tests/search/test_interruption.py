@@ -1,16 +1,19 @@
 """Ctrl-C, SIGTERM, kill and a second launch: coordinators in processes of their own."""
 
+import itertools
 import multiprocessing
 import os
 import signal
 import sqlite3
 import time
+from datetime import datetime, timedelta, tzinfo
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
+from optuna.storages._rdb import storage as rdb
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -162,6 +165,25 @@ def test_a_coordinator_elsewhere_is_dead_only_when_its_beats_stand_still(
     now_s += 20
     assert is_dead(1)
     assert not is_dead(2)
+
+
+def test_a_clock_that_is_set_back_again_and_again_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = itertools.count()
+
+    class Falling(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Falling":
+            return cls(2026, 1, 1, tzinfo=tz) - timedelta(hours=next(asked))
+
+    monkeypatch.setattr(rdb, "datetime", Falling)
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 - 3600 * next(asked))
+    spec = study(Faulty(Fault.KILLED, once=True), n_trials=3, budget={"timeout_s": 300.0})
+    found = Search(tmp_path, spec)
+    assert found.run() == "budget"
+    light.assert_whole(found)
+    begun = [trial.datetime_start for trial in found.current if trial.datetime_start]
+    assert begun == sorted(begun, reverse=True)
+    assert len(begun) == 3
 
 
 def test_a_process_of_this_machine_is_told_by_its_start_even_when_its_number_is_used_again() -> None:
