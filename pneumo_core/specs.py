@@ -90,6 +90,8 @@ class BackboneSpec:
     trainable_from: str | None = None  # None: frozen; "all": whole network; "stage-2": the last two stages, each of
     # maps of one size; else the name of the first trainable layer or block ("block5" of VGG16)
     head_epochs: int = 0  # first epochs that train the head only, so that its first large gradients spoil no weights
+    train_norms: bool = False  # pretrained batch normalisation that is fine-tuned learns from each batch; else it stays
+    # in inference mode, its statistics being better than those of some thousand images (untrained, it always learns)
     backbone_rate: float = 1.0  # factor of the learning rate in the pretrained layers
     layer_decay: float = 1.0  # a further factor for each stage down from the last (Howard & Ruder 2018: 1 / 2.6)
     filters: tuple[int, ...] = ()  # optional extra 3×3 convolutions, each followed by 2×2 max pooling

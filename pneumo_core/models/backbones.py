@@ -36,7 +36,7 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
     if spec.weights == "imagenet":
         _load(spec.name, backbone, network)
     network = strided.without_strided_1x1(network)
-    _freeze(network, spec.trainable_from)
+    _freeze(network, spec)
     maps = _convolved(spec, network.output)
     return head.scored(spec, network.input, head.hidden(spec, head.gathered(spec.head, maps)))
 
@@ -112,10 +112,11 @@ def _scale_and_offset(scaling: Scaling) -> tuple[Sequence[float] | float, Sequen
     return 1 / 127.5, -1.0
 
 
-def _freeze(network: keras.Model, trainable_from: str | None) -> None:
-    first = len(network.layers) if trainable_from is None else stages.first_layer(network, trainable_from)
+def _freeze(network: keras.Model, spec: BackboneSpec) -> None:
+    first = len(network.layers) if spec.trainable_from is None else stages.first_layer(network, spec.trainable_from)
+    keeps_norms = spec.weights == "imagenet" and not spec.train_norms
     for i, layer in enumerate(network.layers):
-        layer.trainable = i >= first
+        layer.trainable = i >= first and not (keeps_norms and isinstance(layer, layers.BatchNormalization))
         if isinstance(layer, layers.Dropout) and i < first:
             layer.rate = 0.0
         elif hasattr(layer, "drop_path_rate"):

@@ -122,13 +122,15 @@ def test_a_frozen_backbone_trains_its_head_alone() -> None:
 
 
 @needs_lite
-def test_a_backbone_is_trained_from_the_named_layer_on() -> None:
-    model = backbones.build(BackboneSpec(trainable_from="block15_expand"), (32, 32, 1))
+@pytest.mark.parametrize("train_norms", [False, True])
+def test_a_backbone_is_trained_from_the_named_layer_on(train_norms: bool) -> None:
+    model = backbones.build(BackboneSpec(trainable_from="block15_expand", train_norms=train_norms), (32, 32, 1))
 
     trained = [layer.name for layer in model.layers if layer.trainable_variables]
     assert trained[0] == "block15_expand"
     assert not any(name.startswith("block14") for name in trained)
-    assert "head_norm" in trained
+    assert "head" in trained
+    assert ("head_norm" in trained) == train_norms
 
 
 def test_an_unknown_layer_or_backbone_is_named_with_its_nearest() -> None:
