@@ -25,7 +25,7 @@ def space(suggest):
     )
 
 STUDY = StudySpec(
-    name="small", space=space, budget=BudgetSpec(trials=3), seed={seed}, {more}
+    name="small", space=space, budget=BudgetSpec(trials=3, max_retries=20), seed={seed}, {more}
     sampler=SamplerSpec(n_startup_trials=2), pruner=PrunerSpec(kind="median", n_startup_trials=2, n_warmup_epochs=0),
 )
 """
