@@ -244,7 +244,7 @@ class Coordinator:
         return optuna.Trial(self.study, waiting._trial_id)
 
     def _ask(self) -> optuna.Trial:
-        self._seed_sampler(len(self._trials()))
+        self._seed_sampler(sum(not trials.history(trial) for trial in self._trials()))  # a continued one counts once
         return self.study.ask()
 
     def _seed_sampler(self, n_trials: int) -> None:

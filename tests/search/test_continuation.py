@@ -68,9 +68,10 @@ def n_epochs_reported(folder: Path) -> int:
         return 0
 
 
-def outcome(folder: Path) -> dict[int, Any]:
+def outcome(folder: Path) -> list[Any]:
+    """Return what each trial came to, in the order in which they were first taken."""
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder / 'runs' / 'pneumo.db'}")
-    return {
-        trials.root(t): (t.values, t.intermediate_values, {name: t.user_attrs[name] for name in METRICS})
-        for t in trials.current(study.trials)
-    }
+    return [
+        (t.params, t.values, t.intermediate_values, {name: t.user_attrs[name] for name in METRICS})
+        for t in sorted(trials.current(study.trials), key=trials.root)
+    ]
