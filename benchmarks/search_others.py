@@ -82,9 +82,10 @@ def optuna(script: Script, folder: Path) -> None:
         index = trial.suggest_int("configuration", 0, len(script.specs) - 1)
         return script.fit(script.compiled(index), index, [])
 
-    sampler = optuna.samplers.GridSampler({"configuration": list(range(len(script.specs)))}, seed=0)
     url = f"sqlite:///{folder / 'optuna.db'}"
-    study = optuna.create_study(study_name="benchmark", direction="maximize", sampler=sampler, storage=url)
+    study = optuna.create_study(study_name="benchmark", direction="maximize", storage=url)
+    for index in range(len(script.specs)):
+        study.enqueue_trial({"configuration": index})
     study.optimize(objective, n_trials=len(script.specs))
 
 

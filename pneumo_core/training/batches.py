@@ -90,6 +90,16 @@ def chunks(source: Source, spec: TrainSpec, epoch: int) -> Iterator[Chunk]:
     return read_ahead(_chunks(source, passes, places))
 
 
+def rows(source: Source, spec: TrainSpec, epoch: int) -> np.ndarray:
+    """Return which images the batches of `epoch` hold, (steps, batch) int32; for images that nothing changes."""
+    n, places = source.n_samples, positions(spec, source.n_samples, epoch)
+    numbers, ranks = np.divmod(places, n)
+    samples = np.empty(places.shape, np.int64)
+    for number in np.unique(numbers).tolist():
+        samples[numbers == number] = _order(source, number)[ranks[numbers == number]]
+    return (samples % len(source.x)).astype(np.int32)
+
+
 def view_seed(number: int) -> int:
     """Return the seed of view `number`: the same for all trials, so that they share what is computed from it."""
     return derive("view", number)
@@ -176,8 +186,12 @@ class _Pass:
 
     @staticmethod
     def draw(source: Source, number: int) -> "_Pass":
-        order = np.random.default_rng(derive(source.seed, "order", number)).permutation(source.n_samples)
-        return _Pass(order=order, changers=tuple(_changer(source, seed) for seed in _change_seeds(source, number)))
+        changers = tuple(_changer(source, seed) for seed in _change_seeds(source, number))
+        return _Pass(order=_order(source, number), changers=changers)
+
+
+def _order(source: Source, number: int) -> np.ndarray:
+    return np.random.default_rng(derive(source.seed, "order", number)).permutation(source.n_samples)
 
 
 Changer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # originals (b, ...) and their rows (b,) to changed ones

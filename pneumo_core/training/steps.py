@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from pneumo_core.specs import TrainSpec
-from pneumo_core.training.batches import Chunk
+from pneumo_core.training.batches import Chunk, Source
 
 
 class Steps(Protocol):
@@ -19,6 +19,12 @@ class Steps(Protocol):
 
     def train(self, chunk: Chunk, rates: np.ndarray) -> None:
         """Take the chunk's steps, with learning rates `rates` (n_steps,) float32."""
+
+    def hold(self, source: Source) -> bool:
+        """Keep the training images on the device where that serves; tell whether `train_rows` can be used."""
+
+    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
+        """Take the steps on these `rows` (n_steps, b) int32 of the held images, with `rates` (n_steps,) float32."""
 
     def take_loss(self) -> float:
         """Return the mean loss of the steps since the last call (NaN without any)."""

@@ -7,8 +7,11 @@ import jax
 import keras
 import numpy as np
 
-from pneumo_core.training.batches import Chunk
+from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.steps import batched, logit_model, weighted_loss
+
+HELD_SHARE = 0.25  # of the device's memory that the training images may take; the rest is for feature maps
+HELD_BYTES = 2**29  # where the device doesn't say how much it has, as the CPU
 
 State = tuple[list[Any], list[Any], list[Any]]  # trainable, not trainable, optimizer
 
@@ -29,6 +32,21 @@ class JaxSteps:
         self._loss_sum: Any = np.float32(0)
         self._n_steps = 0
         self._state = self._copied_state()
+        self._train_held = jax.jit(self._held_steps, donate_argnums=0)
+        self._held: tuple[Any, ...] = ()  # images, labels, and the weight of each label
+
+    def hold(self, source: Source) -> bool:
+        if not self._fused or not source.augment.is_identity or source.x.nbytes > _room_bytes():
+            return False
+        if not self._held:
+            x = source.x.reshape(len(source.x), -1) if source.flat else source.x
+            labels, weights = source.y.astype(np.float32), np.asarray(source.class_weight, np.float32)
+            self._held = tuple(jax.device_put(values) for values in (np.ascontiguousarray(x), labels, weights))
+        return True
+
+    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
+        self._state, self._loss_sum = self._train_held(self._state, self._loss_sum, self._held, rows, rates)
+        self._n_steps += len(rows)
 
     def train(self, chunk: Chunk, rates: np.ndarray) -> None:
         values = (chunk.x, chunk.y, chunk.sample_weight)
@@ -74,6 +92,15 @@ class JaxSteps:
 
         return jax.lax.fori_loop(0, n_steps, step, (state, loss_sum))
 
+    def _held_steps(self, state: State, loss_sum: Any, held: Any, rows: Any, rates: Any) -> Any:
+        x, y, weights = held
+
+        def step(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
+            labels = y[rows[i]]
+            return self._step(carry[0], carry[1], (x[rows[i]], labels, weights[labels.astype("int32")], rates[i]))
+
+        return jax.lax.fori_loop(0, len(rows), step, (state, loss_sum))
+
     def _step(self, state: State, loss_sum: Any, batch: Any) -> tuple[State, Any]:
         (trainable, fixed, optimizer), (x, y, sample_weight, rate) = state, batch
         (loss, fixed), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, fixed, x, y, sample_weight)
@@ -92,3 +119,9 @@ class JaxSteps:
     def _scores(self, trainable: Any, fixed: Any, x: Any) -> Any:
         logits, _ = self._network.stateless_call(trainable, fixed, x, training=False)
         return jax.nn.sigmoid(logits[:, 0])
+
+
+def _room_bytes() -> float:
+    """Return how much the images may take on the device."""
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return HELD_SHARE * limit if limit else HELD_BYTES

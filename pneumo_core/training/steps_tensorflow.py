@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pneumo_core.training.activations import fused
-from pneumo_core.training.batches import Chunk
+from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.steps import batched, logit_model, weighted_loss
 
 
@@ -33,6 +33,12 @@ class TensorFlowSteps:
         self._train = self._train or self._traced(self._train_steps, tensors)
         self._train(*tensors)
         self._n_steps += chunk.n_steps
+
+    def hold(self, source: Source) -> bool:
+        return False  # on the CPU there is nothing to gain: a chunk is handed over without a copy across a bus
+
+    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
+        raise NotImplementedError("this backend holds no images")
 
     def take_loss(self) -> float:
         mean = float(self._loss_sum.numpy()) / self._n_steps if self._n_steps else float("nan")

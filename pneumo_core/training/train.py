@@ -226,8 +226,11 @@ class _Run:
         spec, epoch = self._task.spec, state.n_epochs
         n_steps = batches.n_steps(spec, self._source.n_samples)
         rates = schedule.learning_rates(spec, state.plateau, epoch=epoch, n_steps=n_steps)
-        for chunk in batches.chunks(self._source, spec, epoch):
-            self._steps.train(chunk, rates[chunk.first_step : chunk.first_step + chunk.n_steps])
+        if self._steps.hold(self._source):
+            self._steps.train_rows(batches.rows(self._source, spec, epoch), rates)
+        else:
+            for chunk in batches.chunks(self._source, spec, epoch):
+                self._steps.train(chunk, rates[chunk.first_step : chunk.first_step + chunk.n_steps])
         loss = self._steps.take_loss()
         if not math.isfinite(loss):
             raise TrialFailed("nan_loss", f"the training loss became {loss} in epoch {epoch}; lower `learning_rate`")

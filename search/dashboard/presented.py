@@ -16,6 +16,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import is_feasible
+from search.trials import IMAGE_SIZE_PX, rung
 
 LEGACY, SEPARATE = "constraints", "constraints:"
 ARTIFACT = "artifacts:"
@@ -59,7 +60,8 @@ def verdict(found: FrozenTrial) -> str:
         for label, name in (("FNR", "fnr"), ("specificity", "specificity"))
         if isinstance(value := found.user_attrs.get(name), float)
     )
-    return f"**{word}** ({facts}; feasible is at most 0). {rates}".strip()
+    paused = f"**Paused** on images of {found.user_attrs.get(IMAGE_SIZE_PX)} px. " if rung(found) is not None else ""
+    return f"{paused}**{word}** ({facts}; feasible is at most 0). {rates}".strip()
 
 
 def with_notes(attrs: Mapping[str, Any], notes: Mapping[int | None, str]) -> dict[str, Any]:

@@ -121,5 +121,5 @@ def test_room_is_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 5, 999))
     cache.check_room(tmp_path, 999)
-    with pytest.raises(StorageError, match="1.23 GB needed, 999 bytes free"):
+    with pytest.raises(StorageError, match=r"1.23 GB needed, 999 bytes free"):
         cache.check_room(tmp_path, 1_230_000_000)

@@ -82,6 +82,16 @@ def test_labels_and_weights_follow_their_images() -> None:
         assert (x.dtype, y.dtype, weight.dtype) == (np.uint8, np.float32, np.float32)
 
 
+@pytest.mark.parametrize("fields", [{}, {"augment": AugmentSpec(fixed_copies=1)}], ids=["plain", "copies of nothing"])
+def test_rows_are_the_images_that_chunks_hold(fields: Any) -> None:
+    spec = TrainSpec(batch_size=4, steps_per_epoch=7)
+    for epoch in (0, 2):
+        held = batches.rows(source(**fields), spec, epoch)
+        expected = [x[:, 0, 0, 0] for x, _, _ in steps(batches.chunks(source(**fields), spec, epoch))]
+
+        np.testing.assert_array_equal(held, expected)
+
+
 def test_a_dense_model_gets_rows() -> None:
     assert next(batches.chunks(source(flat=True), TrainSpec(batch_size=5), 0)).x.shape[1:] == (5, 16)
 

@@ -1,0 +1,84 @@
+"""The benchmarks run, at sizes at which their figures mean nothing."""
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import measure
+from benchmarks.measure import Row
+from tests.pneumo_core.pictures import folder
+
+
+def ran(
+    name: str, arguments: Sequence[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    file = tmp_path / "rows.json"
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), "--json", str(file)])
+    importlib.import_module(f"benchmarks.{name}").main()
+    found = json.loads(file.read_text("utf-8"))
+    assert found["environment"]["date"]
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
+
+
+def median(rows: list[dict[str, Any]], name: str) -> float:
+    (found,) = (row["median"] for row in rows if row["name"] == name)
+    return float(found)
+
+
+def test_sides_take_turns_and_each_is_first_once() -> None:
+    order: list[str] = []
+
+    def side(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    found = measure.in_turn({name: lambda name=name: side(name) for name in "ab"}, 2)  # type: ignore[misc]
+
+    assert "".join(order) == "abba"
+    assert found == {"a": (1.0, 4.0), "b": (2.0, 3.0)}
+    assert measure.ratios(found["b"], found["a"]) == (2.0, 0.75)
+
+
+def test_a_table_shows_medians_and_spread() -> None:
+    text = measure.table([Row(name="one", values=(3.0, 1.0, 2.0)), Row(name="other", values=(4.0,), unit="GB")])
+
+    assert "| one (s) | 2 | 1 to 3 |" in text
+    assert "| other (GB) | 4 |  |" in text
+
+
+def test_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = folder(tmp_path / "images", 8)
+    options = ["--images", 24, "--size", 16, "--repeats", 1]
+
+    rows = ran("ingest", [images, *options], tmp_path, monkeypatch)
+
+    assert median(rows, "ours, scan to arrays") > median(rows, "ours, nothing added") > 0
+
+
+def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("training", ["phantom", "--networks", 0, "--images", 64, "--repeats", 1], tmp_path, monkeypatch)
+
+    assert median(rows, "speed of ours, float32 ÷ model.fit") > 0
+    assert 0 <= median(rows, "auc of bare loop") <= 1
+
+
+@pytest.mark.slow
+def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("search", ["phantom", "--trials", 1, "--epochs", 3], tmp_path, monkeypatch)
+
+    assert median(rows, "wall time ours ÷ keras_tuner") > 0
+    assert median(rows, "optuna: peak memory") > 0.1
+
+
+@pytest.mark.slow
+def test_overhead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("overhead", ["phantom", "--trials", 2, "--stored", 20, "--repeats", 1], tmp_path, monkeypatch)
+
+    assert 0 < median(rows, "child waits, of a search") < 100
+    assert median(rows, "to the first step, warm") < median(rows, "to the first step, cold")
