@@ -3,8 +3,8 @@
 Networks with convolutions: HiResCAM (Draelos & Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations
 of convolutional neural networks") at the last feature maps: activation × gradient of the logit, summed over channels.
 Where the maps are averaged before the output it equals Grad-CAM (Selvaraju et al. 2017); where they are flattened,
-Grad-CAM would average gradients of different places and can point at the wrong one. Dense networks: gradient × input
-about mid-grey, the value that the network sees as 0, smoothed.
+Grad-CAM would average gradients of different places and can point at the wrong one. Others: gradient × input about
+mid-grey, the value that the network sees as 0, smoothed.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,12 @@ Maps = npt.NDArray[np.float32]
 
 SMOOTH = 0.03  # radius of the smoothing of a dense network's map, as a share of the image side
 MID_GREY = 127.5
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.Model,  # in some networks of others they are inside
+)
 
 
 def maps(model: keras.Model, x: npt.NDArray[np.uint8]) -> Maps:
@@ -29,16 +35,16 @@ def maps(model: keras.Model, x: npt.NDArray[np.uint8]) -> Maps:
     An image without any evidence for the positive class has a map of zeros.
     """
     logit = model.get_layer("score").input
-    features = _last_maps(model)
+    rest = _behind_last_maps(model, logit)
     side = x.shape[1:3]
-    if features is None:
+    if rest is None:
         pixels = as_input(model, x).astype(np.float32)
         gradient = _gradient(keras.Model(model.input, logit), pixels)
         evidence = ((pixels - MID_GREY) * gradient).reshape(x.shape).sum(axis=-1)  # (n, h, w)
         radius = max(1.0, SMOOTH * side[0])
         return _scaled([_smoothed(image, radius) for image in np.maximum(evidence, 0)])
-    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.input, features)(x.astype(np.float32))))
-    gradient = _gradient(keras.Model(features, logit), found)  # (n, h', w', channels)
+    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.input, rest.input)(x.astype(np.float32))))
+    gradient = _gradient(rest, found)  # (n, h', w', channels)
     evidence = np.maximum((found * gradient).sum(axis=-1), 0)
     return _scaled([_resized(image, side) for image in evidence])
 
@@ -53,12 +59,20 @@ def overlay(image: npt.NDArray[np.uint8], evidence: Maps) -> Image.Image:
     return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
 
 
-def _last_maps(model: keras.Model) -> keras.KerasTensor | None:
-    """Return the output of the last layer that gives feature maps (b, h, w, c) made by a convolution, if any."""
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    shaped = [layer for layer in layers if len(layer.output.shape) == 4]
-    convolved = any(isinstance(layer, keras.layers.Conv2D | keras.Model) for layer in shaped)
-    return shaped[-1].output if convolved else None
+def _behind_last_maps(model: keras.Model, logit: keras.KerasTensor) -> keras.Model | None:
+    """Return the part from the last feature maps (b, h, w, c) to the logit, None without maps that all of it sees.
+
+    Branches that only meet as vectors, each behind a pooling of its own, have no such maps.
+    """
+    layers = list(model.layers)
+    first = next((i for i, layer in enumerate(layers) if isinstance(layer, CONVOLUTIONS)), len(layers))
+    for layer in reversed(layers[first:]):
+        try:
+            if len(layer.output.shape) == 4:
+                return keras.Model(layer.output, logit)
+        except (AttributeError, ValueError):  # several outputs, or another branch leads past them
+            continue
+    return None
 
 
 def _gradient(model: keras.Model, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

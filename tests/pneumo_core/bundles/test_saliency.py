@@ -56,3 +56,19 @@ def test_an_overlay_colours_where_the_evidence_is() -> None:
     assert drawn.shape == (40, 60, 3)
     assert drawn[5, 5, 0] - drawn[5, 5, 2] > 100
     assert tuple(drawn[35, 55]) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("joined_as", ["maps", "vectors"])
+def test_branches_are_seen_together(joined_as: str) -> None:
+    pixels = keras.Input((16, 16, 1), name="pixels")
+    branches = [layers.Conv2D(2, 3, padding="same")(pixels), layers.SeparableConv2D(2, 3, padding="same")(pixels)]
+    if joined_as == "maps":
+        features = layers.GlobalAveragePooling2D()(layers.Concatenate()(branches))
+    else:
+        features = layers.Concatenate()([layers.GlobalAveragePooling2D()(maps) for maps in branches])
+    logit = layers.Dense(1, name="logit")(features)
+    model = keras.Model(pixels, layers.Activation("sigmoid", name="score")(logit))
+    rest = saliency._behind_last_maps(model, model.get_layer("score").input)
+    assert (rest is None) == (joined_as == "vectors")
+    x = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1), dtype=np.uint8)
+    assert saliency.maps(model, x).shape == (3, 16, 16)
