@@ -16,7 +16,7 @@ from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped
 from pneumo_core.scoring import operating
 from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
-from pneumo_core.training import batches, checkpoint, schedule
+from pneumo_core.training import batches, checkpoint, schedule, stretching
 from pneumo_core.training.batches import Source
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.training.fine_tuning import FineTuning
@@ -274,25 +274,30 @@ class _Run:
         return f"continued after {state.n_epochs} epochs"
 
     def _continue_on_other_images(self, saved: Checkpoint, state: TrainState) -> tuple[TrainState, str]:
-        """Take over the weights and optimizer slots whose shapes the image size leaves alone; the others begin anew.
+        """Take over weights and optimizer, what belongs to flattened maps stretched to their new size.
 
-        So do the best epoch, early stopping and the plateau: what images of another size scored tells nothing of these.
+        Where that can't be, the weights concerned begin anew, and with them the optimizer: moments of different age
+        under one count of steps would make the first steps several times too large. The best epoch, early stopping and
+        the plateau always begin anew: what images of another size scored tells nothing of these.
         """
         present = dict(self._named_arrays(best=[]))
         given = {name: a for name, a in saved.arrays.items() if not name.startswith("best.")}
         if given.keys() != present.keys():
             raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
+        maps = stretching.flattened_maps(self._model, self._task.arrays.x_train)
         taken = {
-            name: a for name, a in given.items() if (a.shape, a.dtype) == (present[name].shape, present[name].dtype)
+            name: stretching.fitted(a, present[name], maps, name.startswith("model.")) for name, a in given.items()
         }
-        merged = Checkpoint(state=None, arrays=present | taken)
+        lost = [name for name, a in taken.items() if a is None]
+        kept = {n: a for n, a in taken.items() if a is not None and (n.startswith("model.") or not lost)}
+        merged = Checkpoint(state=None, arrays=present | kept)
         values = _group(merged, "model") + _group(merged, "optimizer")
         self._assign(self._variables + list(self._optimizer.variables), values)
         state = TrainState(
             stage=self._task.stage.index, images=self._task.images, n_epochs=state.n_epochs, history=state.history
         )
-        kept = f"{len(taken)} of {len(present)} arrays kept"
-        return state, f"continued after {state.n_epochs} epochs on other images, {kept}"
+        anew = f"; {sum(n.startswith('model.') for n in lost)} weights and the optimizer begin anew" if lost else ""
+        return state, f"continued after {state.n_epochs} epochs on other images{anew}"
 
     def _named_arrays(self, best: list[np.ndarray] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         groups = {

@@ -64,11 +64,9 @@ def test_a_trial_killed_in_any_stage_comes_to_the_same_result(tmp_path: Path) ->
     assert list(map(without_seconds, killed)) == list(map(without_seconds, unbroken))
 
 
-def test_larger_images_keep_the_weights_that_fit_and_judge_anew(tmp_path: Path) -> None:
+def test_larger_images_keep_the_weights_and_judge_anew(tmp_path: Path) -> None:
     spec, path = flat_cnn(), tmp_path / "trial.npz"
     first = run_stage(spec, 0, path)
-    saved = checkpoint.load(path, run.identity(spec, ObjectiveSpec(), 5))
-    assert saved is not None
 
     result = run_stage(spec, 1, path)
 
@@ -76,9 +74,7 @@ def test_larger_images_keep_the_weights_that_fit_and_judge_anew(tmp_path: Path) 
     assert result.best_epoch >= 2  # epochs on small images can't be the best
     assert result.history[:2] == first.history
     assert result.seconds == pytest.approx(sum(epoch["seconds"] for epoch in result.history))
-    n_arrays = sum(not name.startswith("best.") for name in saved.arrays)
-    note = f"continued after 2 epochs on other images, {n_arrays - 3} of {n_arrays} arrays kept"
-    assert result.environment["checkpoint"] == note  # but for the dense kernel and its two moments
+    assert result.environment["checkpoint"] == "continued after 2 epochs on other images"
 
 
 def test_weights_of_the_stage_before_are_where_training_goes_on_from(tmp_path: Path) -> None:
@@ -135,3 +131,15 @@ def test_a_trial_that_stops_improving_on_small_images_goes_on_with_larger_ones(t
 def test_a_trial_pruned_in_a_stage_is_not_paused(tmp_path: Path) -> None:
     result = run_stage(flat_cnn(), 0, tmp_path / "trial.npz", lambda epoch, metrics: epoch == 1)
     assert result.stopped == "pruned"
+
+
+@pytest.mark.parametrize("network", [CnnSpec(filters=(4, 8)), DenseSpec(units=(6,))], ids=["cnn", "dense"])
+def test_what_was_learnt_over_flattened_maps_is_not_lost(network: ModelSpec, tmp_path: Path) -> None:
+    """Trained on, but with no rate to speak of, the next stage is as good as the one before; anew it is not."""
+    data, path = {side_px: arrays(side_px=side_px) for side_px in (8, 16)}, tmp_path / "trial.npz"
+    learnt = trial(network, epochs=12, learning_rate=0.01, schedule="cosine", batch_size=16)
+    first = run.run_trial(learnt, ObjectiveSpec(), data[8], 5, go_on, path, Stage(index=0, until_epoch=11))
+    second = run.run_trial(learnt, ObjectiveSpec(), data[16], 5, go_on, path, Stage(index=1))
+    assert first.metrics.auc > 0.9
+    assert second.n_epochs == 12  # one epoch more, at the end of the cosine
+    assert second.metrics.auc > 0.9
