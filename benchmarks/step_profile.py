@@ -3,8 +3,8 @@
     python -m benchmarks.step_profile FOLDER [--networks 1] [--images 512] [--json FILE]
 
 Profiles one epoch of this project's training, validation left out, for the plain network and the first that the space
-draws (see `benchmarks.training`), in float32 and in bfloat16. Times are summed over threads, so that their sum may be
-up to twice the epoch's on two cores.
+draws (see `benchmarks.training`), in float32 and in bfloat16. Times are summed over threads, so that their sum may
+be more than the epoch's.
 """
 
 import tempfile
@@ -115,7 +115,7 @@ def _kind(name: str) -> str | None:
     """Return the kind of an event, None for one that isn't an operation's own."""
     if name.startswith("CpuExecutable"):
         return "fused activation"
-    operation = name.rpartition(":")[2]
+    operation = name.rpartition(":")[2].strip()
     if ":" not in name or name.startswith("$") or operation.startswith(WRAPPERS):
         return None
     return next((kind for kind, parts in KINDS.items() if any(part in operation for part in parts)), "anything else")

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pneumo_core.errors import nearest
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, ObjectiveSpec, SplitSpec, TrialSpec, check_range, smallest_px
+from pneumo_core.specs import DataSpec, KerasTunerSpec, ObjectiveSpec, SplitSpec, TrialSpec, check_range, smallest_px
 from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
@@ -126,7 +126,12 @@ class FidelitySpec:
         return replace(trial.data, image_size_px=min(own_px, side_px))
 
     def check(self, trial: TrialSpec) -> None:
-        """Raise `ValueError` for a trial that would end before the last rung does."""
+        """Raise `ValueError` for a trial that ends before the last rung does, or whose network has one image size."""
+        if isinstance(trial.model, KerasTunerSpec) and self.rungs[0].scale < 1:
+            raise ValueError(
+                f"`scale` of every rung must be 1 with {trial.model.name}, got {self.rungs[0].scale:g}: the network of a "
+                "KerasTuner model takes images of its own size only"
+            )
         if trial.train.epochs <= self.rungs[-1].epochs:
             raise ValueError(
                 f"`epochs` of every trial must be above the {self.rungs[-1].epochs} of the last of `fidelity.rungs`, "

@@ -35,15 +35,16 @@ def maps(model: keras.Model, x: npt.NDArray[np.uint8]) -> Maps:
     An image without any evidence for the positive class has a map of zeros.
     """
     logit = model.get_layer("score").input
-    rest = _behind_last_maps(model, logit)
+    last = _last_maps(model, logit)
     side = x.shape[1:3]
-    if rest is None:
+    if last is None:
         pixels = as_input(model, x).astype(np.float32)
         gradient = _gradient(keras.Model(model.input, logit), pixels)
         evidence = ((pixels - MID_GREY) * gradient).reshape(x.shape).sum(axis=-1)  # (n, h, w)
         radius = max(1.0, SMOOTH * side[0])
         return _scaled([_smoothed(image, radius) for image in np.maximum(evidence, 0)])
-    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.input, rest.input)(x.astype(np.float32))))
+    features, rest = last
+    found = np.asarray(keras.ops.convert_to_numpy(keras.Model(model.input, features)(x.astype(np.float32))))
     gradient = _gradient(rest, found)  # (n, h', w', channels)
     evidence = np.maximum((found * gradient).sum(axis=-1), 0)
     return _scaled([_resized(image, side) for image in evidence])
@@ -59,8 +60,8 @@ def overlay(image: npt.NDArray[np.uint8], evidence: Maps) -> Image.Image:
     return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
 
 
-def _behind_last_maps(model: keras.Model, logit: keras.KerasTensor) -> keras.Model | None:
-    """Return the part from the last feature maps (b, h, w, c) to the logit, None without maps that all of it sees.
+def _last_maps(model: keras.Model, logit: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.Model] | None:
+    """Return the last feature maps (b, h, w, c) that all the rest sees, and that rest up to the logit; None without.
 
     Branches that only meet as vectors, each behind a pooling of its own, have no such maps.
     """
@@ -69,7 +70,7 @@ def _behind_last_maps(model: keras.Model, logit: keras.KerasTensor) -> keras.Mod
     for layer in reversed(layers[first:]):
         try:
             if len(layer.output.shape) == 4:
-                return keras.Model(layer.output, logit)
+                return layer.output, keras.Model(layer.output, logit)
         except (AttributeError, ValueError):  # several outputs, or another branch leads past them
             continue
     return None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pneumo_core.specs import DenseSpec, TrialSpec
-from studies.spec import PrunerSpec, StudySpec
+from pneumo_core.specs import DenseSpec, KerasTunerSpec, TrialSpec
+from studies.spec import FidelitySpec, PrunerSpec, Rung, StudySpec
 
 
 def study(**more: Any) -> StudySpec:
@@ -29,3 +29,10 @@ def test_a_pruner_that_does_not_suit_the_folds_is_refused_naming_both() -> None:
         study(pruner=PrunerSpec(kind="wilcoxon"))
     with pytest.raises(ValueError, match=r"pruner 'median' .* `folds` \(got 5\) .* use 'wilcoxon' or 'none'"):
         study(folds=5, pruner=PrunerSpec(kind="median"))
+
+
+def test_a_kerastuner_network_can_t_be_tried_on_smaller_images() -> None:
+    trial = TrialSpec(model=KerasTunerSpec(name="Net", values={}, network="packed"))
+    with pytest.raises(ValueError, match=r"`scale` of every rung must be 1 with Net, got 0\.5"):
+        FidelitySpec().check(trial)
+    FidelitySpec(rungs=(Rung(scale=1.0, epochs=3),)).check(trial)

@@ -150,7 +150,7 @@ def test_another_file_is_no_export(tmp_path: Path, content: bytes) -> None:
 
 def test_onnx_and_tflite_run_where_there_is_no_tensorflow(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import numpy as np; from pneumo_core import exported\n"
+        "import sys; from pathlib import Path; import numpy as np; from pneumo_core.bundles import exported\n"
         "run = exported.runner(Path(sys.argv[1])); print(run([np.zeros((2, 16, 16, 1), np.uint8)]).shape)\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
