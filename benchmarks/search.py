@@ -57,7 +57,7 @@ OTHERS = ("keras_tuner", "optuna")
 TOLERANCE = 0.01  # of partial AUC
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation")
 ROOT = Path(__file__).parents[1]
-SAMPLE_S = 0.25
+SAMPLE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
-from pneumo_core.training import features, fine_tuning, train
+from pneumo_core.training import features, fine_tuning, precision, train
 from pneumo_core.training.train import FitArrays, OnEpoch
 
 WHOLE = Stage()
@@ -68,8 +68,9 @@ def build_and_train(
     free_memory()
     seed_everything(seed)
     with memory_failures():
-        network = model.build(spec.model, _image_shape(arrays), spec.train.precision)
-        cached, note = features.open_cached(network, spec, arrays, environment())
+        where = {**environment(), "precision": precision.of(spec)}
+        network = model.build(spec.model, _image_shape(arrays), precision.of(spec))
+        cached, note = features.open_cached(network, spec, arrays, where)
         frozen = features.frozen_spec(spec.model)
         task = train.Task(
             spec=spec.train,
@@ -86,7 +87,8 @@ def build_and_train(
             fine_tuning=fine_tuning.plan(network, spec.model),
         )
         fitted = train.fit(cached.rest if cached else network, task)
-    return Trained(model=network, result=_result(network, fitted, objective, arrays, note))
+        where |= {"checkpoint": fitted.note, "features": note}
+    return Trained(model=network, result=_result(network, fitted, objective, arrays, where))
 
 
 @contextmanager
@@ -139,7 +141,11 @@ def environment() -> dict[str, str]:
 
 
 def _result(
-    network: keras.Model, fitted: train.Fitted, objective: ObjectiveSpec, arrays: FitArrays, features_note: str
+    network: keras.Model,
+    fitted: train.Fitted,
+    objective: ObjectiveSpec,
+    arrays: FitArrays,
+    where: dict[str, str],
 ) -> TrialResult:
     judged, state = operating.judge(arrays.y_validation, fitted.scores, objective), fitted.state
     assert state.stopped is not None
@@ -154,7 +160,7 @@ def _result(
         stopped=state.stopped,
         history=state.history,
         scores=tuple(round(score, 6) for score in fitted.scores.tolist()),
-        environment={**environment(), "checkpoint": fitted.note, "features": features_note},
+        environment=where,
     )
 
 

@@ -187,8 +187,8 @@ class TrainSpec:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     monitor: Literal["val_loss", "auc", "pauc"] = "val_loss"  # smooth where recall comes in steps of 1/n
     patience: int = 14  # epochs without improvement before training stops; the best weights are kept
-    precision: Precision = "float32"  # bfloat16: weights stay float32, the rest takes half the bytes; fast where the
-    # hardware computes in it (AMX, AVX-512 BF16, GPUs since Ampere), slow elsewhere
+    precision: Precision | Literal["auto"] = "float32"  # bfloat16: weights stay float32, the rest takes half the bytes;
+    # fast where the hardware computes in it (AMX, GPUs since Ampere), slow elsewhere; auto: see `training/precision.py`
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 1, 100_000)
@@ -207,7 +207,7 @@ class TrainSpec:
         check_range("label_smoothing", self.label_smoothing, 0.0, 0.5)
         check_choice("monitor", self.monitor, ("val_loss", "auc", "pauc"))
         check_range("patience", self.patience, 1, 100_000)
-        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("precision", self.precision, ("auto", *get_args(Precision)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,7 @@ class TrialSpec:
                     f"`head_epochs` must be less than the {self.train.epochs} epochs, got {self.model.head_epochs}; "
                     "to train the head alone, leave `trainable_from` at None"
                 )
-        if isinstance(self.model, KerasTunerSpec) and self.train.precision != "float32":
+        if isinstance(self.model, KerasTunerSpec) and self.train.precision == "mixed_bfloat16":
             raise ValueError(
                 f"`precision` must be 'float32' for {self.model.name!r}, got {self.train.precision!r}: "
                 "the layers of a KerasTuner model bring their own"

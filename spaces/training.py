@@ -1,5 +1,7 @@
 """Optimiser, schedule, batches, regularisation and augmentation."""
 
+from typing import Literal
+
 from pneumo_core.specs import AugmentSpec, Precision, TrainSpec
 from spaces.base import Suggest
 
@@ -12,7 +14,7 @@ def training(
     patience: int = 14,
     plateau_patience: int = 7,
     augment: AugmentSpec | None = None,
-    precision: Precision = "float32",
+    precision: Precision | Literal["auto"] = "auto",
 ) -> TrainSpec:
     """Draw how a model is fitted for at most `epochs`; `augment` fixes the augmentation instead of drawing it."""
     optimizer = suggest.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])

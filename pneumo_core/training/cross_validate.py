@@ -26,7 +26,7 @@ from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
-from pneumo_core.training import checkpoint
+from pneumo_core.training import checkpoint, precision
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.training.train import OnEpoch, log_loss
 from pneumo_core.wire import FOLD, N_FOLDS, RunTrial
@@ -177,7 +177,7 @@ def _result(trial: FoldsTrial, state: FoldsState, scores: Floats, done: np.ndarr
         stopped="completed" if state.n_done == trial.n_folds else "pruned",
         history=state.history,
         scores=tuple(round(score, 6) for score in scores[done].tolist()),
-        environment={**environment(), "checkpoint": note},
+        environment={**environment(), "precision": precision.of(trial.spec), "checkpoint": note},
         n_folds=state.n_done,
     )
 

@@ -9,6 +9,7 @@ import pytest
 from pneumo_core import run
 from pneumo_core.models import model, network
 from pneumo_core.specs import CnnSpec, DenseSpec, KerasTunerSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training import precision
 from pneumo_core.training.train import numpy_copies
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.test_run import go_on
@@ -50,8 +51,8 @@ def test_the_policy_is_put_back_when_building_fails() -> None:
 @each_model
 def test_a_trial_ends_near_where_float32_ends(spec: ModelSpec) -> None:
     exact, mixed = (
-        run.run_trial(trial(spec, precision=precision), ObjectiveSpec(), arrays(), 5, go_on)
-        for precision in ("float32", "mixed_bfloat16")
+        run.run_trial(trial(spec, precision=name), ObjectiveSpec(), arrays(), 5, go_on)
+        for name in ("float32", "mixed_bfloat16")
     )
 
     assert mixed.scores != exact.scores
@@ -84,3 +85,35 @@ def test_a_keras_tuner_model_keeps_its_own_precision() -> None:
     spec = KerasTunerSpec(name="theirs", values={}, network="{}")
     with pytest.raises(ValueError, match="`precision` must be 'float32' for 'theirs', got 'mixed_bfloat16'"):
         trial(spec, precision="mixed_bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx512f avx512_bf16 amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("fpu avx512f avx512_bf16", "float32"),
+        (None, "float32"),  # not a Linux
+    ],
+    ids=["amx", "avx-512", "unknown"],
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_in_it(
+    flags: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "cpuinfo"
+    if flags is not None:
+        facts.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n\n", "utf-8")
+    monkeypatch.setattr(precision, "CPU_FACTS", facts)
+
+    auto = trial(MODELS["cnn"], precision="auto")
+    assert precision.of(auto) == (expected if keras.backend.backend() == "tensorflow" else "float32")
+    result = run.run_trial(auto, ObjectiveSpec(), arrays(), 5, go_on)
+    assert result.environment["precision"] == precision.of(auto)
+    same = run.run_trial(trial(MODELS["cnn"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
+    assert result.scores == same.scores
+
+
+def test_what_a_trial_asks_for_is_not_changed_by_the_machine() -> None:
+    for name in ("float32", "mixed_bfloat16"):
+        assert precision.of(trial(MODELS["cnn"], precision=name)) == name
+    theirs = KerasTunerSpec(name="theirs", values={}, network="{}")
+    assert precision.of(trial(theirs, precision="auto")) == "float32"
