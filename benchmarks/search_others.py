@@ -41,7 +41,9 @@ class Script:
     def fit(self, network: keras.Model, index: int, callbacks: list[Any]) -> float:
         """Train; return the best validation AUC, as the usual script has it from Keras."""
         train, arrays = self.specs[index].train, self.arrays
-        keep_best = keras.callbacks.EarlyStopping("val_loss", patience=train.patience, restore_best_weights=True)
+        keep_best = keras.callbacks.EarlyStopping(
+            "val_auc", mode="max", patience=train.patience, restore_best_weights=True
+        )
         history = network.fit(
             arrays["x_train"],
             arrays["y_train"],

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search.cli import bundle, dashboard, export, report, weights, worker
-from search.cli import data as data_commands
+from search.cli import bundle, dashboard, data, export, report, weights, worker
 from search.cli.duration import parse_duration
 from search.cli.options import (
     DONE,
@@ -21,10 +20,7 @@ from search.cli.options import (
     HomeOption,
     JsonOption,
     NameOption,
-    NegativeOption,
-    PositiveOption,
     ProtocolOption,
-    SourceArgument,
     StorageOption,
     StudyArgument,
     existing_storage,
@@ -33,7 +29,6 @@ from search.cli.options import (
 from search.stopping import terminate_like_interrupt
 
 if TYPE_CHECKING:
-    from search.launching import Prepared
     from search.records import Summary
 
 app = typer.Typer(
@@ -46,10 +41,7 @@ app = typer.Typer(
     "Start with `pneumo launch quickstart`, then `pneumo launch cnn --data FOLDER`. "
     "Everything is kept under `runs/`; the same command again resumes.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
-app.add_typer(data_app, name="data")
-data_app.command()(data_commands.fetch)
-data_app.command()(data_commands.cache)
+app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(worker.storage_app, name="storage")
 app.command()(worker.worker)
@@ -182,62 +174,6 @@ def spaces(study: Annotated[str | None, typer.Argument(help="Show this study's s
     show_spaces(Console(), study)
 
 
-@data_app.command("check")
-def data_check(
-    source: SourceArgument,
-    negative: NegativeOption = "NORMAL",
-    positive: PositiveOption = "PNEUMONIA",
-    home: HomeOption = Path("runs"),
-    as_json: JsonOption = False,
-    allow_leak: Annotated[bool, typer.Option(help="Exit with 0 even when a given split leaks patients.")] = False,
-) -> None:
-    """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
-    from pneumo_core.codec import to_json
-    from pneumo_core.data.audit import audit
-    from search.cli.show import show_audit, working
-
-    prepared, console = _read(source, negative, positive, home, quiet=as_json)
-    with working(console, "looking for shortcuts in file headers"):
-        found = audit(prepared.manifest, prepared.split)
-    if as_json:
-        print(json.dumps(to_json(found)))
-    else:
-        show_audit(Console(), found)
-    raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
-
-
-@data_app.command("prepare")
-def data_prepare(
-    source: SourceArgument,
-    image_size_px: Annotated[int, typer.Option("--size", help="Side of the square arrays in pixels.")] = 64,
-    channels: Annotated[int, typer.Option(help="1 (grey) or 3.")] = 1,
-    resize: Annotated[str, typer.Option(help="squash, or pad: keeps the aspect ratio.")] = "squash",
-    links: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write role/class/ folders of links.")] = None,
-    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all arrays, 4-D and 2-D.")] = None,
-    protocol: ProtocolOption = None,
-    negative: NegativeOption = "NORMAL",
-    positive: PositiveOption = "PNEUMONIA",
-    home: HomeOption = Path("runs"),
-) -> None:
-    """Give every image its role and fill the array cache, as `launch` does when it must."""
-    from pneumo_core.data.preprocess import write_npz
-    from pneumo_core.data.split import write_links
-    from pneumo_core.specs import DataSpec
-    from search.cli.show import show_split
-
-    data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
-    prepared, console = _read(source, negative, positive, home, protocol=protocol)
-    folder = prepared.arrays_for(data)
-    show_split(console, prepared.manifest, prepared.split)
-    console.print(f"arrays: {folder}", highlight=False, soft_wrap=True)
-    if links:
-        write_links(prepared.manifest, prepared.split, links)
-        console.print(f"links: {links}", highlight=False, soft_wrap=True)
-    if npz:
-        write_npz(folder, npz)
-        console.print(f"npz: {npz}", highlight=False, soft_wrap=True)
-
-
 def main() -> NoReturn:
     """Run the command line; every error of the project becomes one message and its exit code."""
     terminate_like_interrupt()
@@ -279,19 +215,3 @@ def _duration(option: str, text: str) -> float:
 def _check_positive(option: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise UserError(f"{option} must be at least 1, got {value}")
-
-
-def _read(
-    source: str, negative: str, positive: str, home: Path, *, protocol: str | None = None, quiet: bool = False
-) -> "tuple[Prepared, Console]":
-    from pneumo_core.specs import SplitSpec
-    from search.cli.show import view_maker
-    from search.home import Home
-    from search.launching import read_source, split_for
-    from studies.spec import SourceSpec
-
-    console = Console(stderr=quiet)
-    split = split_for(protocol, SplitSpec())
-    spec = SourceSpec(source=source, negative=negative, positive=positive, split=split)
-    with view_maker(console) as (_, progress):
-        return read_source(spec, Home(home), progress), console

@@ -1,14 +1,30 @@
-"""`pneumo data fetch` and `pneumo data cache`: public data sets, and what is kept of them."""
+"""`pneumo data ...`: a source of images, fetched, looked at and prepared, and what is kept of it."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from search.cli.options import HomeOption
+from search.cli.options import (
+    DONE,
+    WRONG_USE,
+    HomeOption,
+    JsonOption,
+    NegativeOption,
+    PositiveOption,
+    ProtocolOption,
+    SourceArgument,
+)
+
+if TYPE_CHECKING:
+    from search.launching import Prepared
+
+app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
 
 
+@app.command()
 def fetch(
     name: Annotated[Literal["kaggle", "medmnist"], typer.Argument(help="The original images, or PneumoniaMNIST.")],
     size: Annotated[int, typer.Option(help="medmnist: side of the images in pixels: 28, 64, 128 or 224.")] = 28,
@@ -28,6 +44,63 @@ def fetch(
     print(found)
 
 
+@app.command()
+def check(
+    source: SourceArgument,
+    negative: NegativeOption = "NORMAL",
+    positive: PositiveOption = "PNEUMONIA",
+    home: HomeOption = Path("runs"),
+    as_json: JsonOption = False,
+    allow_leak: Annotated[bool, typer.Option(help="Exit with 0 even when a given split leaks patients.")] = False,
+) -> None:
+    """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
+    from pneumo_core.codec import to_json
+    from pneumo_core.data.audit import audit
+    from search.cli.show import show_audit, working
+
+    prepared, console = _read(source, negative, positive, home, quiet=as_json)
+    with working(console, "looking for shortcuts in file headers"):
+        found = audit(prepared.manifest, prepared.split)
+    if as_json:
+        print(json.dumps(to_json(found)))
+    else:
+        show_audit(Console(), found)
+    raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
+
+
+@app.command()
+def prepare(
+    source: SourceArgument,
+    image_size_px: Annotated[int, typer.Option("--size", help="Side of the square arrays in pixels.")] = 64,
+    channels: Annotated[int, typer.Option(help="1 (grey) or 3.")] = 1,
+    resize: Annotated[str, typer.Option(help="squash, or pad: keeps the aspect ratio.")] = "squash",
+    links: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write role/class/ folders of links.")] = None,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all arrays, 4-D and 2-D.")] = None,
+    protocol: ProtocolOption = None,
+    negative: NegativeOption = "NORMAL",
+    positive: PositiveOption = "PNEUMONIA",
+    home: HomeOption = Path("runs"),
+) -> None:
+    """Give every image its role and fill the array cache, as `launch` does when it must."""
+    from pneumo_core.data.preprocess import write_npz
+    from pneumo_core.data.split import write_links
+    from pneumo_core.specs import DataSpec
+    from search.cli.show import show_split
+
+    data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
+    prepared, console = _read(source, negative, positive, home, protocol=protocol)
+    folder = prepared.arrays_for(data)
+    show_split(console, prepared.manifest, prepared.split)
+    console.print(f"arrays: {folder}", highlight=False, soft_wrap=True)
+    if links:
+        write_links(prepared.manifest, prepared.split, links)
+        console.print(f"links: {links}", highlight=False, soft_wrap=True)
+    if npz:
+        write_npz(folder, npz)
+        console.print(f"npz: {npz}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def cache(home: HomeOption = Path("runs")) -> None:
     """Show the kept features of frozen backbones, the ones used longest ago first, which go first."""
     from datetime import datetime
@@ -41,3 +114,19 @@ def cache(home: HomeOption = Path("runs")) -> None:
         print(f"{entry.folder}  {entry.n_bytes / 1e6:.1f} MB  last used {used}")
     total, limit = sum(entry.n_bytes for entry in found) / 1e9, feature_store.limit_bytes() / 1e9
     print(f"{len(found)} arrays of features, {total:.3f} GB of {limit:g} GB ({feature_store.LIMIT_VARIABLE})")
+
+
+def _read(
+    source: str, negative: str, positive: str, home: Path, *, protocol: str | None = None, quiet: bool = False
+) -> "tuple[Prepared, Console]":
+    from pneumo_core.specs import SplitSpec
+    from search.cli.show import view_maker
+    from search.home import Home
+    from search.launching import read_source, split_for
+    from studies.spec import SourceSpec
+
+    console = Console(stderr=quiet)
+    split = split_for(protocol, SplitSpec())
+    spec = SourceSpec(source=source, negative=negative, positive=positive, split=split)
+    with view_maker(console) as (_, progress):
+        return read_source(spec, Home(home), progress), console
