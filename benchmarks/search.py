@@ -1,6 +1,6 @@
 """One search by this project, by KerasTuner, and by Optuna with `model.fit`: the same 16 networks, images and epochs.
 
-    python -m benchmarks.search FOLDER [--trials 16] [--epochs 4] [--images 1200] [--arms ARM,...] [--json FILE]
+    python -m benchmarks.search FOLDER [--trials 16] [--epochs 8] [--images 1600] [--arms ARM,...] [--json FILE]
 
 The configurations are drawn once from the space of the study `cnn` (64 px), without augmentation and with constant
 rates. All arms build the same Keras networks, train them on the same arrays by the same optimizer, batches, class
@@ -19,7 +19,10 @@ of the arm's processes.
 | optuna | `study.optimize` over the configurations, `model.fit` |
 
 "time to the same quality" compares the times until ours and the other (cheap-first: also `ours`) have finished a trial
-whose validation pAUC is at most 0.01 below the best that the other finds at all; infinite where ours never has one.
+whose validation pAUC is at most one standard error below the best that the other finds at all; infinite where ours
+never has one. The standard error is that of the other's best trial over bootstrapped validation images: what is closer
+can't be told apart on these images (the one-standard-error rule of Breiman et al. 1984). Each repetition draws other
+configurations.
 """
 
 import contextlib
@@ -45,9 +48,12 @@ from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core import codec
 from pneumo_core.data.preprocess import open_fit_arrays
+from pneumo_core.scoring.intervals import patient_bootstrap
+from pneumo_core.scoring.metrics import pauc
 from pneumo_core.specs import AugmentSpec, DataSpec, ObjectiveSpec, Precision, TrialSpec
 from search.home import Home
 from search.launching import read_source
+from search.storage import artifacts
 from search.storage.database import open_storage
 from spaces.base import Recorder, Suggest
 from studies import cnn
@@ -55,8 +61,8 @@ from studies.spec import BudgetSpec, FidelitySpec, PrunerSpec, Rung, SamplerSpec
 
 ARMS = ("ours", "ours_float32", "ours_cheap_first", "keras_tuner", "optuna")
 OTHERS = ("keras_tuner", "optuna")
-TOLERANCE = 0.01  # of partial AUC
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation")
+N_RESAMPLES, ONE_SIGMA = 500, 0.6827
 ROOT = Path(__file__).parents[1]
 SAMPLE_S = 1.0
 
@@ -89,6 +95,7 @@ class Finished:
 
     after_s: float  # since the arm was started
     pauc: float
+    standard_error: float  # of `pauc`, over validation images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +108,8 @@ class Ran:
     trials: tuple[Finished, ...]
 
     @property
-    def best(self) -> float:
-        return max(trial.pauc for trial in self.trials)
+    def best(self) -> Finished:
+        return max(self.trials, key=lambda trial: trial.pauc)
 
     def time_to(self, pauc: float) -> float:
         """Return when a trial was first that good; infinity for never."""
@@ -115,8 +122,8 @@ def main() -> None:
     parser.set_defaults(repeats=1)
     parser.add_argument("folder", type=Path, help="in the Kaggle layout, or phantom")
     parser.add_argument("--trials", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--images", type=int, default=1200, help="of a folder, for all roles; 0: all")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--images", type=int, default=1600, help="of a folder, for all roles; 0: all")
     parser.add_argument("--arms", default=",".join(ARMS))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -126,9 +133,8 @@ def main() -> None:
             first = repetition % len(names)
             for name in names[first:] + names[:first]:
                 found.setdefault(name, []).append(bench.run(name, repetition))
-                print(f"{name}: {found[name][-1].wall_s:.0f} s, best pAUC {found[name][-1].best:.4f}", flush=True)
-        n_train, n_validation = bench.n_images
-    images = f"{n_train} images of 64 px to train on, {n_validation} to validate"
+                print(f"{name}: {found[name][-1].wall_s:.0f} s, best pAUC {found[name][-1].best.pauc:.4f}", flush=True)
+    images = f"{bench.n_train} images of 64 px to train on, {len(bench.labels)} to validate"
     title = f"{asked.trials} trials of {asked.epochs} epochs; {images}"
     runs = {name: [asdict(ran) for ran in of_arm] for name, of_arm in found.items()}
     measure.publish(title, summarised(found), environment=measure.machine(), file=asked.json, runs=runs)
@@ -142,7 +148,8 @@ class Bench:
     scratch: Path
     n_trials: int
     epochs: int
-    n_images: tuple[int, int]
+    n_train: int
+    labels: np.ndarray  # (n,) of the validation images
 
     @staticmethod
     def prepared(asked: Namespace, scratch: Path) -> "Bench":
@@ -150,46 +157,65 @@ class Bench:
         prepared = read_source(SourceSpec(source=str(folder)), Home(scratch / "home"))
         arrays = open_fit_arrays(prepared.arrays_for(DataSpec()))
         np.savez(scratch / "arrays.npz", **{name: getattr(arrays, name) for name in ARRAYS})
-        specs = [Configured(epochs=asked.epochs)(Recorder(seed=seed)) for seed in range(asked.trials)]
-        (scratch / "configurations.json").write_text(json.dumps([codec.to_json(spec) for spec in specs]), "utf-8")
-        n_images = (len(arrays.x_train), len(arrays.x_validation))
-        return Bench(folder=folder, scratch=scratch, n_trials=asked.trials, epochs=asked.epochs, n_images=n_images)
+        n_train, labels = len(arrays.x_train), np.asarray(arrays.y_validation)
+        return Bench(
+            folder=folder, scratch=scratch, n_trials=asked.trials, epochs=asked.epochs, n_train=n_train, labels=labels
+        )
 
     def run(self, arm: str, repetition: int) -> Ran:
         """Run one arm to its end."""
         place = self.scratch / f"{arm}-{repetition}"
         place.mkdir()
-        return self._others(arm, place) if arm in OTHERS else self._ours(arm, place)
+        seeds = range(repetition * self.n_trials, (repetition + 1) * self.n_trials)
+        return self._others(arm, place, seeds) if arm in OTHERS else self._ours(arm, place, seeds)
 
-    def _ours(self, arm: str, place: Path) -> Ran:
+    def _ours(self, arm: str, place: Path, seeds: range) -> Ran:
         file, url = place / "study.py", f"sqlite:///{place / 'pneumo.db'}"
-        call = f"study({arm!r}, n_trials={self.n_trials}, epochs={self.epochs})"
+        call = f"study({arm!r}, {seeds!r}, epochs={self.epochs})"
         file.write_text(f"from benchmarks.search import study\n\nSTUDY = {call}\n", "utf-8")
         command = ["search.cli", "launch", str(file), "--data", str(self.folder), "--storage", url]
-        measured = _watched([*command, "--home", str(self.scratch / "home")], place, may_end_with=(0, 3))
-        trials = optuna.load_study(study_name=arm, storage=open_storage(url)).get_trials(deepcopy=False)
-        done = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-        ended = {trial.number: trial.datetime_complete.timestamp() for trial in done if trial.datetime_complete}
-        finished = [
-            Finished(after_s=ended[trial.number] - measured.began_s, pauc=trial.user_attrs["pauc"]) for trial in done
-        ]
+        home = Home(self.scratch / "home")
+        measured = _watched([*command, "--home", str(home.path)], place, may_end_with=(0, 3))
+        storage, kept = open_storage(url), artifacts.store(home.artifacts)
+        finished = []
+        for trial in optuna.load_study(study_name=arm, storage=storage).get_trials(deepcopy=False):
+            result = artifacts.load_result(kept, trial, storage)
+            if trial.state is TrialState.COMPLETE and result and trial.datetime_complete:
+                finished.append(self._finished(trial.datetime_complete.timestamp() - measured.began_s, result.scores))
         return measured.ran(finished)
 
-    def _others(self, arm: str, place: Path) -> Ran:
-        out = place / "trials.json"
-        files = [str(self.scratch / "arrays.npz"), str(self.scratch / "configurations.json"), str(out)]
+    def _others(self, arm: str, place: Path, seeds: range) -> Ran:
+        specs = [Configured(epochs=self.epochs)(Recorder(seed=seed)) for seed in seeds]
+        drawn, out = place / "configurations.json", place / "trials.json"
+        drawn.write_text(json.dumps([codec.to_json(spec) for spec in specs]), "utf-8")
+        files = [str(self.scratch / "arrays.npz"), str(drawn), str(out)]
         measured = _watched(["benchmarks.search_others", arm, *files], place)
-        trials = [
-            Finished(after_s=trial["ended_s"] - measured.began_s, pauc=trial["pauc"])
-            for trial in json.loads(out.read_text("utf-8"))
-        ]
-        return measured.ran(trials)
+        trials = json.loads(out.read_text("utf-8"))
+        return measured.ran([self._finished(trial["ended_s"] - measured.began_s, trial["scores"]) for trial in trials])
+
+    def _finished(self, after_s: float, scores: Sequence[float]) -> Finished:
+        found = patient_bootstrap(
+            self.labels,
+            scores,
+            np.arange(len(self.labels)),
+            {"pauc": _pauc},
+            seed=0,
+            n_resamples=N_RESAMPLES,
+            confidence=ONE_SIGMA,
+        )["pauc"]
+        return Finished(
+            after_s=after_s, pauc=_pauc(self.labels, np.asarray(scores)), standard_error=(found.high - found.low) / 2
+        )
 
 
-def study(arm: str, *, n_trials: int, epochs: int) -> StudySpec:
+def _pauc(y: np.ndarray, scores: np.ndarray) -> float:
+    return pauc(y, scores, ObjectiveSpec().fnr_ceiling)
+
+
+def study(arm: str, seeds: range, *, epochs: int) -> StudySpec:
     """Return the study of one of our arms: the drawn configurations, waiting in its queue."""
     space = Configured(epochs=epochs, precision="float32" if arm == "ours_float32" else "auto")
-    recorders = [Recorder(seed=seed) for seed in range(n_trials)]
+    recorders = [Recorder(seed=seed) for seed in seeds]
     for recorder in recorders:
         space(recorder)
     return StudySpec(
@@ -199,7 +225,7 @@ def study(arm: str, *, n_trials: int, epochs: int) -> StudySpec:
         sampler=SamplerSpec(kind="random"),
         pruner=PrunerSpec(kind="none"),
         fidelity=cheap_first(epochs) if arm == "ours_cheap_first" else None,
-        budget=BudgetSpec(trials=n_trials),
+        budget=BudgetSpec(trials=len(seeds)),
         enqueue=tuple(recorder.values for recorder in recorders),
     )
 
@@ -218,7 +244,8 @@ def summarised(found: Mapping[str, Sequence[Ran]]) -> list[Row]:
             Row(name=f"{name}: wall time", values=tuple(ran.wall_s for ran in runs)),
             Row(name=f"{name}: CPU time", values=tuple(ran.cpu_s for ran in runs)),
             Row(name=f"{name}: peak memory", values=tuple(ran.peak_bytes / 1e9 for ran in runs), unit="GB"),
-            Row(name=f"{name}: best validation pAUC", values=tuple(ran.best for ran in runs), unit="of 1"),
+            Row(name=f"{name}: best validation pAUC", values=tuple(ran.best.pauc for ran in runs), unit="of 1"),
+            Row(name=f"{name}: its standard error", values=tuple(ran.best.standard_error for ran in runs), unit="of 1"),
         ]
     for name in (name for name in found if name not in OTHERS):
         beside = OTHERS if name != "ours_cheap_first" else ("ours", *OTHERS)
@@ -231,7 +258,8 @@ def summarised(found: Mapping[str, Sequence[Ran]]) -> list[Row]:
                     unit="times",
                 )
             )
-            shares = tuple(a.time_to(b.best - TOLERANCE) / b.time_to(b.best - TOLERANCE) for a, b in pairs)
+            wanted = [b.best.pauc - b.best.standard_error for _, b in pairs]
+            shares = tuple(a.time_to(pauc) / b.time_to(pauc) for (a, b), pauc in zip(pairs, wanted, strict=True))
             rows.append(Row(name=f"time to the same quality {name} ÷ {other}", values=shares, unit="times"))
     return rows
 
