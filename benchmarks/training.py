@@ -162,7 +162,8 @@ class Running:
     def __post_init__(self) -> None:
         self._go: queue.Queue[None] = queue.Queue()
         self._done: queue.Queue[BaseException | None] = queue.Queue()
-        threading.Thread(target=self._work, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
     def epoch(self) -> Epoch:
         """Let it take one epoch."""
@@ -170,6 +171,8 @@ class Running:
         error = self._done.get()
         if error is not None:
             raise error
+        if len(self.epochs) == self.n_epochs:
+            self._thread.join()  # what follows the last epoch is not to run beside another side, nor into the exit
         return self.epochs[-1]
 
     def epoch_s(self) -> float:

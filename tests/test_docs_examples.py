@@ -68,6 +68,16 @@ def test_the_study_of_the_docs_runs_on_other_class_names_with_its_own_metrics(tm
     assert "failed_metrics" not in json.dumps([trial.user_attrs for trial in result.study.trials])
 
 
+def test_the_keras_tuner_studies_of_the_docs_run(tmp_path: Path, phantoms: Path) -> None:
+    studies = dict(zip(("my_study.py", "batches.py"), blocks("keras_tuner.md"), strict=True))
+    for file, code in studies.items():
+        (tmp_path / file).write_text(code.replace("epochs=12", "epochs=2"))
+    for file in studies:
+        done = pneumo("launch", file, "--data", phantoms, "--trials", 1, "--json", folder=tmp_path, code=None)
+        assert last_json(done)["trials"]["complete"] == 1, file
+    assert "batch_size" in load_study("batches", home=tmp_path / "runs").study.trials[0].params
+
+
 def test_the_tutorial_runs_and_shows_what_it_came_to(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
     nbformat.validate(notebook)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from pneumo_core.specs import KerasTunerSpec, Precision, TrialSpec
+from pneumo_core.specs import CnnSpec, DenseSpec, Precision, TrialSpec
 
 CPU_FACTS = Path("/proc/cpuinfo")
 
@@ -12,12 +12,13 @@ CPU_FACTS = Path("/proc/cpuinfo")
 def of(spec: TrialSpec) -> Precision:
     """Return the trial's precision, for "auto" the one that this process's hardware is faster at.
 
-    That is bfloat16 on a CPU that multiplies matrices in it (AMX) under TensorFlow, whose kernels use it, and float32
-    elsewhere: only what was measured is chosen (`docs/performance.md`). The layers of a KerasTuner model bring theirs.
+    That is bfloat16 for our own networks on a CPU that multiplies matrices in it (AMX) under TensorFlow, whose kernels
+    use it, and float32 elsewhere: only what was measured is chosen (`docs/performance.md`). Among the backbones there,
+    those of depthwise convolutions are slower in bfloat16; the layers of a KerasTuner model bring their precision.
     """
     if spec.train.precision != "auto":
         return spec.train.precision
-    if isinstance(spec.model, KerasTunerSpec):
+    if not isinstance(spec.model, CnnSpec | DenseSpec):
         return "float32"
     fast = keras.backend.backend() == "tensorflow" and not _has_gpu() and "amx_bf16" in _cpu_flags()
     return "mixed_bfloat16" if fast else "float32"

@@ -8,7 +8,16 @@ import pytest
 
 from pneumo_core import run
 from pneumo_core.models import model, network
-from pneumo_core.specs import CnnSpec, DenseSpec, KerasTunerSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.specs import (
+    BackboneSpec,
+    CnnSpec,
+    DenseSpec,
+    KerasTunerSpec,
+    ModelSpec,
+    ObjectiveSpec,
+    TrainSpec,
+    TrialSpec,
+)
 from pneumo_core.training import precision
 from pneumo_core.training.train import numpy_copies
 from tests.pneumo_core.images import arrays
@@ -115,5 +124,15 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_in_it(
 def test_what_a_trial_asks_for_is_not_changed_by_the_machine() -> None:
     for name in ("float32", "mixed_bfloat16"):
         assert precision.of(trial(MODELS["cnn"], precision=name)) == name
-    theirs = KerasTunerSpec(name="theirs", values={}, network="{}")
-    assert precision.of(trial(theirs, precision="auto")) == "float32"
+
+
+@pytest.mark.parametrize(
+    "spec", [KerasTunerSpec(name="theirs", values={}, network="{}"), BackboneSpec(weights="none")], ids=lambda s: s.kind
+)
+def test_auto_leaves_networks_of_others_in_float32(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : amx_bf16\n", "utf-8")
+    monkeypatch.setattr(precision, "CPU_FACTS", tmp_path / "cpuinfo")
+
+    assert precision.of(TrialSpec(model=spec, train=TrainSpec(precision="auto"))) == "float32"
