@@ -65,6 +65,7 @@ bench: install-dev ## one search beside KerasTuner and Optuna with `fit`: FOLDER
 bench-all: bench ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (more than an hour)
 	$(BIN)/python -m benchmarks.training $(FOLDER)
 	$(BIN)/python -m benchmarks.training $(FOLDER) --backends --networks 1 --repeats 3
+	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.ingest $(ORIGINALS)
 	$(BIN)/python -m benchmarks.overhead $(FOLDER)
 	$(BIN)/python -m benchmarks.features $(FOLDER)

@@ -129,8 +129,8 @@ class FidelitySpec:
         """Raise `ValueError` for a trial that ends before the last rung does, or whose network has one image size."""
         if isinstance(trial.model, KerasTunerSpec) and self.rungs[0].scale < 1:
             raise ValueError(
-                f"`scale` of every rung must be 1 with {trial.model.name}, got {self.rungs[0].scale:g}: the network of a "
-                "KerasTuner model takes images of its own size only"
+                f"`scale` of every rung must be 1 with {trial.model.name}, got {self.rungs[0].scale:g}: the network "
+                "of a KerasTuner model takes images of its own size only"
             )
         if trial.train.epochs <= self.rungs[-1].epochs:
             raise ValueError(

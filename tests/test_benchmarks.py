@@ -68,6 +68,14 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= median(rows, "auc of bare loop") <= 1
 
 
+def test_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--backbones", "MobileNetV2", "--size", 32, "--batch", 2, "--repeats", 1]
+    rows = ran("precision", options, tmp_path, monkeypatch)
+
+    assert median(rows, "MobileNetV2: training, float32") > 0
+    assert median(rows, "MobileNetV2: scoring, mixed_bfloat16") > 0
+
+
 @pytest.mark.slow
 def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ran("search", ["phantom", "--trials", 1, "--epochs", 3], tmp_path, monkeypatch)
