@@ -76,7 +76,7 @@ class Bench:
             Row(name="ours, nothing added", values=tuple(each[1] for each in later)),
             Row(name="trial: arrays opened", values=tuple(1000 * each[2] for each in later), unit="ms"),
             Row(name="trial: every pixel read", values=tuple(1000 * each[3] for each in later), unit="ms"),
-            *_work(sorted(self.images.rglob("*.jpeg"))[:100], self._data),
+            *_work(_sample(self.images, 100), self._data),
         ]
 
     def _cold_s(self) -> float:
@@ -97,8 +97,7 @@ class Bench:
 
     def _later_s(self, n_added: int) -> tuple[float, float, float, float]:
         """Return the seconds of a launch after files came, of the next one, and of a trial's two looks at them."""
-        files = sorted(self.images.rglob("*.jpeg"))
-        late = files[:: len(files) // n_added][:n_added]
+        late = _sample(self.images, n_added)
         for file in late:
             file.rename(self._scratch / file.name)
         self._parts_s()
@@ -128,6 +127,11 @@ def multiplied(folder: Path, n_images: int, into: Path) -> int:
     for _ in map_in_order(write, todo, what="repeating images", on_progress=silent):
         pass
     return len(todo)
+
+
+def _sample(images: Path, n_images: int) -> list[Path]:
+    files = sorted(images.rglob("*.jpeg"))
+    return files[:: max(1, len(files) // n_images)][:n_images]
 
 
 def _cut(file: Path, n_blocks: int) -> bytes:
