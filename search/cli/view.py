@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.operating import Metrics
@@ -186,7 +187,8 @@ class LiveView(LineView):
                 say_duration(time.monotonic() - row.began_s),
                 describe(row.spec),
             )
-        return Group(table, self.status())
+        counts, verdict = self.status().split("\n")
+        return Group(table, Text(counts), Text(verdict, "bold green" if self._state.best else "yellow"))
 
     def status(self) -> str:
         """Return the counts, times and the best trial so far."""
