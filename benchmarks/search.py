@@ -15,6 +15,7 @@ of the arm's processes.
 | ours | `pneumo launch`, no pruning, the precision that suits the machine, as in the study `cnn` |
 | ours_float32 | the same with `precision="float32"` |
 | ours_cheap_first | `ours` with `fidelity`: small images and few epochs first, as in the study `cnn_cheap_first` |
+| ours_parallel, ours_cheap_first_parallel | the same with `--workers`, one a core |
 | keras_tuner | `GridSearch` over the configurations, `tuner.search` |
 | optuna | `study.optimize` over the configurations, `model.fit` |
 
@@ -48,6 +49,7 @@ from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core import codec
 from pneumo_core.data.preprocess import open_fit_arrays
+from pneumo_core.parallel import n_cores
 from pneumo_core.scoring.intervals import patient_bootstrap
 from pneumo_core.scoring.metrics import pauc
 from pneumo_core.specs import AugmentSpec, DataSpec, ObjectiveSpec, Precision, TrialSpec
@@ -59,7 +61,16 @@ from spaces.base import Recorder, Suggest
 from studies import cnn
 from studies.spec import BudgetSpec, FidelitySpec, PrunerSpec, Rung, SamplerSpec, SourceSpec, StudySpec
 
-ARMS = ("ours", "ours_float32", "ours_cheap_first", "keras_tuner", "optuna")
+PARALLEL = "_parallel"
+ARMS = (
+    "ours",
+    "ours_parallel",
+    "ours_float32",
+    "ours_cheap_first",
+    "ours_cheap_first_parallel",
+    "keras_tuner",
+    "optuna",
+)
 OTHERS = ("keras_tuner", "optuna")
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation")
 N_RESAMPLES, ONE_SIGMA = 500, 0.6827
@@ -171,14 +182,17 @@ class Bench:
 
     def _ours(self, arm: str, place: Path, seeds: range) -> Ran:
         file, url = place / "study.py", f"sqlite:///{place / 'pneumo.db'}"
-        call = f"study({arm!r}, {seeds!r}, epochs={self.epochs})"
+        name = arm.removesuffix(PARALLEL)
+        call = f"study({name!r}, {seeds!r}, epochs={self.epochs})"
         file.write_text(f"from benchmarks.search import study\n\nSTUDY = {call}\n", "utf-8")
         command = ["search.cli", "launch", str(file), "--data", str(self.folder), "--storage", url]
+        if arm.endswith(PARALLEL):
+            command += ["--workers", str(n_cores())]
         home = Home(self.scratch / "home")
         measured = _watched([*command, "--home", str(home.path)], place, may_end_with=(0, 3))
         storage, kept = open_storage(url), artifacts.store(home.artifacts)
         finished = []
-        for trial in optuna.load_study(study_name=arm, storage=storage).get_trials(deepcopy=False):
+        for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False):
             result = artifacts.load_result(kept, trial, storage)
             if trial.state is TrialState.COMPLETE and result and trial.datetime_complete:
                 finished.append(self._finished(trial.datetime_complete.timestamp() - measured.began_s, result.scores))
@@ -248,7 +262,7 @@ def summarised(found: Mapping[str, Sequence[Ran]]) -> list[Row]:
             Row(name=f"{name}: its standard error", values=tuple(ran.best.standard_error for ran in runs), unit="of 1"),
         ]
     for name in (name for name in found if name not in OTHERS):
-        beside = OTHERS if name != "ours_cheap_first" else ("ours", *OTHERS)
+        beside = ("ours", *OTHERS) if name.startswith("ours_cheap_first") else OTHERS
         for other in (other for other in beside if other in found):
             pairs = list(zip(found[name], found[other], strict=True))
             rows.append(

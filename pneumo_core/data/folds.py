@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pneumo_core import codec
 from pneumo_core.data import preprocess
+from pneumo_core.data.preprocess import Origin
 from pneumo_core.data.split import Role
 from pneumo_core.errors import DataError
 from pneumo_core.scoring.metrics import Bools, Ints
@@ -24,6 +26,7 @@ class Pooled:
     x: tuple[npt.NDArray[np.uint8], ...]  # one (n, h, w, c) a role
     y: npt.NDArray[np.uint8]  # (n,) over both
     groups: npt.NDArray[np.str_]  # (n,)
+    origin: Origin | None = None  # None: in memory only
 
     def take(self, rows: Ints) -> npt.NDArray[np.uint8]:
         """Return the images (m, h, w, c) of ascending `rows` (m,), copied into memory."""
@@ -32,6 +35,13 @@ class Pooled:
             parts.append(x[rows[(rows >= start) & (rows < start + len(x))] - start])
             start += len(x)
         return np.concatenate(parts)
+
+    def origin_of(self, *rows: Ints) -> Origin | None:
+        """Return the origin of a choice of rows, (m,) each."""
+        if self.origin is None:
+            return None
+        digest = codec.digest([self.origin.digest, *(each.tolist() for each in rows)])
+        return Origin(cache_dir=self.origin.cache_dir, digest=digest)
 
 
 def assign(y: npt.ArrayLike, groups: npt.ArrayLike, n_folds: int, seed: int) -> Ints:
@@ -82,6 +92,7 @@ def pool(arrays: Path) -> Pooled:
         x=tuple(role.x for role in roles),
         y=np.concatenate([role.y for role in roles]),
         groups=np.concatenate([np.array(role.groups) for role in roles]),
+        origin=preprocess.origin_of(arrays),
     )
 
 

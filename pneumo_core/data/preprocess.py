@@ -91,8 +91,13 @@ def open_fit_arrays(folder: Path) -> FitArrays:
         y_train=y_train,
         x_validation=x_validation,
         y_validation=y_validation,
-        origin=Origin(cache_dir=_cache_dir(Path(folder)), digest=codec.digest(_meta(Path(folder)))),
+        origin=origin_of(folder),
     )
+
+
+def origin_of(folder: Path) -> Origin:
+    """Return where the arrays in `folder` came from; raises `DataError` where they aren't whole."""
+    return Origin(cache_dir=_cache_dir(Path(folder)), digest=codec.digest(_meta(Path(folder))))
 
 
 def open_role(folder: Path, role: Role) -> RoleArrays:

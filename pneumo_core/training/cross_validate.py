@@ -18,6 +18,7 @@ import numpy as np
 from pneumo_core import codec
 from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
+from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
@@ -40,7 +41,7 @@ class FoldArrays:
     y_train: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
-    origin: None = None  # in memory: they lie in no folder
+    origin: Origin | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class FoldsState:
 
     history: tuple[dict[str, float], ...] = ()  # one entry a finished fold
     n_parameters: int = 0
+    features: str = "none"  # see `features.open_cached`
 
     @property
     def n_done(self) -> int:
@@ -120,7 +122,11 @@ def train_fold(
     """
     learn, stop, held_out = fold
     arrays = FoldArrays(
-        x_train=pooled.take(learn), y_train=pooled.y[learn], x_validation=pooled.take(stop), y_validation=pooled.y[stop]
+        x_train=pooled.take(learn),
+        y_train=pooled.y[learn],
+        x_validation=pooled.take(stop),
+        y_validation=pooled.y[stop],
+        origin=pooled.origin_of(learn, stop),
     )
     try:
         trained = build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint)
@@ -147,7 +153,8 @@ def _next_fold(trial: FoldsTrial, state: FoldsState, scores: Floats) -> tuple[Fo
     scores = scores.copy()
     scores[held_out] = found
     entry = _entry(result, trial.pooled.y[held_out], found, trial.objective)
-    return FoldsState(history=(*state.history, entry), n_parameters=result.n_parameters), scores
+    features = result.environment["features"]
+    return FoldsState(history=(*state.history, entry), n_parameters=result.n_parameters, features=features), scores
 
 
 def _entry(result: TrialResult, y: np.ndarray, scores: Floats, objective: ObjectiveSpec) -> dict[str, float]:
@@ -177,7 +184,12 @@ def _result(trial: FoldsTrial, state: FoldsState, scores: Floats, done: np.ndarr
         stopped="completed" if state.n_done == trial.n_folds else "pruned",
         history=state.history,
         scores=tuple(round(score, 6) for score in scores[done].tolist()),
-        environment={**environment(), "precision": precision.of(trial.spec), "checkpoint": note},
+        environment={
+            **environment(),
+            "precision": precision.of(trial.spec),
+            "checkpoint": note,
+            "features": state.features,
+        },
         n_folds=state.n_done,
     )
 

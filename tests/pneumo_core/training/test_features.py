@@ -1,5 +1,6 @@
 """Frozen networks trained on kept features: the same trial as on pixels, computed once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from pneumo_core import run
+from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import backbones, efficientnet_lite, network
 from pneumo_core.models.efficientnet_lite import Stage
 from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
-from pneumo_core.training import train
+from pneumo_core.training import cross_validate, train
+from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
 from tests.pneumo_core.images import Arrays, arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
@@ -94,6 +97,37 @@ def compare(spec: TrialSpec, folder: Path) -> None:
     np.testing.assert_allclose([e["loss"] for e in cached.history], [e["loss"] for e in uncached.history], atol=1e-5)
     assert cached.n_parameters == uncached.n_parameters
     assert np.ptp(cached.scores) > 0.001  # else the tolerance says nothing
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("setting", ["pooled", "views"])
+def test_folds_are_trained_on_features_kept_for_all_trials(setting: str, tmp_path: Path) -> None:
+    model, changes = SETTINGS[setting]
+    images = arrays(n_train=40, n_validation=20, side_px=32)
+    x, y = (images.x_train, images.x_validation), np.concatenate([images.y_train, images.y_validation])
+    pooled = Pooled(x=x, y=y, groups=np.arange(len(y)).astype(str))
+
+    def over_folds(origin: Origin | None, rate: float = 0.02) -> Any:
+        task = FoldsTrial(
+            spec=trial(model, augment=changes, learning_rate=rate),
+            objective=ObjectiveSpec(),
+            pooled=replace(pooled, origin=origin),
+            n_folds=2,
+            fold_seed=3,
+            seed=1,
+            on_epoch=go_on,
+        )
+        return cross_validate.run(task)
+
+    cached, uncached = over_folds(Origin(cache_dir=tmp_path, digest="images")), over_folds(None)
+    first = written(tmp_path)
+    over_folds(Origin(cache_dir=tmp_path, digest="images"), rate=0.01)
+
+    assert cached.environment["features"] == "cached"
+    assert uncached.environment["features"].startswith("uncached")
+    np.testing.assert_allclose(cached.scores, uncached.scores, atol=1e-5)
+    assert np.ptp(cached.scores) > 0.001
+    assert written(tmp_path) == first  # 2 folds of 2 parts
 
 
 @pytest.mark.usefixtures("tiny")
