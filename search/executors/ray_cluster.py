@@ -39,6 +39,7 @@ except ImportError as error:  # an optional extra
     raise UserError(f"--on ray needs Ray: pip install 'pneumo-search[ray]' ({error})") from error
 
 CONNECT_S = 10.0
+N_JOINS = 3  # attempts
 STATION_POLL_S = 1.0
 LEAVE_S = 2.0  # a station hears of it after its poll
 SENT = ("meta.json", *(f"*_{role}.*" for role in ("train", "validation")))  # the other roles never leave this machine
@@ -262,7 +263,7 @@ def connect(
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     _check_answers(address)
     try:
-        ray.init(address=address, namespace="pneumo", log_to_driver=False, configure_logging=False)
+        join(address, namespace="pneumo")
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--on {address or 'ray'}: Ray can't be had there: {error}; a cluster that asks for a token needs "
@@ -276,6 +277,21 @@ def connect(
         gpu_environment(trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
     )
     return RayExecutor(n_slots=n_slots, share=share, environment=environment, limits=limits or Limits())
+
+
+def join(address: str | None, **options: Any) -> None:
+    """Do as `ray.init`, and again where the server that a head starts for each client dies while starting.
+
+    gRPC aborts there at times ("Check failed: next_worker->state == KICKED", seen with Ray 2.60), which the next one
+    knows nothing of.
+    """
+    for more in reversed(range(N_JOINS)):
+        try:
+            ray.init(address, log_to_driver=False, configure_logging=False, **options)
+            return
+        except ConnectionAbortedError:
+            if not more:
+                raise
 
 
 def _check_answers(address: str | None) -> None:

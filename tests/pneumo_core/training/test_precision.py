@@ -127,7 +127,7 @@ def test_what_a_trial_asks_for_is_not_changed_by_the_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [KerasTunerSpec(name="theirs", values={}, network="{}"), BackboneSpec(weights="none")], ids=lambda s: s.kind
+    "spec", [KerasTunerSpec(name="theirs", values={}, network="{}"), BackboneSpec()], ids=lambda s: s.kind
 )
 def test_auto_leaves_networks_of_others_in_float32(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

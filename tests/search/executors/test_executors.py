@@ -92,9 +92,10 @@ def on_ray(folder: Path, limits: Limits) -> Executor:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'pneumo-search[ray]')")
+    from search.executors import ray_cluster
+
     address = os.environ.get(ADDRESS)
-    local = {} if address else {"num_cpus": 2, "include_dashboard": False}
-    ray.init(address or "local", log_to_driver=False, configure_logging=False, **local)
+    ray_cluster.join(address or "local", **({} if address else {"num_cpus": 2, "include_dashboard": False}))
     yield
     ray.shutdown()
 

@@ -99,3 +99,25 @@ def test_a_node_that_cannot_see_the_arrays_has_them_from_the_store(
     finally:
         executor.close()
     light.wait_for(lambda: not copy.exists())
+
+
+@pytest.mark.parametrize("n_deaths", [2, 3])
+def test_a_client_server_that_dies_while_starting_is_asked_for_again(
+    n_deaths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.executors import ray_cluster
+
+    asked: list[str] = []
+
+    def init(address: str, **options: Any) -> None:
+        asked.append(address)
+        if len(asked) <= n_deaths:
+            raise ConnectionAbortedError("Initialization failure from server")
+
+    monkeypatch.setattr(ray, "init", init)
+    if n_deaths < ray_cluster.N_JOINS:
+        ray_cluster.join("ray://head:10001", namespace="pneumo")
+    else:
+        with pytest.raises(ConnectionAbortedError):
+            ray_cluster.join("ray://head:10001", namespace="pneumo")
+    assert asked == ["ray://head:10001"] * 3
