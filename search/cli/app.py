@@ -23,6 +23,7 @@ from search.cli.options import (
     ProtocolOption,
     StorageOption,
     StudyArgument,
+    WorkersOption,
     existing_storage,
     study_name,
 )
@@ -60,7 +61,7 @@ def launch(
     storage: StorageOption = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="TOTAL trials, over all launches.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="2h", help="Stop this launch after 2h, 90m, 30s ...")] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Trials side by side.")] = None,
+    workers: WorkersOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
     trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.")] = 1,
     on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
@@ -93,7 +94,6 @@ def launch(
         trial_timeout_s=_duration("--trial-timeout", trial_timeout) if trial_timeout else None,
     )
     _check_positive("--trials", trials)
-    _check_positive("--workers", workers)
     _check_positive("--trials-per-gpu", trials_per_gpu)
     spec = steps.with_options(
         load.load(study),

@@ -31,6 +31,12 @@ NameOption = Annotated[
     typer.Option("--name", help="Store (or find) the study under this name, e.g. once per data set.", metavar="NAME"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Trials side by side; several are faster on CPUs, too, and take more memory."
+    ),
+]
 NegativeOption = Annotated[str, typer.Option(help="Name of the class folder of healthy images.")]
 PositiveOption = Annotated[str, typer.Option(help="Name of the class folder of ill images.")]
 ProtocolOption = Annotated[
