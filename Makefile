@@ -28,7 +28,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## virtual environment with the pinned packages and the command `pneumo`
-install-dev: $(VENV)/.installed-dev ## the same with test tools, JAX and DICOM
+install-dev: $(VENV)/.installed-dev ## the same with test tools and all optional packages but the GPU ones
 
 quickstart: install ## set up, then search on generated phantoms: ends with a feasible best trial
 	$(BIN)/pneumo launch quickstart
@@ -62,7 +62,9 @@ check: lint types test ## format, lint, types and tests: what CI runs
 bench: install-dev ## one search beside KerasTuner and Optuna with `fit`: FOLDER=... (half an hour)
 	$(BIN)/python -m benchmarks.search $(FOLDER)
 
-bench-all: bench ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (more than an hour)
+bench-all: ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (more than an hour)
+	@test '$(FOLDER)' != phantom || { echo 'bench-all wants FOLDER=... and ORIGINALS=..., folders of images'; exit 2; }
+	$(MAKE) --no-print-directory bench FOLDER=$(FOLDER)
 	$(BIN)/python -m benchmarks.training $(FOLDER)
 	$(BIN)/python -m benchmarks.training $(FOLDER) --backends --networks 1 --repeats 3
 	$(BIN)/python -m benchmarks.precision

@@ -29,6 +29,11 @@ class ImageRecord:
     digest: str
     look: str
 
+    @property
+    def names_patient(self) -> bool:
+        """Whether the patient is known; else the image counts as a patient of its own, named by its path."""
+        return self.group != self.path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:

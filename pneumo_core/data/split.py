@@ -72,6 +72,11 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
         notes = [LEAK_WARNING, _say_leak(roles, groups)]
     else:
         roles, notes, shares = _assign_grouped(manifest, groups, spec)
+    if n_unknown := sum(not record.names_patient for record in manifest.records):
+        notes.append(
+            f"{n_unknown} of {len(groups)} images name no patient: each counts as a patient of its own, so that other "
+            "images of the same patient may be in other roles, and figures by patient are by image"
+        )
     _check(manifest, roles, shares)
     dealt = sorted([record.path, record.digest, role] for record, role in zip(manifest.records, roles, strict=True))
     return Split(

@@ -20,10 +20,12 @@ from search.cli.options import (
     HomeOption,
     JsonOption,
     NameOption,
+    PerGpuOption,
     ProtocolOption,
     StorageOption,
     StudyArgument,
     WorkersOption,
+    at_least_one,
     existing_storage,
     study_name,
 )
@@ -59,11 +61,13 @@ def launch(
     study: StudyArgument,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
     storage: StorageOption = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="TOTAL trials, over all launches.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", callback=at_least_one, help="TOTAL trials, over all launches.")
+    ] = None,
     timeout: Annotated[str | None, typer.Option(metavar="2h", help="Stop this launch after 2h, 90m, 30s ...")] = None,
     workers: WorkersOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.")] = 1,
+    trials_per_gpu: PerGpuOption = 1,
     on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,
@@ -93,8 +97,6 @@ def launch(
         hang_timeout_s=_duration("--hang-timeout", hang_timeout),
         trial_timeout_s=_duration("--trial-timeout", trial_timeout) if trial_timeout else None,
     )
-    _check_positive("--trials", trials)
-    _check_positive("--trials-per-gpu", trials_per_gpu)
     spec = steps.with_options(
         load.load(study),
         name=name,
@@ -210,8 +212,3 @@ def _duration(option: str, text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from error
-
-
-def _check_positive(option: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise UserError(f"{option} must be at least 1, got {value}")

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
+from pneumo_core.errors import UserError
+
 DONE, FAILED, WRONG_USE, NOT_FEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def at_least_one(option: typer.CallbackParam, value: int | None) -> int | None:
+    """Return an option's value; raises `UserError` below 1."""
+    if value is not None and value < 1:
+        raise UserError(f"{option.opts[0]} must be at least 1, got {value}")
+    return value
+
 
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A name from `pneumo studies`, or a study file.")]
 SourceArgument = Annotated[
@@ -34,9 +44,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, help="Trials side by side; several are faster on CPUs, too, and take more memory."
+        metavar="N",
+        callback=at_least_one,
+        help="Trials side by side; several are faster on CPUs, too, and take more memory.",
     ),
 ]
+PerGpuOption = Annotated[int, typer.Option(metavar="K", callback=at_least_one, help="Trials that share a GPU.")]
 NegativeOption = Annotated[str, typer.Option(help="Name of the class folder of healthy images.")]
 PositiveOption = Annotated[str, typer.Option(help="Name of the class folder of ill images.")]
 ProtocolOption = Annotated[

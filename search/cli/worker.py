@@ -7,7 +7,16 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import UserError
-from search.cli.options import DONE, FAILED, INTERRUPTED, HomeOption, NameOption, StudyArgument, WorkersOption
+from search.cli.options import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    HomeOption,
+    NameOption,
+    PerGpuOption,
+    StudyArgument,
+    WorkersOption,
+)
 
 storage_app = typer.Typer(no_args_is_help=True, help="Look after databases.")
 
@@ -22,7 +31,7 @@ def worker(
     data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images, wherever they are here.")] = None,
     workers: WorkersOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    trials_per_gpu: Annotated[int, typer.Option(metavar="K", help="Trials that share a GPU.", min=1)] = 1,
+    trials_per_gpu: PerGpuOption = 1,
     on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     name: NameOption = None,

@@ -191,3 +191,14 @@ def test_links_go_only_into_an_empty_folder(tmp_path: Path) -> None:
     images = dataset.scan(folder(tmp_path / "source"), cache_dir=tmp_path / "cache")
     with pytest.raises(StorageError, match="must be empty or new"):
         split.write_links(images, assign_roles(images, SplitSpec()), tmp_path / "source")
+
+
+def test_images_that_name_no_patient_are_said_to_be_patients_of_their_own() -> None:
+    records = [record(i, i % 2, group=f"p{i}") for i in range(100)]
+    unknown = [replace(r, group=r.path) if i < 30 else r for i, r in enumerate(records)]
+
+    before, after = assign_roles(manifest(records), SplitSpec()), assign_roles(manifest(unknown), SplitSpec())
+
+    assert before.notes == ()
+    assert len(after.notes) == 1
+    assert after.notes[0].startswith("30 of 100 images name no patient: each counts as a patient of its own")

@@ -97,7 +97,7 @@ def test_a_mistake_in_a_study_file(tmp_path: Path, more: str, said: str) -> None
     [
         ("--trials", "0", "at least 1"),
         ("--trials", "-3", "at least 1"),
-        ("--workers", "0", "x>=1"),
+        ("--workers", "0", "at least 1"),
         ("--timeout", "soon", "2h"),
         ("--timeout", "0s", "longer than nothing"),
         ("--device", "7", "no GPU"),
