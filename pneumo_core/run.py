@@ -109,8 +109,8 @@ def free_memory() -> None:
 
 
 def identity(spec: TrialSpec, objective: ObjectiveSpec, seed: int) -> str:
-    """Return the name by which a checkpoint knows its trial: spec, objective, seed and backend."""
-    return codec.digest([spec.digest, codec.to_json(objective), seed, keras.backend.backend()])
+    """Return the name by which a checkpoint knows its trial: spec, objective, seed, backend and number format."""
+    return codec.digest([spec.digest, codec.to_json(objective), seed, keras.backend.backend(), precision.of(spec)])
 
 
 def images_digest(arrays: FitArrays) -> str:

@@ -16,6 +16,7 @@ from pneumo_core.data.split import Split, assign_roles
 from pneumo_core.errors import StorageError, StudyError, UserError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
+from pneumo_core.training import feature_store
 from search import factory, fingerprint, promotion, records, study
 from search.cli.view import View, Views
 from search.coordinator import Coordinator, Ending
@@ -205,7 +206,8 @@ def local_executor(
     limits: Limits | None = None,
     trials_per_gpu: int = 1,
 ) -> LocalExecutor:
-    """Return an executor of child processes on this machine."""
+    """Return an executor of child processes on this machine; raises `StorageError` for a limit that is no number."""
+    feature_store.limit_bytes()
     environments = slot_environments(device, n_workers, backend, trials_per_gpu)
     return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
 

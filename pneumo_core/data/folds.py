@@ -81,7 +81,13 @@ def parts(y: npt.ArrayLike, groups: npt.ArrayLike, n_folds: int, index: int, see
     held_out = assign(y, groups, n_folds, seed) == index
     rest = np.flatnonzero(~held_out)
     labels, names = np.asarray(y)[rest], np.asarray(groups)[rest]
-    stopping: Bools = assign(labels, names, STOPPING_FOLDS, derive(seed, "stopping", index)) == 0
+    try:
+        stopping: Bools = assign(labels, names, STOPPING_FOLDS, derive(seed, "stopping", index)) == 0
+    except DataError as error:
+        raise DataError(
+            f"beside one of {n_folds} folds, {STOPPING_FOLDS} patient groups of each class must be left, to stop the "
+            "training by; use more folds or more images"
+        ) from error
     return rest[~stopping], rest[stopping], np.flatnonzero(held_out)
 
 

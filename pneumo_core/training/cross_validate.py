@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
 
-import keras
 import numpy as np
 
 from pneumo_core import codec
@@ -23,6 +22,7 @@ from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
 from pneumo_core.run import build_and_train, environment, free_memory, memory_failures
+from pneumo_core.run import identity as run_identity
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
@@ -219,8 +219,6 @@ def _restore(trial: FoldsTrial) -> tuple[FoldsState, Floats, str]:
 
 
 def _identity(trial: FoldsTrial) -> str:
-    """Return the name by which the checkpoint knows its trial: spec, objective, seeds, patients and backend."""
+    """Return the name by which the checkpoint knows its trial: that of one training, and how patients are divided."""
     division = [trial.n_folds, trial.fold_seed, trial.pooled.y.tolist(), trial.pooled.groups.tolist()]
-    return codec.digest(
-        [trial.spec.digest, codec.to_json(trial.objective), trial.seed, *division, keras.backend.backend()]
-    )
+    return codec.digest([run_identity(trial.spec, trial.objective, trial.seed), *division])

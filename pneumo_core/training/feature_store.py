@@ -27,7 +27,7 @@ from pneumo_core.errors import StorageError
 
 LIMIT_VARIABLE = "PNEUMO_FEATURES_GB"
 DEFAULT_LIMIT_GB = 20.0  # of 10**9 bytes: some 90 augmented trials at 5,216 images, 1280 features and 8 views
-SPARE_BYTES = 16 * 2**20
+RESERVE_BYTES = 10**9  # left free for what can't be computed again: checkpoints, results, the database
 _ARRAY, _META = "features.npy", "meta.json"
 
 Features = NDArray[np.float32]
@@ -74,7 +74,7 @@ def open_or_build(folder: Path, key: str, shape: tuple[int, ...], parts: Iterabl
 
     def build(temporary: Path) -> None:
         _make_room(folder, n_bytes(shape))
-        cache.check_room(temporary, n_bytes(shape) + SPARE_BYTES)
+        cache.check_room(temporary, n_bytes(shape) + RESERVE_BYTES)
         _write(temporary, shape, parts)
 
     cache.build_once(place, build, lambda there: _is_whole(there, shape))
@@ -98,7 +98,10 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _make_room(folder: Path, needed_bytes: int) -> None:
-    """Remove what was used longest ago until `needed_bytes` fit under the limit. Who has files mapped keeps them."""
+    """Remove what was used longest ago until `needed_bytes` fit under the limit and on the disk.
+
+    Who has files mapped keeps them.
+    """
     limit = limit_bytes()
     if needed_bytes > limit:
         raise StorageError(
@@ -108,7 +111,7 @@ def _make_room(folder: Path, needed_bytes: int) -> None:
     kept = entries(folder)
     total = sum(entry.n_bytes for entry in kept)
     for entry in kept:
-        if total + needed_bytes <= limit:
+        if total + needed_bytes <= limit and shutil.disk_usage(folder).free >= needed_bytes + RESERVE_BYTES:
             return
         _remove(entry.folder)
         total -= entry.n_bytes

@@ -4,7 +4,6 @@ Nothing of a trial's result hangs on it. What is trained on the features is the 
 weights shared, so the whole network is the trained one, and its scores are those of training it on pixels.
 """
 
-import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import PIL
 
 from pneumo_core import codec
-from pneumo_core.errors import StorageError, TrialFailed
+from pneumo_core.errors import StorageError
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
 from pneumo_core.training import augment, batches, feature_store
 from pneumo_core.training.feature_store import Features
@@ -49,7 +49,7 @@ class Cached:
 
     rest: keras.Model
     arrays: FeatureArrays
-    open_changed: Callable[[int], Features]  # see `Extractor.changed`; remembers what it opened
+    open_changed: Callable[[int], Features]  # see `Extractor.changed`; remembers the files that it opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +73,15 @@ class Extractor:
     def changed(self, seed: int) -> Features:
         """Return the features of the training images as `augment` changes them with `seed`.
 
-        Raises `TrialFailed("disk_full")`: it is called when training has begun.
+        Training has begun when this is called: where they can't be kept they are computed for the one pass.
         """
         try:
             return self._open("train", self.images.x_train, seed)
-        except StorageError as error:
-            raise TrialFailed("disk_full", str(error)) from error
+        except StorageError:
+            return np.concatenate(list(self._computed(self.images.x_train, seed)))
 
     def _open(self, role: str, x: np.ndarray, seed: int | None) -> Features:
-        change = None if seed is None else [codec.to_json(self.augment), seed]
+        change = None if seed is None else [codec.to_json(self.augment), seed, PIL.__version__]
         key = codec.digest([self.digest, role, change])
         shape = (len(x), *self.frozen.output_shape[1:])
         return feature_store.open_or_build(self.folder, key, shape, self._computed(x, seed))
@@ -104,7 +104,11 @@ def frozen_spec(spec: ModelSpec) -> BackboneSpec | None:
 
 def split(network: keras.Model, spec: BackboneSpec) -> Parts:
     """Cut a network of `backbones.build` where its frozen part ends, behind the pooling if nothing lies before that."""
-    cut = network.get_layer("extra1_conv").input if spec.filters else network.get_layer("features").output
+    pooled = network.get_layer("features")
+    if spec.filters:
+        cut = network.get_layer("extra1_conv").input
+    else:  # flattening belongs to the rest, whose weights are stretched from one image size to the next by its shape
+        cut = pooled.input if isinstance(pooled, keras.layers.Flatten) else pooled.output
     frozen = keras.Model(network.inputs, cut, name="frozen")
     return Parts(frozen=frozen, rest=keras.Model(cut, network.get_layer("score").input, name="rest"))
 
@@ -135,9 +139,23 @@ def open_cached(
     )
     try:
         arrays = _arrays(extractor, images)
-    except (StorageError, TrialFailed) as error:
+    except StorageError as error:
         return None, f"uncached: {error}"
-    return Cached(rest=parts.rest, arrays=arrays, open_changed=functools.cache(extractor.changed)), "cached"
+    return Cached(rest=parts.rest, arrays=arrays, open_changed=_remembering(extractor)), "cached"
+
+
+def _remembering(extractor: Extractor) -> Callable[[int], Features]:
+    opened: dict[int, Features] = {}
+
+    def open_changed(seed: int) -> Features:
+        found = opened.get(seed)
+        if found is None:
+            found = extractor.changed(seed)
+            if isinstance(found, np.memmap):
+                opened[seed] = found
+        return found
+
+    return open_changed
 
 
 def network_digest(network: keras.Model) -> str:

@@ -47,3 +47,10 @@ def test_parts_divide_all_images_by_patient() -> None:
 def test_too_few_patients_say_so() -> None:
     with pytest.raises(DataError, match="label 0 has 2 patient groups"):
         folds.assign(np.array([0, 0, 1, 1, 1]), np.array(list("abcde")), 3, 0)
+
+
+def test_too_few_patients_to_stop_by_say_so() -> None:
+    y, groups = np.repeat([0, 1], 8), np.arange(16).astype(str)
+    with pytest.raises(DataError, match=r"beside one of 3 folds, 6 patient groups .* use more folds"):
+        folds.parts(y, groups, 3, 0, 0)
+    folds.parts(y, groups, 4, 0, 0)

@@ -1,10 +1,12 @@
 """Kept arrays: built once, whole, and bounded in size."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +91,24 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytes
     assert [entry.folder.name for entry in feature_store.entries(tmp_path)] == ["a", "c"]
     feature_store.open_or_build(tmp_path, "d", SHAPE, parts())
     assert mapped.sum() == 350  # removed, and still there for who has it open
+
+
+def test_a_full_disk_is_given_back_what_was_used_longest_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = 2500 + feature_store.RESERVE_BYTES  # room for two arrays beside what must stay free
+
+    def usage(folder: Path) -> SimpleNamespace:
+        used = sum(file.stat().st_size for file in tmp_path.rglob("features.npy"))
+        return SimpleNamespace(free=disk - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    for name in ("a", "b", "c"):
+        feature_store.open_or_build(tmp_path, name, SHAPE, parts())
+        os.utime(tmp_path / name / "meta.json", (ord(name), ord(name)))
+    assert [entry.folder.name for entry in feature_store.entries(tmp_path)] == ["b", "c"]
+
+    disk = feature_store.RESERVE_BYTES
+    with pytest.raises(StorageError, match="no room"):
+        feature_store.open_or_build(tmp_path, "d", SHAPE, nothing())
 
 
 def test_an_array_beyond_the_limit_or_a_bad_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

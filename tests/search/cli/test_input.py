@@ -113,6 +113,12 @@ def test_an_impossible_option(phantoms: Path, tmp_path: Path, option: str, value
     assert not (tmp_path / "runs" / "pneumo.db").exists()
 
 
+def test_a_limit_of_features_that_is_no_number(phantoms: Path, tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    said = refused(tmp_path, "launch", study, "--data", phantoms, PNEUMO_FEATURES_GB="20GB")
+    assert "`PNEUMO_FEATURES_GB` must be a number of gigabytes, 0 or more, got '20GB'" in said
+
+
 def test_a_storage_that_is_no_database(phantoms: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("these are my notes, not a database " * 100)
     said = launch(tmp_path, phantoms, "--storage", "sqlite:///notes.db")
