@@ -68,6 +68,21 @@ def test_the_study_of_the_docs_runs_on_other_class_names_with_its_own_metrics(tm
     assert "failed_metrics" not in json.dumps([trial.user_attrs for trial in result.study.trials])
 
 
+def test_the_tables_of_the_objective_are_what_their_commands_print() -> None:
+    text = (ROOT / "docs" / "objective.md").read_text()
+    commands = re.findall(r"```\n((?:PYTHONPATH=\S+ )?python -c .*?)```", text, re.DOTALL)
+    assert len(commands) == 4
+    for command in commands:
+        run = command.replace("python -c", f"{sys.executable} -c")
+        done = subprocess.run(
+            ["sh", "-c", run], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        figures = re.findall(r"\d+\.\d+|\d+", done.stdout)
+        assert len(figures) >= 5
+        assert [figure for figure in figures if figure not in text] == []
+
+
 def test_the_keras_tuner_studies_of_the_docs_run(tmp_path: Path, phantoms: Path) -> None:
     studies = dict(zip(("my_study.py", "batches.py"), blocks("keras_tuner.md"), strict=True))
     for file, code in studies.items():
