@@ -1,8 +1,8 @@
 """Confirm the best trials of a search on patient-grouped folds: the winner of a search was lucky as well as good.
 
 Each candidate is trained anew on folds of train and validation and scored on images that taught it nothing, not even
-when to stop. A candidate that is worse than the best one so far, by a signed-rank test over the same folds (Wilcoxon
-1945), is dropped before it has run them all.
+when to stop. A candidate that is worse than the best feasible one so far, by a signed-rank test over the same folds
+(Wilcoxon 1945), is dropped before it has run them all. Until one is feasible, none is dropped.
 """
 
 import warnings
@@ -171,7 +171,10 @@ def _run(rival: Candidate, tasks: list[RunFold], jobs: Jobs, race: optuna.Study)
                 race.tell(trial, state=TrialState.PRUNED)
                 return Confirmed(candidate=rival, steps=steps, fate="dropped")
     found = Confirmed(candidate=rival, steps=steps, fate="confirmed")
-    race.tell(trial, found.mean)
+    if found.mean_constraint <= 0:
+        race.tell(trial, found.mean)
+    else:  # the pruner compares with the best that is complete: no value of an infeasible one may drop a rival
+        race.tell(trial, state=TrialState.FAIL)
     return found
 
 

@@ -31,7 +31,7 @@ from search import fingerprint
 from search.finalizing import model_card, openings
 from search.finalizing.choose import Choice, choose
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
-from search.finalizing.jobs import Jobs, identity
+from search.finalizing.jobs import Jobs
 from search.finalizing.threshold import Settled, promise, settle
 from search.launching import Prepared
 
@@ -184,7 +184,7 @@ class Finalizer:
             seed=derive(self._mark["study"]["seed"], candidate.spec.digest, 0),
             arrays=str(self._arrays(candidate)),
         )
-        file = self.jobs.folder / "models" / f"{identity(task)}.keras"
+        file = self.jobs.folder / "models" / f"{self.jobs.identity(task)}.keras"
         self.say(f"Training trial {candidate.trial} for the bundle")
         for _, answer in self.jobs.answers([replace(task, save=str(file.absolute()))]):
             if isinstance(answer, TrialDone):

@@ -2,15 +2,19 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pneumo_core import codec
+from pneumo_core.bundles.bundle import facts_of
 from pneumo_core.data import cache
+from pneumo_core.errors import StorageError
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode
 from search.executors.protocol import Event, Executor
+from search.trials import CHILD_DIED, DISK_FULL, OUT_OF_MEMORY
 
 Answer = TrialDone | Scored | TrialError
 OnEpoch = Callable[[Task, EpochDone], None]
@@ -29,14 +33,17 @@ class Jobs:
 
     executor: Executor
     folder: Path
+    program: Mapping[str, Any]  # code, versions and backend: another program's answers are none to this one
     on_epoch: OnEpoch = unheard
     _n_started: int = 0
     _deaths: Counter[str] = field(default_factory=Counter)
+    _alone: set[str] = field(default_factory=set)  # ran out of memory beside others
 
     def answers(self, tasks: Sequence[Task]) -> Generator[tuple[int, Answer], None, None]:
         """Yield (position in `tasks`, answer): kept ones first, then the others as they come.
 
-        Closing the iterator stops what is still running; its checkpoints stay.
+        Closing the iterator stops what is still running; its checkpoints stay. Raises `StorageError` where the disk of
+        a trainer is full.
         """
         missing: deque[int] = deque()
         for position, task in enumerate(tasks):
@@ -48,7 +55,7 @@ class Jobs:
         running: dict[int, int] = {}  # number to position
         try:
             while missing or running:
-                while missing and len(running) < self.executor.n_slots:
+                while missing and self._n_free(running) > 0:
                     at = missing.popleft()
                     running[self._submit(tasks[at])] = at
                 for event in self.executor.poll(POLL_S):
@@ -66,12 +73,28 @@ class Jobs:
             for number in running:
                 self.executor.cancel(number)
 
+    def identity(self, task: Task) -> str:
+        """Return the digest of all that the answer depends on, wherever files lie and whatever number the task has."""
+        facts = codec.to_json(task)
+        for place in ("number", "checkpoint", "save"):
+            facts.pop(place, None)
+        facts["arrays"] = Path(task.arrays).name  # the folder of arrays is named by images, split and preprocessing
+        if isinstance(task, ScoreRole):
+            facts["model"] = facts_of(Path(task.model)).sha256  # one trained again has the same name
+        return codec.digest([facts, self.program])
+
+    def _n_free(self, running: Mapping[int, int]) -> int:
+        """Return how many tasks may start; one whose end is not handled yet still counts as running."""
+        return min(self.executor.n_free, self.executor.n_slots - len(running))
+
     def _submit(self, task: Task) -> int:
         self._n_started += 1
+        alone = self.identity(task) in self._alone
         task = replace(task, number=self._n_started)
         if not isinstance(task, ScoreRole):
             task = replace(task, checkpoint=str(self._checkpoint(task)))
-        self.executor.submit(task)
+        self._file(task).unlink(missing_ok=True)  # of a model that went missing: not of the one to come
+        self.executor.submit(task, alone=alone)
         return self._n_started
 
     def _hear(self, task: Task, event: Event) -> Answer | None:
@@ -80,13 +103,26 @@ class Jobs:
             self.on_epoch(task, event)
             self.executor.reply(event.number, stop=False)
         elif isinstance(event, TrialError):
-            self._deaths[identity(task)] += event.reason == "child_died"
-            retry = event.reason == "child_died" and self._deaths[identity(task)] <= MAX_DEATHS
-            return None if retry else event
+            return None if self._may_retry(task, event) else event
         elif isinstance(event, TrialDone | Scored):
             self._keep(task, event)
             return event
         return None
+
+    def _may_retry(self, task: Task, error: TrialError) -> bool:
+        """Return whether to start `task` again, as a search does: after a death, and alone where memory ran out."""
+        name = self.identity(task)
+        if error.reason == DISK_FULL:  # says nothing about a candidate, and the next would fail like it
+            raise StorageError(
+                f"the disk is full: {error.message}; what was finished is kept: the same command goes on once there is "
+                "room"
+            )
+        if error.reason == OUT_OF_MEMORY:
+            was_alone = name in self._alone
+            self._alone.add(name)
+            return not was_alone
+        self._deaths[name] += error.reason == CHILD_DIED
+        return error.reason == CHILD_DIED and self._deaths[name] <= MAX_DEATHS
 
     def _kept(self, task: Task) -> Answer | None:
         """Return the answer kept for `task`; none where there is none, or its model went missing."""
@@ -105,21 +141,10 @@ class Jobs:
             checkpoint.remove(self._checkpoint(task))
 
     def _file(self, task: Task) -> Path:
-        return self.folder / f"{_title(task)}-{identity(task)}.json"
+        return self.folder / f"{_title(task)}-{self.identity(task)}.json"
 
     def _checkpoint(self, task: Task) -> Path:
-        return self.folder / "checkpoints" / f"{identity(task)}.npz"
-
-
-def identity(task: Task) -> str:
-    """Return the digest of all that the answer depends on, wherever files lie and whatever number the task has."""
-    facts = codec.to_json(task)
-    for place in ("number", "checkpoint", "save"):
-        facts.pop(place, None)
-    facts["arrays"] = Path(task.arrays).name  # the folder of arrays is named by images, split and preprocessing
-    if isinstance(task, ScoreRole):
-        facts["model"] = Path(task.model).name  # so is the model
-    return codec.digest(facts)
+        return self.folder / "checkpoints" / f"{self.identity(task)}.npz"
 
 
 def _title(task: Task) -> str:

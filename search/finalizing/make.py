@@ -6,6 +6,7 @@ import optuna
 
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
+from search import fingerprint
 from search.finalizing.finalize import Finalized, Finalizer, Options, Say, split_of
 from search.finalizing.jobs import Jobs
 from search.home import Home
@@ -46,7 +47,11 @@ def make_bundle(
             study=stored,
             storage=storage,
             prepared=prepared,
-            jobs=Jobs(executor=executor, folder=(home.path / "finalize" / stored.study_name).absolute()),
+            jobs=Jobs(
+                executor=executor,
+                folder=(home.path / "finalize" / stored.study_name).absolute(),
+                program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
+            ),
             options=options,
             say=say,
             extra=lambda folder: _report(stored, storage_url, home, prepared, folder, progress),

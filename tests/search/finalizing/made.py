@@ -55,24 +55,35 @@ def result(spec: TrialSpec, scores: Sequence[float] = (), constraint: float = -0
 
 @dataclass
 class FakeExecutor:
-    """Answers at once. `fails` are the noise levels whose trainings fail, `stop_after` ends like Ctrl-C."""
+    """Answers at once. `fails` are the noise levels whose trainings fail, `stop_after` ends like Ctrl-C.
+
+    Trainings of the noise levels `hungry` run out of memory unless they are alone.
+    """
 
     n_slots: int = 1
     fails: tuple[float, ...] = ()
     deaths: int = 0  # the first so many tasks end with a dead trainer
     stop_after: int | None = None
+    hungry: tuple[float, ...] = ()
+    full_after: int | None = None  # so many tasks the disk is full
+    flaw: float = 0.0  # of trained models, beside their noise
     served: Counter[str] = field(default_factory=Counter)
+    served_alone: int = 0
     cancelled: list[int] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
+    _is_held: bool = False  # by a task that is alone
 
     @property
     def n_free(self) -> int:
-        return self.n_slots
+        return 0 if self._is_held else self.n_slots - len(self._events)
 
     def submit(self, task: Task, *, alone: bool = False) -> None:
         if self.stop_after is not None and self.served.total() >= self.stop_after:
             raise KeyboardInterrupt
+        assert self.n_free > 0
         self.served[task.kind] += 1
+        self.served_alone += alone
+        self._is_held = alone
         self._events.append(self._answer(task))
 
     def reply(self, number: int, *, stop: bool) -> None:
@@ -82,7 +93,7 @@ class FakeExecutor:
         self.cancelled.append(number)
 
     def poll(self, timeout_s: float) -> Sequence[Event]:
-        events, self._events = self._events, []
+        events, self._events, self._is_held = self._events, [], False
         return events
 
     def close(self) -> None:
@@ -94,6 +105,10 @@ class FakeExecutor:
             return TrialError(number=task.number, reason="child_died", message="killed")
         if isinstance(task, RunFold | RunTrial) and task.spec.train.learning_rate in self.fails:
             return TrialError(number=task.number, reason="nan_loss", message="the loss became NaN")
+        if isinstance(task, RunFold) and task.spec.train.learning_rate in self.hungry and not self._is_held:
+            return TrialError(number=task.number, reason="out_of_memory", message="no memory for this trial")
+        if self.full_after is not None and self.served.total() > self.full_after:
+            return TrialError(number=task.number, reason="disk_full", message="No space left on device")
         arrays = Path(task.arrays)
         if isinstance(task, RunFold):
             y, groups = folds.labels(arrays)
@@ -102,7 +117,7 @@ class FakeExecutor:
         if isinstance(task, RunTrial):
             assert task.save is not None
             Path(task.save).parent.mkdir(parents=True, exist_ok=True)
-            Path(task.save).write_text(f"a model of noise {task.spec.train.learning_rate}")
+            Path(task.save).write_text(f"a model of noise {task.spec.train.learning_rate + self.flaw}")
             y = preprocess.open_fit_arrays(arrays).y_validation
             scores = made_up(y, task.spec.train.learning_rate, task.seed)
             return TrialDone(number=task.number, result=result(task.spec, scores))
@@ -141,7 +156,7 @@ def finalizer(
         study=made,
         storage=open_storage(home.storage_url),
         prepared=prepared,
-        jobs=Jobs(executor=executor, folder=home.path / "finalize" / "made-up"),
+        jobs=Jobs(executor=executor, folder=home.path / "finalize" / "made-up", program={"backend": "none"}),
         options=Options(**{"top": 3, "n_folds": 2, "n_seeds": 2, **options}),  # type: ignore[arg-type]
         say=said.append,
     )

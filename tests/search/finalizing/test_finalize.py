@@ -13,6 +13,8 @@ from pneumo_core.bundles import bundle
 from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFailed
 from pneumo_core.scoring.assess import assess
 from pneumo_core.specs import SplitSpec
+from pneumo_core.wire import RunFold, Task, TrialError
+from search.executors.protocol import Event
 from search.finalizing import choose, finalize, openings
 from search.finalizing.finalize import Finalized, Finalizer
 from tests.search.finalizing.made import FakeExecutor, finalizer, stored
@@ -45,6 +47,15 @@ def make(tmp_path: Path, phantoms: Path) -> Make:
         return finalizer(*studies["it"], executor, said, **options), executor, said
 
     return build
+
+
+class Starved(FakeExecutor):
+    """Never has memory for the first noise level."""
+
+    def _answer(self, task: Task) -> Event:
+        if isinstance(task, RunFold) and task.spec.train.learning_rate == 0.2:
+            return TrialError(number=task.number, reason="out_of_memory", message="no memory for this trial")
+        return super()._answer(task)
 
 
 def run(made: Finalizer, out: Path) -> Finalized:
@@ -109,6 +120,69 @@ def test_a_trainer_that_died_gets_another_chance(make: Make, tmp_path: Path) -> 
     made, executor, _ = make((0.2,), executor=FakeExecutor(deaths=2))
     run(made, tmp_path / "b")
     assert executor.deaths == 0
+
+
+@pytest.mark.parametrize("n_slots", [1, 2])
+def test_a_training_that_needs_its_device_alone_gets_it(make: Make, tmp_path: Path, n_slots: int) -> None:
+    made, executor, said = make((0.2, 0.9), executor=FakeExecutor(n_slots=n_slots, hungry=(0.2,)))
+    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [0]
+    assert executor.served_alone == 4  # each fold of it, once
+    assert not any("failed" in line for line in said)
+
+
+def test_memory_that_runs_out_alone_as_well_is_a_failure(make: Make, tmp_path: Path) -> None:
+    made, executor, said = make((0.2, 0.3), executor=Starved())
+    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [1]
+    assert any("failed: out_of_memory" in line for line in said)
+    assert executor.served_alone == 1
+
+
+@pytest.mark.parametrize("full_after", [0, 5, 12, 13, 14])
+def test_a_full_disk_stops_finalize_which_goes_on_once_there_is_room(
+    make: Make, tmp_path: Path, full_after: int
+) -> None:
+    noises = (0.01, 0.0101, 0.0102)
+    made, *_ = make(noises, executor=FakeExecutor(n_slots=2, full_after=full_after))
+    with pytest.raises(StorageError, match=r"No space left.* the same command goes on once there is room"):
+        made.run(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    made, executor, _ = make()
+    found = run(made, tmp_path / "b").bundle
+    assert executor.served.total() <= 16 - full_after  # one that ran beside it may be run again
+    assert found.n_test_openings == 1
+    assert all(candidate["fate"] == "confirmed" for candidate in found.selection["candidates"])
+
+
+def test_scores_of_other_weights_never_certify_a_model(make: Make, tmp_path: Path) -> None:
+    first = run(make((0.2,), ceiling=0.4)[0], tmp_path / "first").bundle
+    made, executor, _ = make(ceiling=0.4, executor=FakeExecutor(flaw=0.7))
+    for file in made.jobs.folder.glob("models/*"):
+        file.unlink()
+    second = run(made, tmp_path / "second").bundle
+    assert executor.served == {"run": 1, "score": 2}
+    assert second.threshold != first.threshold
+    assert second.test != first.test
+
+
+def test_an_answer_to_a_model_that_went_missing_never_meets_the_next_one(make: Make, tmp_path: Path) -> None:
+    run(make((0.2,))[0], tmp_path / "first")
+    made, *_ = make(executor=FakeExecutor(flaw=0.7, stop_after=0))
+    [model] = made.jobs.folder.glob("models/*")
+    model.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        made.run(tmp_path / "second")
+    model.write_text("a model of noise 0.9")  # saved, and the finalize killed before it heard of it
+    made, executor, _ = make()
+    run(made, tmp_path / "second")
+    assert executor.served["run"] == 1
+
+
+def test_answers_of_another_program_are_none_and_those_of_this_one_stay(make: Make, tmp_path: Path) -> None:
+    for name, program, n_trained in (("a", "1.0", 5), ("b", "1.1", 5), ("c", "1.1", 0), ("d", "1.0", 0)):
+        made, executor, _ = make((0.2,))
+        made.jobs.program = {"backend": "none", "pneumo-search": program}
+        run(made, tmp_path / name)
+        assert executor.served["run_fold"] + executor.served["run"] == n_trained
 
 
 def test_a_study_without_a_feasible_trial_gives_none_and_opens_nothing(make: Make, tmp_path: Path) -> None:
