@@ -34,7 +34,7 @@ from search.cli.view import View
 from search.executors.protocol import Event, Executor
 from search.storage import artifacts
 from search.storage.database import exclusively
-from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, owner_of, this_process
+from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
 from search.storage.patience import PatientStorage
 from search.trials import Ledger
 from spaces.base import Parameter
@@ -91,15 +91,16 @@ class Coordinator:
 
     def run(self) -> Ending:
         """Run trials until the budget is spent, time is up, someone asks to stop, or all trials fail alike."""
-        try:
-            while (ending := self._ending()) is None:
-                self._beat()
-                self._fill()
-                for event in self._in_order(self.executor.poll(self._wait_s)):
-                    self._handle(event)
-        finally:
-            self.executor.close()
-            self._abandon()
+        with living(self._owner):
+            try:
+                while (ending := self._ending()) is None:
+                    self._beat()
+                    self._fill()
+                    for event in self._in_order(self.executor.poll(self._wait_s)):
+                        self._handle(event)
+            finally:
+                self.executor.close()
+                self._abandon()
         if ending == "budget":
             shutil.rmtree(self.checkpoints, ignore_errors=True)  # of trials that failed for good or stay paused
         return ending
@@ -156,18 +157,30 @@ class Coordinator:
             self._submit(taken)
 
     def _n_free(self) -> int:
-        """Return how many trials may start; one whose end is not handled yet still counts as running."""
-        return min(self.executor.n_free, self.executor.n_slots - len(self._running))
+        """Return how many trials may start; one whose end is not handled yet still counts as running.
+
+        In the middle of a round none may: which of the others ended by then depends on which is faster.
+        """
+        return 0 if self._held else min(self.executor.n_free, self.executor.n_slots - len(self._running))
 
     def _take(self) -> Running | Taken:
         """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""
         ledger = self._promote(self._revive())
         if ledger.n_taken >= self.budget.trials or (self._is_stale(ledger) and not ledger.waiting):
             return "nothing to take"
+        if self._must_wait(ledger.waiting):
+            return "nothing to take"
         try:
             return self._start(ledger.waiting)
         except UpdateFinishedTrialError:  # the lock was lost, and the trial with it
             return "ended at once"
+
+    def _must_wait(self, waiting: Sequence[FrozenTrial]) -> bool:
+        """Return whether a deterministic study's next trial, which must be alone, has to wait until nothing runs.
+
+        In the executor it would wait for those that run, and they in their round for its first epoch.
+        """
+        return self.spec.deterministic and bool(self._running and waiting) and trials.is_alone(waiting[0])
 
     def _revive(self) -> Ledger:
         """Fail the running trials whose coordinator is gone, and queue every failed trial that may go on."""
@@ -204,7 +217,8 @@ class Coordinator:
 
     def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
         """Start the first of those that wait to go on, else a new trial; a bad point or a repeated one ends at once."""
-        trial = self._go_on(waiting[0]) if waiting else self._ask()
+        self._seed_sampler()  # one that goes on lacks parameters too, where it was lost before they were drawn
+        trial = self._go_on(waiting[0]) if waiting else self.study.ask()
         frozen = self.storage.get_trial(trial._trial_id)
         try:
             with warnings.catch_warnings():
@@ -243,12 +257,9 @@ class Coordinator:
         self.view.ended(trials.history(waiting)[-1], f"goes on as trial {waiting.number}")
         return optuna.Trial(self.study, waiting._trial_id)
 
-    def _ask(self) -> optuna.Trial:
-        self._seed_sampler(sum(not trials.history(trial) for trial in self._trials()))  # a continued one counts once
-        return self.study.ask()
-
-    def _seed_sampler(self, n_trials: int) -> None:
+    def _seed_sampler(self) -> None:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when."""
+        n_trials = sum(not trials.history(trial) for trial in self._trials())  # a continued one counts once
         steady = factory.is_sequence(self.spec.sampler)
         seed = derive(self.spec.seed, "sampler", 0 if steady else n_trials)
         self.study.sampler = factory.sampler(self.spec.sampler, seed, self.parameters, self._shared)

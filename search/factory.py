@@ -16,7 +16,7 @@ from optuna.pruners import (
 )
 from optuna.samplers import BaseSampler, GridSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.errors import StudyError
 from spaces.base import Parameter, Scalar
@@ -39,6 +39,29 @@ class SharingTPESampler(TPESampler):
         return {name: of for name, of in self._shared.calculate(study).items() if not of.single()}
 
 
+class AskedGridSampler(GridSampler):
+    """Optuna's grid for trials that are asked for, where the budget alone ends the study.
+
+    Beyond the grid comes a point at which a trial ended well: its result is repeated.
+    """
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Choose the next point of the shuffled grid, but not for a queued point or for a trial that continues one."""
+        if "grid_id" in trial.system_attrs or trial.system_attrs.get("fixed_params"):
+            return
+        every = study._storage.get_all_trials(study._study_id, deepcopy=False)  # some pruners hide some in `study`
+        begun = [t for t in every if "grid_id" in t.system_attrs]
+        left = set(range(self._n_min_trials)) - {t.system_attrs["grid_id"] for t in begun}
+        ended_well = {t.system_attrs["grid_id"] for t in begun if t.state in (TrialState.COMPLETE, TrialState.PRUNED)}
+        for name, value in (("search_space", self._search_space), ("grid_id", min(left or ended_well or {0}))):
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Do nothing: Optuna's stops the running `optimize` here, and there is none."""
+
+
 def sampler(
     spec: SamplerSpec, seed: int, parameters: dict[str, Parameter], shared: IntersectionSearchSpace
 ) -> BaseSampler:
@@ -56,7 +79,7 @@ def sampler(
         if spec.kind == "qmc":
             return QMCSampler(seed=seed, scramble=True)
         if spec.kind == "grid":
-            return GridSampler({name: _levels(name, p) for name, p in parameters.items()}, seed=seed)
+            return AskedGridSampler({name: _levels(name, p) for name, p in parameters.items()}, seed=seed)
         return RandomSampler(seed=seed)
 
 

@@ -1,8 +1,8 @@
 """One trial in the database: what is written when, which trials count, and how a lost one is queued again.
 
 A killed trial ends as FAIL with a reason, and a WAITING copy with its parameters takes its place; `spent`
-counts the copy only. Nothing of the dead run but its parameters is copied: Optuna's own retry would keep the
-constraints and pruner rungs of the first run.
+counts the copy only. Nothing of the dead run but its parameters and its place in a grid is copied: Optuna's own
+retry would keep the constraints and pruner rungs of the first run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,6 +24,7 @@ LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_die
 DISK_FULL = "disk_full"
 RETRIED = {LOST, INTERRUPTED, CHILD_DIED, DISK_FULL}
 _ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixed_params", "alone", "stage"
+_GRID = ("grid_id", "search_space")  # Optuna's: where in a grid the trial is
 _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 
@@ -118,6 +119,7 @@ def _queue(study: optuna.Study, trial: FrozenTrial, stage: int, alone: bool) -> 
     fixed = trial.system_attrs.get(_FIXED, {}) | trial.params
     attrs: dict[str, Any] = {_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]}
     attrs |= ({_STAGE: stage} if stage else {}) | ({_ALONE: True} if alone else {})
+    attrs |= {name: trial.system_attrs[name] for name in _GRID if name in trial.system_attrs}
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
 
 

@@ -102,7 +102,6 @@ class LocalExecutor:
         self._devices = [environment.get("CUDA_VISIBLE_DEVICES", "") for environment in self.environments]
         self._reserved: dict[str, Task] = {}  # device: what has it, or will have it, to itself
         self._failed: list[TrialError] = []
-        self.logs.mkdir(parents=True, exist_ok=True)
 
     @property
     def n_slots(self) -> int:
@@ -202,6 +201,7 @@ class LocalExecutor:
             self._children.pop(slot).kill()
 
     def _spawn(self, slot: int) -> Child:
+        self.logs.mkdir(parents=True, exist_ok=True)  # someone may tidy up meanwhile
         ours, theirs = socket.socketpair()
         log = self.logs / f"child-{os.getpid()}-{slot}.log"
         environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
@@ -274,13 +274,17 @@ def _say_exit(code: int | None) -> str:
 
 def _trim(log: Path) -> None:
     """Empty a log that a chatty library fills without end; the child appends, so that it just goes on."""
-    if log.stat().st_size > LOG_BYTES:
-        os.truncate(log, 0)
+    with contextlib.suppress(FileNotFoundError):  # someone may have deleted it
+        if log.stat().st_size > LOG_BYTES:
+            os.truncate(log, 0)
 
 
 def _tail(log: Path) -> str:
-    """Return the last lines of a child's output, which often name the cause."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-        text = file.read().decode(errors="replace").strip()
+    """Return the last lines of a child's output, which often name the cause; nothing where someone deleted it."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
+            text = file.read().decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
     return f"; its last output:\n{text}" if text else ""

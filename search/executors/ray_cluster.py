@@ -218,9 +218,8 @@ class RayExecutor:
         return idle or self._fresh_slot(self.share)
 
     def _fresh_slot(self, share: Share) -> Slot:
-        if share != self.share:
-            for idle in [slot for slot in self._slots if slot.task is None]:
-                self._end(idle)  # it may sit where there would be room
+        for idle in [slot for slot in self._slots if slot.task is None]:
+            self._end(idle)  # it may sit where there would be room
         actor_class = ray.remote(num_cpus=share.n_cpus, num_gpus=share.n_gpus, max_restarts=0)(Station)
         slot = Slot(actor=actor_class.remote(dict(self.environment), self.command, self.limits, self._folder))
         self._slots.append(slot)

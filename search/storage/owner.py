@@ -1,12 +1,16 @@
 """Which coordinator runs a trial, and whether it still lives.
 
-On its own machine the process table tells at once. Elsewhere its beats tell: a counter that stands still for
+On its own machine the process table tells at once, and within one process, such as a notebook's, what that process
+knows of its own coordinators. Elsewhere its beats tell: a counter that stands still for
 `GRACE_S` of the onlooker's own time is of a dead coordinator. No two clocks are compared, so that a wrong clock,
 or one set back, can neither kill a living trial nor hide a dead one.
 """
 
 import os
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from optuna.trial import FrozenTrial
@@ -17,27 +21,44 @@ from search.executors import process
 ATTRIBUTE = "owner"
 HEARTBEAT_S = 15.0
 GRACE_S = 180.0  # longer than a coordinator is busy with one thing, such as preparing arrays
+_LIVING: set[str] = set()  # tokens of this process's coordinators, of which the process table says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A coordinator process; `beats` counts its signs of life."""
+    """A coordinator; `beats` counts its signs of life."""
 
     place: str  # where the pid means something
     pid: int
     started: str  # tells a recycled pid
     beats: int = 0
+    token: str = ""  # tells the coordinators of one process; empty where an earlier version wrote it
 
     def is_dead_here(self) -> bool:
         """Return True only for a coordinator of this machine that is gone."""
-        return self.place == process.place() and process.start_time(self.pid) != self.started
+        if self.place != process.place():
+            return False
+        left_here = self.pid == os.getpid() and self.token not in _LIVING
+        return left_here or process.start_time(self.pid) != self.started
 
     def is_same(self, other: "Owner") -> bool:
         return replace(self, beats=0) == replace(other, beats=0)
 
 
 def this_process() -> Owner:
-    return Owner(place=process.place(), pid=os.getpid(), started=process.start_time(os.getpid()))
+    """Return an owner for a new coordinator of this process; it counts as dead but while it is `living`."""
+    pid = os.getpid()
+    return Owner(place=process.place(), pid=pid, started=process.start_time(pid), token=uuid.uuid4().hex)
+
+
+@contextmanager
+def living(owner: Owner) -> Iterator[None]:
+    """Let the other coordinators of this process see `owner` alive until the block is left."""
+    _LIVING.add(owner.token)
+    try:
+        yield
+    finally:
+        _LIVING.discard(owner.token)
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:

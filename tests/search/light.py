@@ -113,6 +113,9 @@ class Search:
     heartbeat_s: float = 15.0
     grace_s: float = 180.0
     view: SilentView = field(default_factory=SilentView)
+    parameters: dict[str, Parameter] = field(
+        default_factory=lambda: {"x": Parameter(kind="float", low=1e-6, high=1.0, log=True)}
+    )
     sizes_px: list[int] = field(default_factory=list)  # of the arrays that were asked for
 
     def __post_init__(self) -> None:
@@ -126,7 +129,7 @@ class Search:
             storage=self.storage,
             spec=self.spec,
             budget=self.spec.budget,
-            parameters={"x": Parameter(kind="float", low=1e-6, high=1.0, log=True)},
+            parameters=self.parameters,
             executor=self.runner or executor(self.folder),
             arrays_for=self.arrays_for,
             checkpoints=self.folder / "checkpoints",

@@ -1,7 +1,10 @@
 """One coordinator around light trials: budgets, faults, retries, pruning, order."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -10,7 +13,7 @@ from pneumo_core.specs import TrialSpec
 from search import trials
 from search.executors.local import Limits
 from search.storage.owner import this_process
-from spaces.base import Suggest
+from spaces.base import Parameter, Suggest
 from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer
 from tests.search.light import Faulty, Mixed, Search, executor, study
@@ -220,6 +223,66 @@ def test_a_repeated_point_takes_the_result_of_the_first(tmp_path: Path) -> None:
         assert (trial.value, trial.constraints, trial.params) == (twin.value, twin.constraints, twin.params)
 
 
+LEVELS = (0.1, 0.2, 0.3)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A space of three points, each with a fault that comes once."""
+
+    fault: Fault = Fault.NONE
+
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        return light_trainer.spec(suggest.suggest_categorical("x", LEVELS), fault=self.fault, once=True)
+
+
+def on_a_grid(folder: Path, space: Levels, **more: Any) -> Search:
+    spec = study(space, sampler=SamplerSpec(kind="grid"), **more)
+    parameters = {"x": Parameter(kind="categorical", choices=LEVELS)}
+    return Search(folder, spec, runner=executor(folder, 1), parameters=parameters)
+
+
+def assert_each_point_was_trained_once(found: Search, n_trials: int) -> None:
+    assert len(found.current) == n_trials
+    assert all(trial.state == TrialState.COMPLETE for trial in found.current)
+    trained = [trial.params["x"] for trial in found.current if "repeats" not in trial.user_attrs]
+    assert sorted(trained) == list(LEVELS)
+
+
+@pytest.mark.parametrize("n_trials", [3, 5])
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.KILLED], ids=lambda f: f.name.lower())
+def test_each_point_of_a_grid_is_trained_once_and_those_beyond_repeat_one(
+    tmp_path: Path, fault: Fault, n_trials: int
+) -> None:
+    found = on_a_grid(tmp_path, Levels(fault), n_trials=n_trials)
+    assert found.run() == "budget"
+    assert_each_point_was_trained_once(found, n_trials)
+    again = on_a_grid(tmp_path, Levels(fault), n_trials=n_trials + 1)
+    assert again.run() == "budget"
+    assert_each_point_was_trained_once(again, n_trials + 1)
+
+
+def test_a_trial_lost_before_it_knew_its_place_in_the_grid_is_given_one(tmp_path: Path) -> None:
+    found = on_a_grid(tmp_path, Levels(), n_trials=3)
+    found.study.ask()
+    assert found.run() == "budget"
+    assert_each_point_was_trained_once(found, 3)
+
+
+def test_a_point_lost_before_it_was_drawn_keeps_its_place_in_the_grid(tmp_path: Path) -> None:
+    found = on_a_grid(tmp_path, Levels(), n_trials=3)
+    found.coordinator._seed_sampler()
+    found.study.ask()
+    assert found.run() == "budget"
+    assert_each_point_was_trained_once(found, 3)
+
+
+def test_a_queued_point_has_no_place_in_the_grid_and_is_repeated_there(tmp_path: Path) -> None:
+    found = on_a_grid(tmp_path, Levels(), n_trials=4, enqueue=({"x": 0.2},))
+    assert found.run() == "budget"
+    assert_each_point_was_trained_once(found, 4)
+
+
 def test_weak_trials_are_pruned_and_keep_their_constraint(tmp_path: Path) -> None:
     spec = study(n_trials=12, pruner=PrunerSpec(kind="median", n_startup_trials=3, n_warmup_epochs=0))
     found = Search(tmp_path, spec)
@@ -260,3 +323,67 @@ def test_a_deterministic_study_does_not_depend_on_which_child_is_faster(tmp_path
         assert found.run() == "budget"
         outcomes.append([(trial.params, trial.state, trial.values) for trial in found.trials])
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("devices", [("-1", "-1"), ("-1", "-1", "-2", "-2")], ids=["one_device", "two_devices"])
+def test_a_deterministic_study_does_not_wait_for_a_trial_that_waits_to_be_alone(
+    tmp_path: Path, devices: Sequence[str]
+) -> None:
+    enqueue = tuple({"fault": fault, "x": x} for fault, x in (("OUT_OF_MEMORY", 0.5), ("NONE", 0.1), ("NONE", 0.2)))
+    spec = study(
+        Mixed(faults=("NONE", "OUT_OF_MEMORY"), epochs=4),
+        n_trials=10,
+        enqueue=enqueue,
+        deterministic=True,
+        sampler=SamplerSpec(n_startup_trials=2),
+        budget={"max_same_failures": 100},
+    )
+    outcomes = []
+    for epoch_s in (["0.0", "0.05"], ["0.05", "0.0"]):
+        folder = tmp_path / epoch_s[0]
+        folder.mkdir()
+        runner = executor(folder, limits=Limits(hang_timeout_s=10.0))
+        slots = enumerate(devices)
+        differing = [
+            {"CUDA_VISIBLE_DEVICES": d, light_trainer.EPOCH_S: epoch_s[2 * i // len(devices)]} for i, d in slots
+        ]
+        environments = [{**runner.environments[0], **each} for each in differing]
+        found = Search(folder, spec, runner=replace(runner, environments=environments))
+        assert found.run() == "budget"
+        assert {trials.failure_reason(trial) for trial in found.trials} == {None, "out_of_memory"}
+        outcomes.append([(trial.params, trial.state, trial.values) for trial in found.trials])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_two_coordinators_of_one_process_share_the_work(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.SLOW), n_trials=6)
+
+    def launch(_: int) -> Search:
+        found = Search(tmp_path, spec, runner=executor(tmp_path, 1))
+        assert found.run() == "budget"
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(launch, range(2)))
+    for found in both:
+        assert {event[0] for event in found.view.told} == {"started", "epoch", "finished"}
+    assert [trial.state for trial in both[0].trials] == [TrialState.COMPLETE] * 6
+    light.assert_whole(both[0])
+
+
+def test_a_trial_left_by_a_coordinator_of_this_process_is_found(tmp_path: Path) -> None:
+    """As a second Ctrl-C in a notebook leaves it."""
+    spec = study(Faulty(Fault.SLOW), n_trials=1)
+    first = Search(tmp_path, spec)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    first.coordinator.stop_asked = lambda: ("epoch", 0, 0) in first.view.told
+    first.coordinator._abandon = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    assert first.trials[0].state == TrialState.RUNNING
+    second = Search(tmp_path, spec)
+    assert second.run() == "budget"
+    light.assert_whole(second)

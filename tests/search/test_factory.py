@@ -8,6 +8,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 
 from search import factory
+from spaces.base import Parameter
 from studies.spec import SamplerSpec
 
 
@@ -30,3 +31,16 @@ def test_tpe_suggests_the_same_whoever_remembers_what_the_trials_share(n_objecti
     ours = suggestions(lambda seed: factory.sampler(spec, seed, {}, shared), 20, n_objectives)
     optunas = suggestions(lambda seed: TPESampler(seed=seed, n_startup_trials=4), 20, n_objectives)
     assert ours == optunas
+
+
+def test_what_comes_beyond_the_grid_did_not_fail() -> None:
+    parameters = {"x": Parameter(kind="categorical", choices=(1, 2, 3))}
+    study = optuna.create_study()
+    for number in range(6):
+        study.sampler = factory.sampler(SamplerSpec(kind="grid"), 0, parameters, IntersectionSearchSpace())
+        trial = study.ask()
+        x = trial.suggest_categorical("x", (1, 2, 3))
+        study.tell(trial, x if number else None, state=None if number else optuna.trial.TrialState.FAIL)
+    first, *others = [trial.params["x"] for trial in study.trials]
+    assert sorted([first, *others[:2]]) == [1, 2, 3]
+    assert first not in others

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search import trials
 from search.executors.process import start_time
 from search.storage.database import first_line
-from search.storage.owner import Owner, Watch, this_process
+from search.storage.owner import ATTRIBUTE, Owner, Watch, living, owner_of, this_process
 from studies.spec import StudySpec
 from tests.search import light
 from tests.search.full_disk import fill, small_disk
@@ -188,8 +188,17 @@ def test_a_clock_that_is_set_back_again_and_again_does_no_harm(tmp_path: Path, m
 
 def test_a_process_of_this_machine_is_told_by_its_start_even_when_its_number_is_used_again() -> None:
     me = this_process()
-    assert not me.is_dead_here()
+    with living(me):
+        assert not me.is_dead_here()
+        assert this_process().is_dead_here()
+    assert me.is_dead_here()
     assert Owner(place=me.place, pid=me.pid, started="an earlier one").is_dead_here()
     assert Owner(place=me.place, pid=2**22 + 1, started="1").is_dead_here()
     assert not Owner(place="elsewhere", pid=2**22 + 1, started="1").is_dead_here()
     assert start_time(2**22 + 1) == ""
+
+
+def test_an_owner_that_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
+    trial = Search(tmp_path, study()).study.ask()
+    trial.set_user_attr(ATTRIBUTE, {"place": "another machine", "pid": 1, "started": "1", "beats": 3})
+    assert owner_of(trial._cached_frozen_trial) == Owner(place="another machine", pid=1, started="1", beats=3)

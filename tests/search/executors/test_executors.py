@@ -1,6 +1,7 @@
 """One contract for whatever runs trials: child processes, Ray actors, and a fake in memory."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def on_ray(folder: Path, limits: Limits) -> Executor:
     from search.executors.ray_cluster import RayExecutor, Share
 
     environment = {"PYTHONPATH": str(light.ROOT)}
-    share = Share(n_cpus=0.5)
+    share = Share(n_cpus=1.0)  # all that the cluster has room for
     return RayExecutor(n_slots=N_SLOTS, share=share, environment=environment, command=light.TRAINER, limits=limits)
 
 
@@ -193,6 +194,14 @@ def test_a_trial_alone_ends_like_any_other(executor: Executor, tmp_path: Path) -
     assert sorted(ends) == [1, 2]
 
 
+def test_a_trial_alone_has_the_room_of_those_that_ended(executor: Executor, tmp_path: Path) -> None:
+    for number in range(N_SLOTS):
+        executor.submit(task(tmp_path, number))
+    run(executor)
+    executor.submit(task(tmp_path, N_SLOTS), alone=True)
+    assert isinstance(run(executor)[-1], TrialDone)
+
+
 def test_closing_ends_what_runs_and_may_be_repeated(executor: Executor, tmp_path: Path) -> None:
     executor.submit(task(tmp_path, 1, epochs=1000))
     executor.close()
@@ -207,6 +216,17 @@ def test_limits_hold_wherever_the_trainer_runs(make: Make, tmp_path: Path) -> No
     assert isinstance(error, TrialError)
     assert error.reason == "hang"
     executor.close()
+
+
+def test_logs_that_someone_deletes_meanwhile_are_written_anew(tmp_path: Path) -> None:
+    executor = light.executor(tmp_path, 1)
+    ends = []
+    for number, fault in enumerate((Fault.NONE, Fault.EXIT, Fault.NONE)):
+        executor.submit(task(tmp_path, number, fault=fault))
+        shutil.rmtree(tmp_path / "logs", ignore_errors=True)  # a warm trainer makes none
+        ends.append(run(executor)[-1].kind)
+    executor.close()
+    assert ends == ["done", "error", "done"]
 
 
 def test_a_child_is_replaced_after_so_many_trials(tmp_path: Path) -> None:
