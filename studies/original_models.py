@@ -1,7 +1,7 @@
 """The five models of the original project, with their published training settings, as points of one space.
 
-    pneumo launch original_models --data FOLDER                                 patient-grouped roles
-    pneumo launch original_models --data FOLDER --protocol per_image_random --name leaking     the published, leaking protocol
+    pneumo launch original_models --data FOLDER      # patient-grouped roles; the published, leaking protocol:
+    pneumo launch original_models --data FOLDER --protocol per_image_random --name leaking
 
 Published (random per-image split, 256 px): accuracy 92.15, 96.08, 95.05, 95.90 and 95.73 %, false negatives
 5.84, 2.57, 3.50, 3.50 % (the fifth is not given). Models 3 to 5 need the ImageNet weights of VGG19.
