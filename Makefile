@@ -33,9 +33,8 @@ install-dev: $(VENV)/.installed-dev ## the same with test tools and all optional
 quickstart: install ## set up, then search on generated phantoms: ends with a feasible best trial
 	$(BIN)/pneumo launch quickstart
 
-test: install-dev ## the whole suite (TensorFlow backend, then the model tests on JAX); JOBS=2 processes
+test: install-dev ## the test suite, but for what takes minutes; JOBS=2 processes
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos"
-	$(MAKE) --no-print-directory test-jax
 
 test-jax: install-dev ## the model and training tests on the JAX backend
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos" $(JAX_TESTS)
@@ -57,7 +56,7 @@ format: install-dev ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix $(SOURCES) tests
 	$(BIN)/ruff format $(SOURCES) tests
 
-check: lint types test ## format, lint, types and tests: what CI runs
+check: lint types test test-jax ## format, lint, types and tests on both backends: what CI runs
 
 bench: install-dev ## one search beside KerasTuner and Optuna with `fit`: FOLDER=... (half an hour)
 	$(BIN)/python -m benchmarks.search $(FOLDER)

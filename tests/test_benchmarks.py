@@ -68,6 +68,7 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= median(rows, "auc of bare loop") <= 1
 
 
+@pytest.mark.slow
 def test_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--backbones", "MobileNetV2", "--size", 32, "--batch", 2, "--repeats", 1]
     rows = ran("precision", options, tmp_path, monkeypatch)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
 from search import load_study
 from tests.commands import ROOT, environment, last_json, pneumo
@@ -83,6 +84,7 @@ def test_the_tables_of_the_objective_are_what_their_commands_print() -> None:
         assert [figure for figure in figures if figure not in text] == []
 
 
+@pytest.mark.slow
 def test_the_keras_tuner_studies_of_the_docs_run(tmp_path: Path, phantoms: Path) -> None:
     studies = dict(zip(("my_study.py", "batches.py"), blocks("keras_tuner.md"), strict=True))
     for file, code in studies.items():
