@@ -1,6 +1,7 @@
 """The benchmarks run, at sizes at which their figures mean nothing."""
 
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks import measure
 from benchmarks.measure import Row
+from benchmarks.search import Finished, Ran
 from tests.pneumo_core.pictures import folder
 
 
@@ -75,6 +77,22 @@ def test_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert median(rows, "MobileNetV2: training, float32") > 0
     assert median(rows, "MobileNetV2: scoring, mixed_bfloat16") > 0
+
+
+def test_the_mean_time_to_a_good_trial_is_that_of_all_orders() -> None:
+    took_s, pauc = (1.0, 5.0, 2.0, 7.0), (0.1, 0.9, 0.2, 0.8)
+    trials = tuple(
+        Finished(after_s=sum(took_s[: i + 1]), pauc=value, standard_error=0.0) for i, value in enumerate(pauc)
+    )
+    found = Ran(wall_s=15.0, cpu_s=15.0, peak_bytes=1, trials=trials)
+
+    def time_in(order: Sequence[int]) -> float:
+        first = next(place for place, i in enumerate(order) if pauc[i] >= 0.8)
+        return sum(took_s[i] for i in order[: first + 1])
+
+    times = [time_in(order) for order in itertools.permutations(range(4))]
+    assert found.mean_time_to(0.8) == pytest.approx(sum(times) / len(times))
+    assert found.mean_time_to(0.95) == float("inf")
 
 
 @pytest.mark.slow

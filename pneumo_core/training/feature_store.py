@@ -98,7 +98,7 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _make_room(folder: Path, needed_bytes: int) -> None:
-    """Remove what was used longest ago until `needed_bytes` fit under the limit and on the disk.
+    """Remove what was used longest ago until `needed_bytes` fit under the limit and on the disk, if they can.
 
     Who has files mapped keeps them.
     """
@@ -110,6 +110,8 @@ def _make_room(folder: Path, needed_bytes: int) -> None:
         )
     kept = entries(folder)
     total = sum(entry.n_bytes for entry in kept)
+    if shutil.disk_usage(folder).free + total < needed_bytes + RESERVE_BYTES:
+        return  # other things fill the disk: what is kept stays of use
     for entry in kept:
         if total + needed_bytes <= limit and shutil.disk_usage(folder).free >= needed_bytes + RESERVE_BYTES:
             return

@@ -109,6 +109,7 @@ def test_a_full_disk_is_given_back_what_was_used_longest_ago(tmp_path: Path, mon
     disk = feature_store.RESERVE_BYTES
     with pytest.raises(StorageError, match="no room"):
         feature_store.open_or_build(tmp_path, "d", SHAPE, nothing())
+    assert [entry.folder.name for entry in feature_store.entries(tmp_path)] == ["b", "c"]  # their loss helps nobody
 
 
 def test_an_array_beyond_the_limit_or_a_bad_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
