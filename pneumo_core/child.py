@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pneumo_core import lifeline
-from pneumo_core.data.cache import is_full
+from pneumo_core.files import is_full
 from pneumo_core.errors import PneumoError, TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (

@@ -20,7 +20,7 @@ from pneumo_core.bundles.exported import KEY, SCORE, SIDE_FILE
 from pneumo_core.bundles.formats import Format
 from pneumo_core.bundles.predictor import Arrays, Predictor
 from pneumo_core.data import phantom
-from pneumo_core.data.cache import storage_errors
+from pneumo_core.files import storage_errors
 from pneumo_core.errors import PneumoError
 from pneumo_core.specs import DataSpec
 

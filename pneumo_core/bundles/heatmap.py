@@ -12,7 +12,7 @@ from pneumo_core.bundles import saliency
 from pneumo_core.bundles.predictor import Predictor, from_file
 from pneumo_core.bundles.saliency import Maps
 from pneumo_core.data import reading
-from pneumo_core.data.cache import storage_errors
+from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress
 from pneumo_core.specs import DataSpec
 

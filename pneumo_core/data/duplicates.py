@@ -22,7 +22,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pneumo_core import codec
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.progress import Progress, silent
 
 THUMBNAIL_PX = 32
@@ -74,7 +74,7 @@ def remembered_looks(
         names, cut = looks(digests, thumbnails, on_progress=on_progress)
     alike = {digest: name for digest, name in zip(digests, names, strict=True) if digest != name}
     text = json.dumps({"cut": cut, "look": alike})
-    cache.write_file(memory, lambda path: path.write_text(text, "utf-8"))
+    files.write_file(memory, lambda path: path.write_text(text, "utf-8"))
     return names, cut
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core import codec
-from pneumo_core.data import cache, dicom, duplicates, reading
+from pneumo_core.data import dicom, duplicates, reading
+from pneumo_core import files
 from pneumo_core.data.sources import Found
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
@@ -99,4 +100,4 @@ def _remember(memory: Path, keys: list[Any], results: list[tuple[Facts, NDArray[
         with path.open("wb") as file:
             np.savez(file, facts=facts, thumbnails=thumbs)
 
-    cache.write_file(memory, write)
+    files.write_file(memory, write)

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from pneumo_core.data.cache import storage_errors
+from pneumo_core.files import storage_errors
 from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress, silent
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumo_core import codec
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 
@@ -68,7 +68,7 @@ def generate(cache_dir: Path, spec: PhantomSpec | None = None, *, on_progress: P
         for plan, pixels in zip(plans, drawn, strict=True):
             Image.fromarray(pixels).save(temporary / plan.name, compress_level=0)  # stored: no size tells the class
 
-    return cache.build_once(folder, build, lambda there: all((there / plan.name).is_file() for plan in plans))
+    return files.build_once(folder, build, lambda there: all((there / plan.name).is_file() for plan in plans))
 
 
 def draw(patient: tuple[int, ...], image: tuple[int, ...], positive: bool, side: int) -> NDArray[np.uint8]:

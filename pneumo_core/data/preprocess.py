@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumo_core import codec
-from pneumo_core.data import cache, dataset, reading
+from pneumo_core.data import dataset, reading
+from pneumo_core import files
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.split import USED_ROLES, Role, Split
 from pneumo_core.errors import DataError
@@ -79,7 +80,7 @@ def prepare(
         )
     key = codec.digest([PREPROCESSING_VERSION, manifest.digest, split.digest, data])
     builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent)
-    return cache.build_once(Path(cache_dir) / ARRAYS / key, builder.build, is_whole)
+    return files.build_once(Path(cache_dir) / ARRAYS / key, builder.build, is_whole)
 
 
 def open_fit_arrays(folder: Path) -> FitArrays:
@@ -121,7 +122,7 @@ def write_npz(folder: Path, file: Path) -> Path:
         with path.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
 
-    cache.write_file(Path(file), write)
+    files.write_file(Path(file), write)
     return Path(file)
 
 
@@ -171,7 +172,7 @@ class _Builder:
         roles = [role for role in USED_ROLES if role in self.split.roles]
         rows = {role: self._rows(role) for role in roles}
         n_images = sum(map(len, rows.values()))
-        cache.check_room(folder, n_images * int(np.prod(self.data.shape)) + _SPARE_BYTES)
+        files.check_room(folder, n_images * int(np.prod(self.data.shape)) + _SPARE_BYTES)
         pixels = self._pixels([index for role in roles for index in rows[role]], self._known(folder.parent))
         files: dict[str, Any] = {}
         for role in roles:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.data.download import Remote, download
 from pneumo_core.errors import DataError, nearest
 from pneumo_core.models import torch_file
@@ -87,7 +87,7 @@ def bring_in(
             f"{file} is not the published file of {name}: its {digest.algorithm} isn't {digest.value}. If it holds "
             "weights of your own for this network, say --unverified"
         )
-    cache.write_file(target, lambda path: shutil.copyfile(file, path))
+    files.write_file(target, lambda path: shutil.copyfile(file, path))
     _note(target)
     return target
 
@@ -130,7 +130,7 @@ def _check_format(file: Path, target: Path) -> None:
 
 def _note(path: Path) -> None:
     index = dict(sorted({**_index(path.parent), path.name: _sha256(path)}.items()))
-    cache.write_file(path.with_name(INDEX), lambda file: file.write_text(json.dumps(index, indent=1)))
+    files.write_file(path.with_name(INDEX), lambda file: file.write_text(json.dumps(index, indent=1)))
 
 
 def _index(folder: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.errors import StorageError
 
 LIMIT_VARIABLE = "PNEUMO_FEATURES_GB"
@@ -74,10 +74,10 @@ def open_or_build(folder: Path, key: str, shape: tuple[int, ...], parts: Iterabl
 
     def build(temporary: Path) -> None:
         _make_room(folder, n_bytes(shape))
-        cache.check_room(temporary, n_bytes(shape) + RESERVE_BYTES)
+        files.check_room(temporary, n_bytes(shape) + RESERVE_BYTES)
         _write(temporary, shape, parts)
 
-    cache.build_once(place, build, lambda there: _is_whole(there, shape))
+    files.build_once(place, build, lambda there: _is_whole(there, shape))
     try:
         os.utime(place / _META)
         kept: Features = np.load(place / _ARRAY, mmap_mode="r", allow_pickle=False)

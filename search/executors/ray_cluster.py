@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.errors import UserError
 from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
 from search.executors.devices import common_environment, gpu_environment
@@ -96,7 +96,7 @@ class Station:
             for file, content in files.items():
                 content.tofile(folder / file)
 
-        return cache.build_once(self._shared / "arrays" / name, write, Path.exists)
+        return files.build_once(self._shared / "arrays" / name, write, Path.exists)
 
 
 @dataclass(eq=False)

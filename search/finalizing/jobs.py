@@ -9,7 +9,7 @@ from typing import Any
 
 from pneumo_core import codec
 from pneumo_core.bundles.bundle import facts_of
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.errors import StorageError
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode
@@ -136,7 +136,7 @@ class Jobs:
 
     def _keep(self, task: Task, answer: TrialDone | Scored) -> None:
         text = json.dumps(codec.to_json(answer))
-        cache.write_file(self._file(task), lambda path: path.write_text(text, "utf-8"))
+        files.write_file(self._file(task), lambda path: path.write_text(text, "utf-8"))
         if not isinstance(task, ScoreRole):
             checkpoint.remove(self._checkpoint(task))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import optuna
 
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
 from search.home import Home
@@ -44,7 +44,7 @@ def write(data: ReportData, folder: Path) -> Path:
     """Write the page into `folder` and return the file. Raises `StorageError` where it can't be written."""
     file = folder / FILE
     text = render(data)
-    cache.write_file(file, lambda path: path.write_text(text, "utf-8"))
+    files.write_file(file, lambda path: path.write_text(text, "utf-8"))
     return file
 
 

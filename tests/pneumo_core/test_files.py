@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_core.data import cache
+from pneumo_core import files
 from pneumo_core.errors import StorageError
 
 
@@ -25,16 +25,16 @@ def never(folder: Path) -> None:
 
 
 def test_builds_once(tmp_path: Path) -> None:
-    folder = cache.build_once(tmp_path / "deep" / "key", build, is_whole)
+    folder = files.build_once(tmp_path / "deep" / "key", build, is_whole)
     assert is_whole(folder)
-    assert cache.build_once(folder, never, is_whole) == folder
+    assert files.build_once(folder, never, is_whole) == folder
 
 
 def test_a_damaged_folder_is_replaced(tmp_path: Path) -> None:
-    folder = cache.build_once(tmp_path / "key", build, is_whole)
+    folder = files.build_once(tmp_path / "key", build, is_whole)
     (folder / "a").write_text("half")
     (folder / "left over").write_text("")
-    cache.build_once(folder, build, is_whole)
+    files.build_once(folder, build, is_whole)
     assert [entry.name for entry in folder.iterdir()] == ["a"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["key", "key.lock"]
 
@@ -45,24 +45,24 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
         raise KeyError("half-way")
 
     with pytest.raises(KeyError):
-        cache.build_once(tmp_path / "key", fail, is_whole)
+        files.build_once(tmp_path / "key", fail, is_whole)
     assert [entry.name for entry in tmp_path.iterdir()] == ["key.lock"]
 
 
 def test_what_a_killed_builder_left_is_cleaned(tmp_path: Path) -> None:
     code = """if True:
         import os, pathlib, sys
-        from pneumo_core.data import cache
+        from pneumo_core import files
 
         def die(folder):
             (folder / "a").write_text("whole")
             os.kill(os.getpid(), 9)
 
-        cache.build_once(pathlib.Path(sys.argv[1]), die, lambda folder: False)
+        files.build_once(pathlib.Path(sys.argv[1]), die, lambda folder: False)
     """
     assert subprocess.run([sys.executable, "-c", code, tmp_path / "key"], check=False).returncode == -9
     assert len(list(tmp_path.glob("key.tmp-*"))) == 1
-    assert is_whole(cache.build_once(tmp_path / "key", build, is_whole))
+    assert is_whole(files.build_once(tmp_path / "key", build, is_whole))
     assert not list(tmp_path.glob("key.tmp-*"))
 
 
@@ -71,7 +71,7 @@ def test_without_locks_the_temporary_folder_of_another_builder_is_left_alone(
 ) -> None:
     (tmp_path / "key.tmp-1").mkdir()
     monkeypatch.setattr(cache, "_locked", lambda file: False)
-    assert is_whole(cache.build_once(tmp_path / "key", build, is_whole))
+    assert is_whole(files.build_once(tmp_path / "key", build, is_whole))
     assert (tmp_path / "key.tmp-1").is_dir()
 
 
@@ -86,7 +86,7 @@ def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
         assert go_on.wait(10)
         build(folder)
 
-    threads = [threading.Thread(target=cache.build_once, args=(tmp_path / "key", slow, is_whole)) for _ in range(3)]
+    threads = [threading.Thread(target=files.build_once, args=(tmp_path / "key", slow, is_whole)) for _ in range(3)]
     for thread in threads:
         thread.start()
     assert inside.wait(10)
@@ -99,14 +99,14 @@ def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
 
 def test_write_file_replaces_all_or_nothing(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    cache.write_file(file, lambda path: path.write_text("old"))
+    files.write_file(file, lambda path: path.write_text("old"))
 
     def fail(path: Path) -> None:
         path.write_text("ne")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(StorageError, match=r"disk of .* is full; free some"):
-        cache.write_file(file, fail)
+        files.write_file(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -114,12 +114,12 @@ def test_write_file_replaces_all_or_nothing(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"can't write to .*; choose a cache folder"):
-        cache.build_once(tmp_path / "file" / "key", build, is_whole)
+        files.build_once(tmp_path / "file" / "key", build, is_whole)
 
 
 def test_room_is_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 5, 999))
-    cache.check_room(tmp_path, 999)
+    files.check_room(tmp_path, 999)
     with pytest.raises(StorageError, match=r"1.23 GB needed, 999 bytes free"):
-        cache.check_room(tmp_path, 1_230_000_000)
+        files.check_room(tmp_path, 1_230_000_000)
