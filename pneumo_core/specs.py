@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pneumo_core import codec
 from pneumo_core.errors import nearest
-from pneumo_core.models import catalog
+from pneumo_core import catalog
 
 Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
 Normalization = Literal["none", "batch", "layer"]

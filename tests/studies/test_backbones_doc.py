@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pneumo_core.models.catalog import BACKBONES
+from pneumo_core.catalog import BACKBONES
 from studies import load
 from tests.pneumo_core.models.test_stages import LAST_STAGE
 
