@@ -87,7 +87,7 @@ def serve(request: Request, progress: Progress) -> Any:
         return _predict(request, progress)
     if isinstance(request, ExportTo):
         return _export(request)
-    from pneumo_core.data import labelled
+    from pneumo_core.bundles import labelled
 
     manifest = labelled.scan(
         about,
