@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 # The tests whose outcome may depend on the Keras backend.
-JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_run test_seeds models/test_backbones models/test_model \
+JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
-  $(addprefix training/test_,checkpoint cross_validate features held_images precision steps train))
+  $(addprefix training/test_,checkpoint cross_validate features held_images precision steps train trial))
 # What the benchmarks read: labelled radiographs, and full-size JPEG originals of them.
 FOLDER ?= phantom
 ORIGINALS ?= $(FOLDER)

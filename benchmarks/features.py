@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumo_core import run
+from pneumo_core.training.trial import environment
 from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import model
@@ -53,7 +53,7 @@ def main() -> None:
         measured = _measure(images, asked.size, asked.repeats)
     print(_table(measured, len(images.x_train), len(images.x_validation)))
     if asked.json:
-        facts = {**vars(measured), "ratio": measured.ratio, "environment": run.environment()}
+        facts = {**vars(measured), "ratio": measured.ratio, "environment": environment()}
         asked.json.write_text(json.dumps(facts, indent=1), "utf-8")
 
 
@@ -73,7 +73,7 @@ def _measure(images: FitArrays, size_px: int, n_repeats: int) -> Measured:
     spec = TrialSpec(model=BackboneSpec(units=(64,)), data=DataSpec(image_size_px=size_px))
     network = model.build(spec.model, images.x_train.shape[1:])
     start = time.perf_counter()
-    cached, note = features.open_cached(network, spec, images, run.environment())
+    cached, note = features.open_cached(network, spec, images, environment())
     one_off = time.perf_counter() - start
     if cached is None:
         raise SystemExit(note)
@@ -99,7 +99,7 @@ def _epoch_s(network: keras.Model, arrays: train.FitArrays, n_epochs: int) -> fl
 
 
 def _table(measured: Measured, n_train: int, n_validation: int) -> str:
-    environment = ", ".join(f"{name} {value}" for name, value in run.environment().items())
+    environment = ", ".join(f"{name} {value}" for name, value in environment().items())
     return "\n".join(
         [
             f"{n_train} images to train on, {n_validation} to validate; {environment}\n",

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=1)
     parser.add_argument("--images", type=int, default=512)
     asked = parser.parse_args()
-    from pneumo_core.run import environment
+    from pneumo_core.training.trial import environment
 
     arrays = training.read(asked.folder, asked.images)
     precisions: tuple[Precision, ...] = ("float32", "mixed_bfloat16")

@@ -79,7 +79,7 @@ def main() -> None:
     if asked.backends:
         _compare_backends(asked)
         return
-    from pneumo_core.run import environment
+    from pneumo_core.training.trial import environment
 
     arrays = read(asked.folder, asked.images)
     sides = {"ours": ours("float32")} if asked.only_ours else SIDES

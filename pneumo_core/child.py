@@ -41,7 +41,7 @@ def main() -> None:
     """Serve trials with the real trainer on the socket whose number is the first argument."""
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     inbox = listen(channel)
-    from pneumo_core.run import environment  # Keras loads here, after the reader watches the coordinator
+    from pneumo_core.training.trial import environment  # Keras loads here, after the reader watches the coordinator
 
     channel.send(Ready(environment=environment()))
     serve(channel, inbox, train)
@@ -50,7 +50,7 @@ def main() -> None:
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     """Run one real trial, and save its model where that is asked for."""
     from pneumo_core.data.preprocess import open_fit_arrays
-    from pneumo_core.run import run_trial
+    from pneumo_core.training.trial import run_trial
     from pneumo_core.training import cross_validate, refit
 
     if task.save:

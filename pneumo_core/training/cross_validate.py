@@ -21,8 +21,8 @@ from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
-from pneumo_core.run import build_and_train, environment, free_memory, memory_failures
-from pneumo_core.run import identity as run_identity
+from pneumo_core.training.trial import build_and_train, environment, free_memory, memory_failures
+from pneumo_core.training.trial import identity as run_identity
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive

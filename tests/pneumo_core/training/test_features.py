@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import build_and_train, run_trial
 from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import backbones, efficientnet_lite, network
@@ -20,7 +20,7 @@ from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
 from tests.pneumo_core.images import Arrays, arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
-from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import Killed, kill_after
 
 # Keras 3.15 reads its variables in a way that NumPy 2 warns of.
@@ -68,7 +68,7 @@ def trial(model: BackboneSpec | CnnSpec = SETTINGS["pooled"][0], **fields: Any) 
 
 
 def ran(spec: TrialSpec, images: train.FitArrays, on_epoch: train.OnEpoch = go_on, file: Path | None = None) -> Any:
-    return run.run_trial(spec, ObjectiveSpec(), images, 1, on_epoch, file)
+    return run_trial(spec, ObjectiveSpec(), images, 1, on_epoch, file)
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -134,7 +134,7 @@ def test_folds_are_trained_on_features_kept_for_all_trials(setting: str, tmp_pat
 def test_the_model_is_the_whole_network_with_its_trained_head(tmp_path: Path) -> None:
     images = kept_in(tmp_path)
 
-    trained = run.build_and_train(trial(), ObjectiveSpec(), images, 1, go_on)
+    trained = build_and_train(trial(), ObjectiveSpec(), images, 1, go_on)
 
     assert trained.model.input_shape == (None, 32, 32, 1)
     np.testing.assert_allclose(network.scores(trained.model, images.x_validation), trained.result.scores, atol=1e-5)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import run_trial
 from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, fine_tuning, train
@@ -15,7 +15,7 @@ from pneumo_core.training.batches import Chunk
 from pneumo_core.training.steps import make_optimizer, make_steps
 from pneumo_core.training.train import Task
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import Killed, kill_after
 
 # Keras 3.15 reads its variables in a way that NumPy 2 warns of.
@@ -115,12 +115,12 @@ def test_the_head_is_trained_first_and_nothing_else_moves_until_then(tmp_path: P
 def test_a_kill_in_either_phase_or_between_them_changes_nothing(tmp_path: Path) -> None:
     trial = spec(5, {**VGG, "head_epochs": 2, "backbone_rate": 0.1}, patience=9, optimizer="adamw", weight_decay=0.01)
     data, path, heard = arrays(n_train=16, n_validation=8, side_px=SIDE_PX), tmp_path / "trial.npz", list[int]()
-    unbroken = run.run_trial(trial, ObjectiveSpec(), data, 5, go_on)
+    unbroken = run_trial(trial, ObjectiveSpec(), data, 5, go_on)
 
     for last in (1, 2, 3):
         with pytest.raises(Killed):
-            run.run_trial(trial, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
-    continued = run.run_trial(trial, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
+            run_trial(trial, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
+    continued = run_trial(trial, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
 
     assert heard == [0, 1, 1, 2, 2, 3, 3, 4]
     assert continued.environment["checkpoint"] == "continued after 3 epochs"

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import run_trial
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import batches
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.test_run import go_on
+from tests.pneumo_core.training.test_trial import go_on
 
 if keras.backend.backend() != "jax":
     pytest.skip("images are held on JAX only", allow_module_level=True)
@@ -27,7 +27,7 @@ MODELS: dict[str, ModelSpec] = {
 
 def trained(spec: ModelSpec, **train: Any) -> Any:
     settings = TrainSpec(**{"epochs": 3, "batch_size": 16, "schedule": "cosine", **train})
-    return run.run_trial(TrialSpec(model=spec, train=settings), ObjectiveSpec(), arrays(), 7, go_on)
+    return run_trial(TrialSpec(model=spec, train=settings), ObjectiveSpec(), arrays(), 7, go_on)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [None, 3])

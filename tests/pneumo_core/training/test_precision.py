@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import build_and_train, run_trial
 from pneumo_core.models import model, network
 from pneumo_core.specs import (
     BackboneSpec,
@@ -21,7 +21,7 @@ from pneumo_core.specs import (
 from pneumo_core.training import precision
 from pneumo_core.training.train import numpy_copies
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.test_run import go_on
+from tests.pneumo_core.training.test_trial import go_on
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
 
@@ -60,7 +60,7 @@ def test_the_policy_is_put_back_when_building_fails() -> None:
 @each_model
 def test_a_trial_ends_near_where_float32_ends(spec: ModelSpec) -> None:
     exact, mixed = (
-        run.run_trial(trial(spec, precision=name), ObjectiveSpec(), arrays(), 5, go_on)
+        run_trial(trial(spec, precision=name), ObjectiveSpec(), arrays(), 5, go_on)
         for name in ("float32", "mixed_bfloat16")
     )
 
@@ -72,7 +72,7 @@ def test_a_trial_ends_near_where_float32_ends(spec: ModelSpec) -> None:
 @each_model
 def test_the_saved_model_is_float32_with_the_trained_weights(spec: ModelSpec, tmp_path: Path) -> None:
     data = arrays()
-    trained = run.build_and_train(trial(spec, precision="mixed_bfloat16"), ObjectiveSpec(), data, 5, go_on)
+    trained = build_and_train(trial(spec, precision="mixed_bfloat16"), ObjectiveSpec(), data, 5, go_on)
     file = tmp_path / "model.keras"
     model.in_float32(trained.model).save(file)
 
@@ -115,9 +115,9 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_in_it(
 
     auto = trial(MODELS["cnn"], precision="auto")
     assert precision.of(auto) == (expected if keras.backend.backend() == "tensorflow" else "float32")
-    result = run.run_trial(auto, ObjectiveSpec(), arrays(), 5, go_on)
+    result = run_trial(auto, ObjectiveSpec(), arrays(), 5, go_on)
     assert result.environment["precision"] == precision.of(auto)
-    same = run.run_trial(trial(MODELS["cnn"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
+    same = run_trial(trial(MODELS["cnn"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
     assert result.scores == same.scores
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import identity, run_trial
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, Stage, TrialSpec
 from pneumo_core.training import checkpoint, train
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import AUGMENT, CNN, Killed, kill_after, trial
 
 STAGES = (Stage(index=0, until_epoch=2), Stage(index=1, until_epoch=4), Stage(index=2))
@@ -22,7 +22,7 @@ def run_stage(
     spec: TrialSpec, index: int, path: Path, on_epoch: train.OnEpoch = go_on, side_px: int = 0
 ) -> TrialResult:
     data = arrays(side_px=side_px or SIDES_PX[index])
-    return run.run_trial(spec, ObjectiveSpec(), data, 5, on_epoch, path, STAGES[index])
+    return run_trial(spec, ObjectiveSpec(), data, 5, on_epoch, path, STAGES[index])
 
 
 def flat_cnn() -> TrialSpec:
@@ -41,7 +41,7 @@ def test_pausing_changes_nothing_where_the_images_stay(
     network: ModelSpec, fields: dict[str, Any], tmp_path: Path
 ) -> None:
     spec = trial(network, **fields)
-    unbroken = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
+    unbroken = run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
 
     staged = [run_stage(spec, index, tmp_path / "trial.npz", side_px=12) for index in range(3)]
 
@@ -81,7 +81,7 @@ def test_weights_of_the_stage_before_are_where_training_goes_on_from(tmp_path: P
     spec = trial(CnnSpec(filters=(4,), head="average"), epochs=6, learning_rate=1e-8)  # as good as no training
     path = tmp_path / "trial.npz"
     run_stage(spec, 0, path)
-    name = run.identity(spec, ObjectiveSpec(), 5)
+    name = identity(spec, ObjectiveSpec(), 5)
     saved = checkpoint.load(path, name)
     assert saved is not None
     marked = {key: np.full_like(a, 0.25) if key.startswith("model.") else a for key, a in saved.arrays.items()}
@@ -101,7 +101,7 @@ def test_a_stage_whose_checkpoint_is_gone_trains_all_its_epochs_at_its_own_size(
 
     assert result.environment["checkpoint"] == "gone: this stage begins with the first epoch"
     assert (result.n_epochs, result.stopped) == (6, "completed")
-    alone = run.run_trial(flat_cnn(), ObjectiveSpec(), arrays(side_px=16), 5, go_on)
+    alone = run_trial(flat_cnn(), ObjectiveSpec(), arrays(side_px=16), 5, go_on)
     assert without_seconds(result) == without_seconds(alone)
 
 
@@ -119,7 +119,7 @@ def test_an_earlier_stage_never_goes_on_from_a_later_one(tmp_path: Path) -> None
 def test_a_trial_that_stops_improving_on_small_images_goes_on_with_larger_ones(tmp_path: Path) -> None:
     spec, path = trial(DenseSpec(units=(4,)), epochs=6, patience=1, learning_rate=10.0, monitor="auc"), tmp_path / "t"
     stage = Stage(index=0, until_epoch=5)
-    first = run.run_trial(spec, ObjectiveSpec(), arrays(side_px=8), 5, go_on, path, stage)
+    first = run_trial(spec, ObjectiveSpec(), arrays(side_px=8), 5, go_on, path, stage)
     assert first.stopped == "early"
 
     second = run_stage(spec, 2, path)
@@ -138,8 +138,8 @@ def test_what_was_learnt_over_flattened_maps_is_not_lost(network: ModelSpec, tmp
     """Trained on, but with no rate to speak of, the next stage is as good as the one before; anew it is not."""
     data, path = {side_px: arrays(side_px=side_px) for side_px in (8, 16)}, tmp_path / "trial.npz"
     learnt = trial(network, epochs=12, learning_rate=0.01, schedule="cosine", batch_size=16)
-    first = run.run_trial(learnt, ObjectiveSpec(), data[8], 5, go_on, path, Stage(index=0, until_epoch=11))
-    second = run.run_trial(learnt, ObjectiveSpec(), data[16], 5, go_on, path, Stage(index=1))
+    first = run_trial(learnt, ObjectiveSpec(), data[8], 5, go_on, path, Stage(index=0, until_epoch=11))
+    second = run_trial(learnt, ObjectiveSpec(), data[16], 5, go_on, path, Stage(index=1))
     assert first.metrics.auc > 0.9
     assert second.n_epochs == 12  # one epoch more, at the end of the cosine
     assert second.metrics.auc > 0.9

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pneumo_core import run
+from pneumo_core.training.trial import run_trial
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, train
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.test_run import go_on, without_seconds
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
 AUGMENT = AugmentSpec(flip=0.5, rotation_deg=10, shift=0.1, jpeg=0.3)
 CNN = CnnSpec(filters=(4, 8), dropout=0.3, normalization="batch")
@@ -48,12 +48,12 @@ def kill_after(last: int, heard: list[int]) -> train.OnEpoch:
 def test_a_killed_trial_continues_to_the_same_result(setting: str, tmp_path: Path) -> None:
     model, fields = SETTINGS[setting]
     spec, data, path, heard = trial(model, **fields), arrays(), tmp_path / "trial.npz", list[int]()
-    unbroken = run.run_trial(spec, ObjectiveSpec(), data, 5, go_on)
+    unbroken = run_trial(spec, ObjectiveSpec(), data, 5, go_on)
 
     for last in (1, 3):  # epoch 1 is lost with its kill and trained again
         with pytest.raises(Killed):
-            run.run_trial(spec, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
-    continued = run.run_trial(spec, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
+            run_trial(spec, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
+    continued = run_trial(spec, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
 
     assert heard == [0, 1, 1, 2, 3, 3, 4]
     assert continued.environment["checkpoint"] == "continued after 3 epochs"
@@ -62,9 +62,9 @@ def test_a_killed_trial_continues_to_the_same_result(setting: str, tmp_path: Pat
 
 def test_a_trial_killed_after_its_last_epoch_trains_no_more(tmp_path: Path) -> None:
     spec, path, heard = trial(CNN, epochs=2), tmp_path / "trial.npz", list[int]()
-    first = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on, path)
+    first = run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on, path)
 
-    again = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, kill_after(0, heard), path)
+    again = run_trial(spec, ObjectiveSpec(), arrays(), 5, kill_after(0, heard), path)
 
     assert heard == []
     assert without_seconds(again) == without_seconds(first)
@@ -73,7 +73,7 @@ def test_a_trial_killed_after_its_last_epoch_trains_no_more(tmp_path: Path) -> N
 @pytest.mark.parametrize("change", ["seed", "spec", "data", "damage"])
 def test_a_checkpoint_that_does_not_fit_is_noted_and_training_starts_over(change: str, tmp_path: Path) -> None:
     spec, seed, data, path = trial(DenseSpec(units=(4,)), epochs=2), 5, arrays(), tmp_path / "trial.npz"
-    run.run_trial(spec, ObjectiveSpec(), data, seed, go_on, path)
+    run_trial(spec, ObjectiveSpec(), data, seed, go_on, path)
     if change == "seed":
         seed = 6
     elif change == "spec":
@@ -84,15 +84,15 @@ def test_a_checkpoint_that_does_not_fit_is_noted_and_training_starts_over(change
         path.write_bytes(path.read_bytes()[:-100])
     heard: list[int] = []
 
-    result = run.run_trial(spec, ObjectiveSpec(), data, seed, kill_after(99, heard), path)
+    result = run_trial(spec, ObjectiveSpec(), data, seed, kill_after(99, heard), path)
 
     assert heard == [0, 1]
     assert result.environment["checkpoint"].startswith("started over: ")
-    assert without_seconds(result) == without_seconds(run.run_trial(spec, ObjectiveSpec(), data, seed, go_on))
+    assert without_seconds(result) == without_seconds(run_trial(spec, ObjectiveSpec(), data, seed, go_on))
 
 
 def test_a_checkpoint_leaves_out_what_never_changes(tmp_path: Path) -> None:
-    network = run.model.build(CNN, (12, 12, 1))
+    network = trial.model.build(CNN, (12, 12, 1))
     network.get_layer("block1_conv1").trainable = False
 
     names = [variable.path for variable in train.changing_variables(network)]
@@ -105,7 +105,7 @@ def test_a_checkpoint_leaves_out_what_never_changes(tmp_path: Path) -> None:
 def test_training_stops_when_the_monitored_metric_no_longer_improves() -> None:
     spec = trial(DenseSpec(units=(4,)), epochs=50, patience=3, monitor="auc", learning_rate=0.01)
 
-    result = run.run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
+    result = run_trial(spec, ObjectiveSpec(), arrays(), 5, go_on)
 
     assert result.stopped == "early"
     assert result.n_epochs - 1 - result.best_epoch == 3
@@ -115,7 +115,7 @@ def test_training_stops_when_the_monitored_metric_no_longer_improves() -> None:
 def test_the_plateau_schedule_is_seen_in_the_history() -> None:
     fields: dict[str, Any] = {"plateau_patience": 1, "monitor": "auc", "learning_rate": 0.05, "epochs": 8}
 
-    result = run.run_trial(trial(DenseSpec(units=(4,)), **fields), ObjectiveSpec(), arrays(), 5, go_on)
+    result = run_trial(trial(DenseSpec(units=(4,)), **fields), ObjectiveSpec(), arrays(), 5, go_on)
 
     rates = [epoch["learning_rate"] for epoch in result.history]
     assert rates[-1] < rates[0] == pytest.approx(0.05)
@@ -123,9 +123,9 @@ def test_the_plateau_schedule_is_seen_in_the_history() -> None:
 
 def test_a_pruned_trial_leaves_its_last_checkpoint_undecided(tmp_path: Path) -> None:
     path = tmp_path / "trial.npz"
-    run.run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, lambda epoch, metrics: epoch == 1, path)
+    run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, lambda epoch, metrics: epoch == 1, path)
 
-    result = run.run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, go_on, path)
+    result = run_trial(trial(CNN), ObjectiveSpec(), arrays(), 5, go_on, path)
 
     assert result.stopped == "completed"
     assert result.environment["checkpoint"] == "continued after 1 epochs"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pneumo_core import codec, run
+from pneumo_core import codec
+from pneumo_core.training.trial import run_trial
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
@@ -35,7 +36,7 @@ def without_seconds(result: TrialResult) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_a_trial_learns_and_its_result_travels_as_json(model: ModelSpec) -> None:
-    result = run.run_trial(trial(model, epochs=12), ObjectiveSpec(), arrays(), 1, go_on)
+    result = run_trial(trial(model, epochs=12), ObjectiveSpec(), arrays(), 1, go_on)
 
     assert result.metrics.auc > 0.9
     assert result.stopped == "completed"
@@ -47,7 +48,7 @@ def test_a_trial_learns_and_its_result_travels_as_json(model: ModelSpec) -> None
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_same_seed_gives_the_same_trial_and_another_seed_another(model: ModelSpec) -> None:
     first, again, other = (
-        without_seconds(run.run_trial(trial(model, augment=AUGMENT), ObjectiveSpec(), arrays(), seed, go_on))
+        without_seconds(run_trial(trial(model, augment=AUGMENT), ObjectiveSpec(), arrays(), seed, go_on))
         for seed in (1, 1, 2)
     )
 
@@ -59,7 +60,7 @@ def test_the_best_epoch_decides_not_the_last() -> None:
     data = arrays()
     misleading = replace(data, y_validation=1 - data.y_validation)  # the more is learnt, the worse it scores
 
-    result = run.run_trial(trial(epochs=6), ObjectiveSpec(), misleading, 1, go_on)
+    result = run_trial(trial(epochs=6), ObjectiveSpec(), misleading, 1, go_on)
 
     best = result.history[result.best_epoch]
     assert best["val_loss"] == min(epoch["val_loss"] for epoch in result.history)
@@ -74,7 +75,7 @@ def test_a_pruned_trial_has_a_full_result() -> None:
         heard.append((epoch, metrics))
         return epoch == 1
 
-    result = run.run_trial(trial(), ObjectiveSpec(), arrays(), 1, stop_after_two)
+    result = run_trial(trial(), ObjectiveSpec(), arrays(), 1, stop_after_two)
 
     assert result.stopped == "pruned"
     assert [epoch for epoch, _ in heard] == [0, 1]
@@ -86,7 +87,7 @@ def test_a_loss_that_is_no_number_fails_the_trial() -> None:
     spec = trial(DenseSpec(units=(8, 8)), optimizer="sgd", learning_rate=10.0, momentum=0.99, epochs=200, patience=200)
 
     with pytest.raises(TrialFailed, match="learning_rate") as caught:
-        run.run_trial(
+        run_trial(
             TrialSpec(model=CnnSpec(filters=(4,), l2=1.0), train=spec.train), ObjectiveSpec(), arrays(), 1, go_on
         )
 
@@ -97,9 +98,9 @@ def test_running_out_of_memory_fails_the_trial(monkeypatch: pytest.MonkeyPatch) 
     def full(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(run.model, "build", full)
+    monkeypatch.setattr(trial.model, "build", full)
 
     with pytest.raises(TrialFailed, match="no room") as caught:
-        run.run_trial(trial(), ObjectiveSpec(), arrays(), 1, go_on)
+        run_trial(trial(), ObjectiveSpec(), arrays(), 1, go_on)
 
     assert caught.value.reason == "out_of_memory"
