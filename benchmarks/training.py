@@ -263,7 +263,7 @@ def bare_loop(spec: ModelSpec, arrays: Arrays, n_epochs: int, after_epoch: After
     import keras
 
     network = _built(spec, "float32")
-    from pneumo_core.training.steps import logit_model
+    from pneumo_core.training.loss import logit_model
 
     network, optimizer, clock = logit_model(network), keras.optimizers.Adam(RATE), Clock()
     optimizer.build(network.trainable_variables)

@@ -18,7 +18,7 @@ from pneumo_core.errors import StorageError
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
 from pneumo_core.training import augment, batches, feature_store
 from pneumo_core.training.feature_store import Features
-from pneumo_core.training.steps import batched
+from pneumo_core.training.loss import batched
 from pneumo_core.training.train import FitArrays, score_batch
 
 VERSION = 1  # raise it whenever the same network and images would give other features

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from pneumo_core.training.batches import Chunk, Source
-from pneumo_core.training.steps import batched, logit_model, weighted_loss
+from pneumo_core.training.loss import batched, logit_model, weighted_loss
 
 HELD_SHARE = 0.25  # of the device's memory that the training images may take; the rest is for feature maps
 HELD_BYTES = 2**29  # where the device doesn't say how much it has, as the CPU

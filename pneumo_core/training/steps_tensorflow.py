@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pneumo_core.training.activations import fused
 from pneumo_core.training.batches import Chunk, Source
-from pneumo_core.training.steps import batched, logit_model, weighted_loss
+from pneumo_core.training.loss import batched, logit_model, weighted_loss
 
 
 class TensorFlowSteps:
