@@ -18,7 +18,7 @@ from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.progress import Progress
 
 if TYPE_CHECKING:
-    from pneumo_core.bundles.evaluate import Prediction
+    from pneumo_core.bundles.prediction import Prediction
 
 PROGRESS_EVERY = 16  # images
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumo_core.bundles import heatmap
+from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Arrays, Predictor, from_file, score_each
 from pneumo_core.data import dataset, preprocess
 from pneumo_core.data.manifest import ImageRecord, Manifest
@@ -29,18 +30,6 @@ class Evaluation:
     assessment: Assessment
     rejected: tuple[tuple[str, str], ...]  # path, reason
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """One file: score and decision, or why there is none."""
-
-    path: str
-    score: float | None = None
-    decision: str = ""  # the name of the class
-    threshold: float | None = None
-    error: str = ""
-    heatmap: str = ""
 
 
 def evaluate(predictor: Predictor, manifest: Manifest, *, on_progress: Progress = silent) -> Evaluation:

@@ -17,7 +17,7 @@ from pneumo_core.progress import Progress
 from pneumo_core.specs import DataSpec
 
 if TYPE_CHECKING:
-    from pneumo_core.bundles.evaluate import Prediction
+    from pneumo_core.bundles.prediction import Prediction
 
 SIDE_PX = 512  # longest side of an overlay
 AT_ONCE = 32
