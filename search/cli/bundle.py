@@ -90,7 +90,7 @@ def evaluate(
     from pneumo_core.bundles.bundle_process import Evaluate
     from search.cli.show import view_maker
     from search.cli.show_bundle import show_evaluation
-    from search.finalizing.bundle_client import ask
+    from search.bundle_client import ask
 
     cache = str(home / "cache")
     request = Evaluate(bundle=str(bundle), source=folder, cache=cache, negative=negative, positive=positive)
@@ -112,7 +112,7 @@ def predict(
     from pneumo_core.bundles.bundle_process import Predict
     from search.cli.show import view_maker
     from search.cli.show_bundle import show_predictions
-    from search.finalizing.bundle_client import ask
+    from search.bundle_client import ask
 
     paths = tuple(str(file) for file in files)
     request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None)

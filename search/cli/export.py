@@ -23,7 +23,7 @@ def export(
     The export is run in its own runtime and must give the bundle's scores on generated images, or nothing is written.
     """
     from pneumo_core.bundles.bundle_process import ExportTo
-    from search.finalizing.bundle_client import ask
+    from search.bundle_client import ask
 
     answer = ask(ExportTo(bundle=str(bundle), format=target, path=str(out)))
     if as_json:

@@ -28,7 +28,8 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
 from pneumo_core.wire import RunTrial, Scored, ScoreRole, TrialDone, TrialError
 from search import fingerprint
-from search.finalizing import model_card, openings
+from search.finalizing import model_card
+from search import openings
 from search.finalizing.choose import Choice, choose
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
 from search.finalizing.jobs import Jobs

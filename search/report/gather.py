@@ -15,7 +15,7 @@ from pneumo_core.errors import StudyError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
 from search import records, trials
-from search.finalizing import openings
+from search import openings
 from search.launching import Prepared
 from search.report import evidence, importance, rows, source
 from search.report.data import Definition, ReportData, TrialRow

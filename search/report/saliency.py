@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pneumo_core.bundles.bundle_process import Predict
 from pneumo_core.progress import Progress
-from search.finalizing.bundle_client import ask
+from search.bundle_client import ask
 from search.report.evidence import OverlaysFor
 from search.report.gallery import Overlays
 
