@@ -16,12 +16,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumo_core.training.trial import environment
 from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import features, train
+from pneumo_core.training.trial import environment
 
 FEATURE_EPOCHS = 20  # averaged: a single one is too short on a busy machine
 
@@ -99,10 +99,10 @@ def _epoch_s(network: keras.Model, arrays: train.FitArrays, n_epochs: int) -> fl
 
 
 def _table(measured: Measured, n_train: int, n_validation: int) -> str:
-    environment = ", ".join(f"{name} {value}" for name, value in environment().items())
+    where = ", ".join(f"{name} {value}" for name, value in environment().items())
     return "\n".join(
         [
-            f"{n_train} images to train on, {n_validation} to validate; {environment}\n",
+            f"{n_train} images to train on, {n_validation} to validate; {where}\n",
             "| | median | smallest to largest |",
             "|---|---|---|",
             _row("epoch on pixels (s)", measured.on_pixels),

@@ -21,7 +21,8 @@ from pneumo_core.wire import EpochDone, RunTrial, TrialDone, TrialError
 from search.executors.local import Limits, LocalExecutor
 from search.executors.process import resident_bytes
 from search.home import Home
-from search.launching import local_executor, read_source
+from search.launching import local_executor
+from search.prepared import read_source
 from spaces.base import Recorder
 from studies import quickstart
 

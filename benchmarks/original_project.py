@@ -19,7 +19,8 @@ from pneumo_core.data.preprocess import open_fit_arrays
 from pneumo_core.scoring.metrics import auc, confusion
 from pneumo_core.specs import DataSpec
 from search.home import Home
-from search.launching import read_source, with_options
+from search.launching import with_options
+from search.prepared import read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.study import load_study

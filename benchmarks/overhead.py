@@ -24,9 +24,10 @@ from benchmarks.measure import Row
 from pneumo_core.specs import AugmentSpec, TrialSpec
 from pneumo_core.wire import EpochDone, Scored, Task, TrialDone, TrialError
 from search import launching
-from search.cli.show import view_maker
 from search.executors.protocol import Event, Executor
 from search.home import Home
+from search.prepared import read_source
+from search.watching.make import view_maker
 from spaces import Suggest
 from studies import cnn
 from studies.spec import BudgetSpec, PrunerSpec, SourceSpec, StudySpec
@@ -134,7 +135,7 @@ def _search(folder: str, n_trials: int, place: Path) -> list[Row]:
     home = Home(place)
     executor = Watched(launching.make_executor("local", home, spec.name, n_workers=1))
     with view_maker(Console(quiet=True)) as (make_view, progress):
-        prepared = launching.read_source(spec.data, home, progress)
+        prepared = read_source(spec.data, home, progress)
         launching.launch(
             spec, storage_url=home.storage_url, home=home, prepared=prepared, executor=executor, make_view=make_view
         )

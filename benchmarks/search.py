@@ -55,7 +55,7 @@ from pneumo_core.scoring.intervals import patient_bootstrap
 from pneumo_core.scoring.metrics import pauc
 from pneumo_core.specs import AugmentSpec, DataSpec, ObjectiveSpec, Precision, TrialSpec
 from search.home import Home
-from search.launching import read_source
+from search.prepared import read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
 from spaces.base import Recorder, Suggest

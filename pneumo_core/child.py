@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pneumo_core import lifeline
-from pneumo_core.files import is_full
 from pneumo_core.errors import PneumoError, TrialFailed
+from pneumo_core.files import is_full
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (
     Channel,
@@ -50,8 +50,8 @@ def main() -> None:
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     """Run one real trial, and save its model where that is asked for."""
     from pneumo_core.data.preprocess import open_fit_arrays
-    from pneumo_core.training.trial import run_trial
     from pneumo_core.training import cross_validate, refit
+    from pneumo_core.training.trial import run_trial
 
     if task.save:
         return refit.train_and_save(task, on_epoch)

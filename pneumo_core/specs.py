@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from pneumo_core import codec
+from pneumo_core import catalog, codec
 from pneumo_core.errors import nearest
-from pneumo_core import catalog
 
 Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
 Normalization = Literal["none", "batch", "layer"]

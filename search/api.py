@@ -7,16 +7,17 @@ from rich.console import Console
 
 from pneumo_core.errors import PneumoError, StudyError
 from search import launching, tensorboard
-from search.cli.duration import parse_duration
-from search.cli.show import view_maker
+from search.duration import parse_duration
 from search.executors.local import HANG_TIMEOUT_S, Limits
 from search.finalizing.finalize import Finalized, Options
 from search.finalizing.make import make_bundle
 from search.home import DEFAULT, Home
+from search.prepared import read_source
 from search.result import StudyResult
 from search.stopping import polite_stop_in_a_program
 from search.storage.database import open_storage
 from search.study import load_study as load_stored
+from search.watching.make import view_maker
 from studies import load
 from studies.spec import SourceSpec, StudySpec
 
@@ -81,7 +82,7 @@ def launch(
             spec,
             storage_url=url,
             home=place,
-            prepared=launching.read_source(spec.data, place, report_progress),
+            prepared=read_source(spec.data, place, report_progress),
             executor=executor,
             make_view=make_view,
             tensorboard=logs,

@@ -30,13 +30,13 @@ from pneumo_core.specs import DataSpec, Stage, TrialSpec
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
 from search import diagnosis, factory, own_metrics, promotion, records, trials
-from search.cli.view import View
 from search.executors.protocol import Event, Executor
 from search.storage import artifacts
 from search.storage.database import exclusively
 from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
 from search.storage.patience import PatientStorage
 from search.trials import Ledger
+from search.watching.views import View
 from spaces.base import Parameter
 from studies.spec import BudgetSpec, StudySpec, fold_seed
 

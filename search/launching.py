@@ -1,62 +1,33 @@
 """From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core.data import folds
-from pneumo_core.data.dataset import scan
-from pneumo_core.data.manifest import Manifest
-from pneumo_core.data.preprocess import prepare
-from pneumo_core.data.split import Split, assign_roles
-from pneumo_core.errors import StorageError, StudyError, UserError
-from pneumo_core.progress import Progress, silent
-from pneumo_core.specs import DataSpec, SplitSpec
+from pneumo_core.errors import StorageError, UserError
+from pneumo_core.specs import DataSpec
 from pneumo_core.training import feature_store
 from search import factory, fingerprint, promotion, records, study
-from search.cli.view import View, Views
 from search.coordinator import Coordinator, Ending
 from search.executors.devices import slot_environments
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.home import Home
+from search.prepared import Prepared, split_for
 from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
 from search.storage.database import first_line, open_storage
 from search.storage.patience import PatientStorage
 from search.tensorboard import TensorBoard
+from search.watching.views import MakeView, Views
 from studies import load
-from studies.spec import SourceSpec, StudySpec, fold_seed
-
-# The original project's shares; without a calibration role nothing can be certified, and nothing should be.
-LEAKING_SPLIT = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
+from studies.spec import StudySpec, fold_seed
 
 RAY_PORT = 10001  # of a Ray head for clients from elsewhere
-
-MakeView = Callable[[int, int, Callable[[], records.Summary]], View]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A scanned, divided source whose arrays are made when a trial first needs them."""
-
-    manifest: Manifest
-    split: Split
-    cache: Path
-    progress: Progress = silent
-    _folders: dict[DataSpec, Path] = field(default_factory=dict)
-
-    def arrays_for(self, data: DataSpec) -> Path:
-        """Return the folder of arrays for `data`, checked once a launch."""
-        if data not in self._folders:
-            self._folders[data] = prepare(
-                self.manifest, self.split, data, cache_dir=self.cache, on_progress=self.progress
-            )
-        return self._folders[data]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +57,6 @@ def with_options(
         data=dataclasses.replace(spec.data, split=split, source=data or spec.data.source),
         budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
     )
-
-
-def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
-    """Return the split of `protocol`, None for `default`; the leaking protocol has the published shares."""
-    if protocol == LEAKING_SPLIT.protocol:
-        return dataclasses.replace(LEAKING_SPLIT, seed=default.seed)
-    return dataclasses.replace(default, protocol=protocol or default.protocol)  # type: ignore[arg-type]
-
-
-def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
-    """Scan a source and give its images their roles."""
-    if source.source is None:
-        raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
-    manifest = scan(
-        source.source,
-        cache_dir=home.cache,
-        negative=source.negative,
-        positive=source.positive,
-        on_progress=progress,
-    )
-    split = assign_roles(manifest, source.split)
-    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
 
 
 def launch(

@@ -16,7 +16,7 @@ from search import own_metrics, records
 from search.coordinator import Ending
 from search.dashboard import drawings
 from search.home import Home
-from search.launching import Prepared
+from search.prepared import Prepared
 from search.records import Best, Summary
 from search.report import gather, marks, plots_model, plots_parameters, plots_search, sections_search, source
 from search.report.data import ReportData, TrialRow, Validation

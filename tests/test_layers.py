@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,38 @@ def test_help_loads_neither_optuna_nor_scipy() -> None:
     code = "import sys, search.cli.app; print(sorted({'optuna', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_two_modules_import_each_other_by_any_way_around() -> None:
+    sorter = TopologicalSorter({name: within(name) for name in MODULES})
+    sorter.prepare()  # raises CycleError with the modules of a circle
+
+
+def test_no_two_folders_import_from_each_other() -> None:
+    """A module beside folders, such as `search.records`, is a place of its own."""
+    pairs = {(place(name), place(other)) for name in MODULES for other in within(name)}
+    assert not {(here, there) for here, there in pairs if here != there and (there, here) in pairs}
+
+
+def within(name: str) -> set[str]:
+    """Return the modules of this repository that `name` imports, wherever in its source."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {
+                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else node.module for a in node.names
+            }
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & MODULES.keys()) - {name}
+
+
+def place(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+MODULES = {
+    ".".join(source.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): source
+    for package in NEVER
+    for source in (ROOT / package).rglob("*.py")
+}

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pneumo_core import codec
-from pneumo_core.files import storage_errors
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION
 from pneumo_core.errors import BundleError, StorageError
+from pneumo_core.files import storage_errors
 from pneumo_core.scoring.certify import Certificate
 from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec
 

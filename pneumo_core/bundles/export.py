@@ -20,8 +20,8 @@ from pneumo_core.bundles.exported import KEY, SCORE, SIDE_FILE
 from pneumo_core.bundles.formats import Format
 from pneumo_core.bundles.predictor import Arrays, Predictor
 from pneumo_core.data import phantom
-from pneumo_core.files import storage_errors
 from pneumo_core.errors import PneumoError
+from pneumo_core.files import storage_errors
 from pneumo_core.specs import DataSpec
 
 TOLERANCE = 1e-4  # of a score; other kernels add in another order

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pneumo_core.files import storage_errors
 from pneumo_core.errors import DataError
+from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress, silent
 
 CHUNK_BYTES = 2**20

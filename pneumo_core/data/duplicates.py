@@ -21,8 +21,7 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pneumo_core import codec
-from pneumo_core import files
+from pneumo_core import codec, files
 from pneumo_core.progress import Progress, silent
 
 THUMBNAIL_PX = 32

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumo_core import codec
+from pneumo_core import codec, files
 from pneumo_core.data import dicom, duplicates, reading
-from pneumo_core import files
 from pneumo_core.data.sources import Found
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order

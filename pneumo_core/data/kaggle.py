@@ -13,8 +13,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from pneumo_core.files import storage_errors
 from pneumo_core.errors import DataError
+from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress, silent
 
 HANDLE = "paultimothymooney/chest-xray-pneumonia/versions/2"  # with a version, a cached copy is used without network

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core import codec
-from pneumo_core import files
+from pneumo_core import codec, files
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core import codec
+from pneumo_core import codec, files
 from pneumo_core.data import dataset, reading
-from pneumo_core import files
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.split import USED_ROLES, Role, Split
 from pneumo_core.errors import DataError
@@ -174,16 +173,16 @@ class _Builder:
         n_images = sum(map(len, rows.values()))
         files.check_room(folder, n_images * int(np.prod(self.data.shape)) + _SPARE_BYTES)
         pixels = self._pixels([index for role in roles for index in rows[role]], self._known(folder.parent))
-        files: dict[str, Any] = {}
+        written: dict[str, Any] = {}
         for role in roles:
-            files |= self._write_role(folder, role, rows[role], pixels)
+            written |= self._write_role(folder, role, rows[role], pixels)
         meta = {
             "version": PREPROCESSING_VERSION,
             "manifest": self.manifest.digest,
             "split": self.split.digest,
             "data": codec.to_json(self.data),
             "classes": [self.manifest.negative, self.manifest.positive],
-            "files": files,
+            "files": written,
         }
         text = json.dumps({**meta, "digest": codec.digest(meta)}, indent=1)
         (folder / "meta.json").write_text(text, "utf-8")

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from pneumo_core import codec
-from pneumo_core.files import storage_errors
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.errors import DataError, StorageError
+from pneumo_core.files import storage_errors
 from pneumo_core.specs import SplitSpec
 
 Role = Literal["train", "validation", "calibration", "test", "excluded"]

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import keras
 from keras import layers
 
+from pneumo_core.catalog import Backbone, Scaling, find
 from pneumo_core.errors import DataError
 from pneumo_core.models import efficientnet_lite, head, pretrained, stages, strided
-from pneumo_core.catalog import Backbone, Scaling, find
 from pneumo_core.specs import BackboneSpec
 
 Tensor: TypeAlias = keras.KerasTensor

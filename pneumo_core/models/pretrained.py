@@ -6,8 +6,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pneumo_core.errors import DataError
 from pneumo_core.catalog import Backbone
+from pneumo_core.errors import DataError
 
 FOLDER_VARIABLE = "PNEUMO_WEIGHTS"
 DOWNLOAD_HOST = "https://storage.googleapis.com"  # of every file of `keras.applications`

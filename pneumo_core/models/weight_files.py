@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pneumo_core.data.download import Digest, Remote
 from pneumo_core.catalog import BACKBONES
+from pneumo_core.data.download import Digest, Remote
 from pneumo_core.models.pretrained import DOWNLOAD_HOST
 
 _APPLICATIONS = f"{DOWNLOAD_HOST}/tensorflow/keras-applications"

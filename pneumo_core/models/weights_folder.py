@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from pneumo_core import files
+from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.data.download import Remote, download
 from pneumo_core.errors import DataError, nearest
 from pneumo_core.models import torch_file
-from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.models.pretrained import FOLDER_VARIABLE, keras_file, packaged_weights
 from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.progress import Progress, silent

@@ -21,8 +21,6 @@ from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
-from pneumo_core.training.trial import build_and_train, environment, free_memory, memory_failures
-from pneumo_core.training.trial import identity as run_identity
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
@@ -30,6 +28,8 @@ from pneumo_core.specs import ObjectiveSpec, TrialSpec
 from pneumo_core.training import checkpoint, precision
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.training.train import OnEpoch, log_loss
+from pneumo_core.training.trial import build_and_train, environment, free_memory, memory_failures
+from pneumo_core.training.trial import identity as run_identity
 from pneumo_core.wire import FOLD, N_FOLDS, RunTrial
 
 

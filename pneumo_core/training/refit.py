@@ -6,9 +6,9 @@ from pathlib import Path
 from pneumo_core.data import folds, preprocess
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
-from pneumo_core.training.trial import build_and_train, free_memory
 from pneumo_core.training import cross_validate
 from pneumo_core.training.train import OnEpoch
+from pneumo_core.training.trial import build_and_train, free_memory
 from pneumo_core.wire import RunFold, RunTrial, ScoreRole
 
 

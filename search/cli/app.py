@@ -10,7 +10,6 @@ from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
 from search.cli import bundle, dashboard, data, export, report, weights, worker
-from search.cli.duration import parse_duration
 from search.cli.options import (
     DONE,
     FAILED,
@@ -29,6 +28,7 @@ from search.cli.options import (
     existing_storage,
     study_name,
 )
+from search.duration import parse_duration
 from search.stopping import terminate_like_interrupt
 
 if TYPE_CHECKING:
@@ -85,10 +85,11 @@ def launch(
     Ctrl-C stops in order: what is running continues from its last epoch at the next launch.
     """
     from search import launching as steps
-    from search.cli.show import show_ending, show_notes, view_maker
+    from search.cli.show import show_ending, show_notes
     from search.executors.local import Limits
     from search.home import Home
     from search.tensorboard import check
+    from search.watching.make import view_maker
     from studies import load
 
     console = Console(stderr=as_json)

@@ -46,11 +46,11 @@ def finalize(
     Ctrl-C stops; the same command goes on from what was finished.
     """
     from search.cli.report import usual_source
-    from search.cli.show import view_maker
     from search.cli.show_bundle import show_finalized, summary
     from search.finalizing.finalize import Options
     from search.finalizing.make import make_bundle
     from search.home import Home
+    from search.watching.make import view_maker
 
     options = Options(top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence)
     console = Console(stderr=as_json)
@@ -88,9 +88,9 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled images: every figure with its interval."""
     from pneumo_core.bundles.bundle_process import Evaluate
-    from search.cli.show import view_maker
-    from search.cli.show_bundle import show_evaluation
     from search.bundle_client import ask
+    from search.cli.show_bundle import show_evaluation
+    from search.watching.make import view_maker
 
     cache = str(home / "cache")
     request = Evaluate(bundle=str(bundle), source=folder, cache=cache, negative=negative, positive=positive)
@@ -110,9 +110,9 @@ def predict(
 ) -> None:
     """Score single images: score, decision, threshold. A bad file is one error row."""
     from pneumo_core.bundles.bundle_process import Predict
-    from search.cli.show import view_maker
-    from search.cli.show_bundle import show_predictions
     from search.bundle_client import ask
+    from search.cli.show_bundle import show_predictions
+    from search.watching.make import view_maker
 
     paths = tuple(str(file) for file in files)
     request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None)

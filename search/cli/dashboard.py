@@ -25,11 +25,11 @@ def dashboard(
     Ctrl-C ends it.
     """
     from search.cli.report import usual_source
-    from search.cli.show import view_maker
     from search.dashboard import app, open
     from search.home import Home
     from search.storage.database import open_storage
     from search.study import load_study
+    from search.watching.make import view_maker
 
     console, place = Console(stderr=True), Home(home)
     stored = load_study(name or study_name(study), open_storage(existing_storage(storage, home), create=False))

@@ -19,7 +19,7 @@ from search.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from search.launching import Prepared
+    from search.prepared import Prepared
 
 app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
 
@@ -37,7 +37,7 @@ def fetch(
     """
     from pneumo_core.data import kaggle
     from pneumo_core.data.fetch import medmnist
-    from search.cli.show import view_maker
+    from search.watching.make import view_maker
 
     with view_maker(Console(stderr=True)) as (_, progress):
         found = kaggle.fetch(out, progress) if name == "kaggle" else medmnist(size, out, progress)
@@ -56,7 +56,8 @@ def check(
     """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
     from pneumo_core.codec import to_json
     from pneumo_core.data.audit import audit
-    from search.cli.show import show_audit, working
+    from search.cli.show import show_audit
+    from search.watching.make import working
 
     prepared, console = _read(source, negative, positive, home, quiet=as_json)
     with working(console, "looking for shortcuts in file headers"):
@@ -120,9 +121,9 @@ def _read(
     source: str, negative: str, positive: str, home: Path, *, protocol: str | None = None, quiet: bool = False
 ) -> "tuple[Prepared, Console]":
     from pneumo_core.specs import SplitSpec
-    from search.cli.show import view_maker
     from search.home import Home
-    from search.launching import read_source, split_for
+    from search.prepared import read_source, split_for
+    from search.watching.make import view_maker
     from studies.spec import SourceSpec
 
     console = Console(stderr=quiet)

@@ -36,12 +36,12 @@ def report(
     The page needs no network. A study that is still running is shown as it stands. Calibration and test images are
     counted and never looked at.
     """
-    from search.cli.show import view_maker
     from search.home import Home
     from search.report.saliency import from_bundle
     from search.report.write import make, write
     from search.storage.database import open_storage
     from search.study import load_study
+    from search.watching.make import view_maker
 
     console = Console(stderr=True)
     place = Home(home)

@@ -1,54 +1,22 @@
 """Tables and sentences for people."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from pneumo_core.progress import Progress
-from search.cli import notebook
-from search.cli.view import BarProgress, LineProgress, LineView, LiveView, View, describe_best
 from search.records import Summary
+from search.watching.view import describe_best
 from studies import load
 
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
     from pneumo_core.data.manifest import Manifest, Rejected
     from pneumo_core.data.split import Split
-    from search.launching import MakeView, Outcome
+    from search.launching import Outcome
 
 N_REJECTED_SHOWN = 10
-
-
-@contextmanager
-def view_maker(console: Console) -> "Iterator[tuple[MakeView, Progress]]":
-    """Yield how to watch a search, and how to watch other long work, as fits the console."""
-    if console.is_jupyter:
-        with notebook.watching() as found:
-            yield found
-        return
-    if not console.is_terminal:
-        yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
-        return
-    with ExitStack() as stack:
-
-        def live(total: int, n_slots: int, summary: Callable[[], Summary]) -> View:
-            return stack.enter_context(LiveView(console, total, n_slots, summary))
-
-        yield live, BarProgress(console)
-
-
-@contextmanager
-def working(console: Console, what: str) -> Iterator[None]:
-    """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
-    if console.is_terminal:
-        with console.status(what):
-            yield
-    else:
-        console.print(what, highlight=False)
-        yield
 
 
 def show_ending(console: Console, outcome: "Outcome", command: str) -> None:

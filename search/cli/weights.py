@@ -50,9 +50,9 @@ def fetch(
     folder: FolderOption = None,
 ) -> None:
     """Download published weights into the folder; goes on where it broke off, and checks digests."""
-    from pneumo_core.models import weights_folder
     from pneumo_core import catalog
-    from search.cli.show import view_maker
+    from pneumo_core.models import weights_folder
+    from search.watching.make import view_maker
 
     place = weights_folder.folder_named(folder)
     for name in names:

@@ -48,9 +48,10 @@ def worker(
     work go on elsewhere, from their last epochs where --home is a shared folder.
     """
     from search import launching as steps
-    from search.cli.show import show_ending, view_maker
+    from search.cli.show import show_ending
     from search.executors.local import Limits
     from search.home import Home
+    from search.watching.make import view_maker
     from studies import load
 
     console, place = Console(), Home(home)
@@ -107,7 +108,7 @@ def storage_copy(
 
 
 def _seconds(option: str, text: str) -> float:
-    from search.cli.duration import parse_duration
+    from search.duration import parse_duration
 
     try:
         return parse_duration(text)

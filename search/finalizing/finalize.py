@@ -27,14 +27,13 @@ from pneumo_core.scoring.assess import assess
 from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
 from pneumo_core.wire import RunTrial, Scored, ScoreRole, TrialDone, TrialError
-from search import fingerprint
+from search import fingerprint, openings
 from search.finalizing import model_card
-from search import openings
 from search.finalizing.choose import Choice, choose
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
 from search.finalizing.jobs import Jobs
 from search.finalizing.threshold import Settled, promise, settle
-from search.launching import Prepared
+from search.prepared import Prepared
 
 Say = Callable[[str], None]
 Extra = Callable[[Path], None]

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pneumo_core import codec
+from pneumo_core import codec, files
 from pneumo_core.bundles.bundle import facts_of
-from pneumo_core import files
 from pneumo_core.errors import StorageError
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode

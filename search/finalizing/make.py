@@ -10,7 +10,8 @@ from search import fingerprint
 from search.finalizing.finalize import Finalized, Finalizer, Options, Say, split_of
 from search.finalizing.jobs import Jobs
 from search.home import Home
-from search.launching import Prepared, local_executor, read_source
+from search.launching import local_executor
+from search.prepared import Prepared, read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.study import load_study

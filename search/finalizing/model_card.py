@@ -17,7 +17,7 @@ from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
 from search import records
 from search.finalizing.threshold import promise
-from search.launching import Prepared
+from search.prepared import Prepared
 
 _KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
 KERMANY_SHARE = 0.95  # of file names that must be the archive's, of at least:

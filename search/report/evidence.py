@@ -13,7 +13,7 @@ from pneumo_core.progress import Progress, silent
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec
-from search.launching import Prepared
+from search.prepared import Prepared
 from search.report import compare, gallery, performance, source
 from search.report.data import ReportData
 from search.report.gallery import Overlays

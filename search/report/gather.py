@@ -14,9 +14,8 @@ from pneumo_core import codec
 from pneumo_core.errors import StudyError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
-from search import records, trials
-from search import openings
-from search.launching import Prepared
+from search import openings, records, trials
+from search.prepared import Prepared
 from search.report import evidence, importance, rows, source
 from search.report.data import Definition, ReportData, TrialRow
 from search.report.evidence import AS_USUAL, Options

@@ -17,7 +17,7 @@ from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
 from search import fingerprint
 from search.home import Home
-from search.launching import Prepared, read_source
+from search.prepared import Prepared, read_source
 from search.report.data import DataFlow, RoleCount, Validation
 from studies.spec import SourceSpec
 

@@ -8,7 +8,7 @@ from pneumo_core import files
 from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
 from search.home import Home
-from search.launching import Prepared
+from search.prepared import Prepared
 from search.report import source as sources
 from search.report.data import ReportData
 from search.report.evidence import Options, OverlaysFor

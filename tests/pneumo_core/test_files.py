@@ -70,7 +70,7 @@ def test_without_locks_the_temporary_folder_of_another_builder_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "key.tmp-1").mkdir()
-    monkeypatch.setattr(cache, "_locked", lambda file: False)
+    monkeypatch.setattr(files, "_locked", lambda file: False)
     assert is_whole(files.build_once(tmp_path / "key", build, is_whole))
     assert (tmp_path / "key.tmp-1").is_dir()
 

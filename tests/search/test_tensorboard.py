@@ -12,8 +12,8 @@ from tensorboard.plugins.hparams import metadata
 from pneumo_core.errors import StorageError, UserError
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import tensorboard, trials
-from search.cli.view import Views
 from search.tensorboard import TensorBoard
+from search.watching.views import Views
 from studies.spec import StudySpec
 from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault

@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from pneumo_core import codec
-from pneumo_core.bundles import bundle_process
+from pneumo_core.bundles import bundle_process, labelled
 from pneumo_core.bundles.bundle_process import Evaluate, Predict
 from pneumo_core.bundles.evaluate import Evaluation, evaluate, predict
 from pneumo_core.bundles.predictor import Predictor, from_file, load
 from pneumo_core.data import preprocess, reading
-from pneumo_core.bundles import labelled
 from pneumo_core.errors import DataError
 from pneumo_core.scoring import metrics
 from tests.pneumo_core import made_bundles, pictures

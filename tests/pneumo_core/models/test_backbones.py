@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.errors import DataError
 from pneumo_core.models import backbones, pretrained
-from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.specs import BackboneSpec
 
 SMALL = "MobileNetV3Small"

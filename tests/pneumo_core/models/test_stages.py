@@ -3,8 +3,8 @@
 import keras
 import pytest
 
-from pneumo_core.models import backbones, stages
 from pneumo_core.catalog import BACKBONES, find
+from pneumo_core.models import backbones, stages
 
 LAST_STAGE = {  # where the last two stages begin, as the authors' block names say
     "EfficientNetLite0": ("block5_depthwise", "block11_depthwise"),

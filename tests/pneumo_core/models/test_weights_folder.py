@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pneumo_core import catalog
 from pneumo_core.data import download
 from pneumo_core.data.download import Digest, Remote
 from pneumo_core.errors import DataError
 from pneumo_core.models import pretrained, weights_folder
-from pneumo_core import catalog
 from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.models.weights_folder import HDF5, Weights
 from tests.commands import last_json, pneumo

@@ -11,11 +11,11 @@ from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
 from pneumo_core.errors import DataError
 from pneumo_core.result import TrialResult
-from pneumo_core.training.trial import Trained, build_and_train
 from pneumo_core.scoring import operating
 from pneumo_core.specs import DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import cross_validate
 from pneumo_core.training.cross_validate import FoldArrays, FoldsTrial
+from pneumo_core.training.trial import Trained, build_and_train
 from pneumo_core.wire import FOLD
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on, without_seconds

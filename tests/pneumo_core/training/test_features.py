@@ -9,7 +9,6 @@ import numpy as np
 import PIL
 import pytest
 
-from pneumo_core.training.trial import build_and_train, run_trial
 from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import backbones, efficientnet_lite, network
@@ -18,10 +17,11 @@ from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, Obje
 from pneumo_core.training import cross_validate, features, stretching, train
 from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
+from pneumo_core.training.trial import build_and_train, run_trial
 from tests.pneumo_core.images import Arrays, arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
-from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import Killed, kill_after
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
 # Keras 3.15 reads its variables in a way that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

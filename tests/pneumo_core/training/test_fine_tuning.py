@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core.training.trial import run_trial
 from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, fine_tuning, train
 from pneumo_core.training.batches import Chunk
 from pneumo_core.training.steps import make_optimizer, make_steps
 from pneumo_core.training.train import Task
+from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import Killed, kill_after
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
 # Keras 3.15 reads its variables in a way that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core.training.trial import run_trial
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import batches
+from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
 

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core.training.trial import build_and_train, run_trial
 from pneumo_core.models import model, network
 from pneumo_core.specs import (
     BackboneSpec,
@@ -20,6 +19,7 @@ from pneumo_core.specs import (
 )
 from pneumo_core.training import precision
 from pneumo_core.training.train import numpy_copies
+from pneumo_core.training.trial import build_and_train, run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
 

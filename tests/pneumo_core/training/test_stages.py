@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pneumo_core.training.trial import identity, run_trial
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, Stage, TrialSpec
 from pneumo_core.training import checkpoint, train
+from pneumo_core.training.trial import identity, run_trial
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.training.test_trial import go_on, without_seconds
 from tests.pneumo_core.training.test_train import AUGMENT, CNN, Killed, kill_after, trial
+from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
 STAGES = (Stage(index=0, until_epoch=2), Stage(index=1, until_epoch=4), Stage(index=2))
 SIDES_PX = (8, 12, 16)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from pneumo_core import codec
-from pneumo_core.training.trial import run_trial
 from pneumo_core.errors import TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
 
 MODELS: dict[str, ModelSpec] = {
@@ -87,9 +87,7 @@ def test_a_loss_that_is_no_number_fails_the_trial() -> None:
     spec = trial(DenseSpec(units=(8, 8)), optimizer="sgd", learning_rate=10.0, momentum=0.99, epochs=200, patience=200)
 
     with pytest.raises(TrialFailed, match="learning_rate") as caught:
-        run_trial(
-            TrialSpec(model=CnnSpec(filters=(4,), l2=1.0), train=spec.train), ObjectiveSpec(), arrays(), 1, go_on
-        )
+        run_trial(TrialSpec(model=CnnSpec(filters=(4,), l2=1.0), train=spec.train), ObjectiveSpec(), arrays(), 1, go_on)
 
     assert caught.value.reason == "nan_loss"
 

@@ -11,7 +11,7 @@ from pneumo_core.specs import DataSpec
 from pneumo_core.wire import TrialDone
 from search.executors.local import Limits
 from search.home import Home
-from search.launching import read_source
+from search.prepared import read_source
 from studies.spec import SourceSpec
 from tests.search import light, light_trainer
 from tests.search.executors.test_executors import run, task

@@ -18,7 +18,7 @@ from search.executors.protocol import Event
 from search.finalizing.finalize import Finalizer, Options
 from search.finalizing.jobs import Jobs
 from search.home import Home
-from search.launching import Prepared, read_source
+from search.prepared import Prepared, read_source
 from search.storage.database import open_storage
 from search.storage.owner import this_process
 from spaces.base import Suggest

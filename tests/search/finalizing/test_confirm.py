@@ -11,7 +11,7 @@ from pneumo_core.wire import RunFold, Scored, Task
 from search.executors.protocol import Event
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, confirm
 from search.finalizing.jobs import Jobs
-from search.launching import Prepared
+from search.prepared import Prepared
 from tests.search.finalizing.made import FakeExecutor, spec_of, stored
 
 MISSES_ONE, MISSES_TWO, FALSE_ALARM = 0.2, 0.3, 0.4  # the learning rates that stand for models with these flaws

@@ -14,9 +14,9 @@ from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFaile
 from pneumo_core.scoring.assess import assess
 from pneumo_core.specs import SplitSpec
 from pneumo_core.wire import RunFold, Task, TrialError
+from search import openings
 from search.executors.protocol import Event
 from search.finalizing import choose, finalize
-from search import openings
 from search.finalizing.finalize import Finalized, Finalizer
 from tests.search.finalizing.made import FakeExecutor, finalizer, stored
 

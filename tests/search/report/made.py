@@ -12,7 +12,7 @@ from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from search import fingerprint, trials
 from search.home import Home
-from search.launching import Prepared, read_source
+from search.prepared import Prepared, read_source
 from search.report.data import ReportData
 from search.report.evidence import Options, OverlaysFor
 from search.report.gather import gather

@@ -1,13 +1,12 @@
 """What a person sees while a search runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -15,84 +14,8 @@ from pneumo_core.result import TrialResult
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import BackboneSpec, CnnSpec, KerasTunerSpec, TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
-from search.cli.duration import say_duration
+from search.duration import say_duration
 from search.records import Best, Summary
-
-PROGRESS_EVERY_S = 2.0
-
-
-class View(Protocol):
-    """What the coordinator tells whoever watches."""
-
-    def started(self, number: int, spec: TrialSpec) -> None: ...
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None: ...
-    def finished(self, number: int, result: TrialResult) -> None: ...
-    def failed(self, number: int, reason: str, message: str) -> None: ...
-    def ended(self, number: int, what: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Views:
-    """Several views as one."""
-
-    views: Sequence[View]
-
-    def started(self, number: int, spec: TrialSpec) -> None:
-        for view in self.views:
-            view.started(number, spec)
-
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        for view in self.views:
-            view.epoch(number, epoch, metrics)
-
-    def finished(self, number: int, result: TrialResult) -> None:
-        for view in self.views:
-            view.finished(number, result)
-
-    def failed(self, number: int, reason: str, message: str) -> None:
-        for view in self.views:
-            view.failed(number, reason, message)
-
-    def ended(self, number: int, what: str) -> None:
-        for view in self.views:
-            view.ended(number, what)
-
-
-class LineProgress:
-    """`Progress` as lines: one every two seconds at most."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._last_s = console, time.monotonic()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._last_s >= PROGRESS_EVERY_S:
-            self._last_s = now
-            self._console.print(f"{what}: {done} of {total}", highlight=False)
-
-
-class BarProgress:
-    """`Progress` as a bar on a terminal, gone when the work is done."""
-
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-            self._bar.start()
-        self._bar.update(self._tasks[what], completed=done, total=total)
-        if done >= total:
-            self._bar.stop()
-            self._bar.remove_task(self._tasks.pop(what))
 
 
 @dataclass

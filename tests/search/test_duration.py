@@ -1,6 +1,6 @@
 import pytest
 
-from search.cli.duration import parse_duration, say_duration
+from search.duration import parse_duration, say_duration
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90)])

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from pneumo_core.progress import Progress
 from pneumo_core.specs import TrialSpec
-from search.cli.view import LiveView, SummarySource, View, describe_step
+from search.watching.view import LiveView, SummarySource, describe_step
+from search.watching.views import View
 
 if TYPE_CHECKING:
-    from search.launching import MakeView
+    from search.watching.views import MakeView
 
 EVERY_S = 0.5
 

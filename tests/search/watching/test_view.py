@@ -7,8 +7,9 @@ from rich.console import Console
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import BackboneSpec, CnnSpec, DenseSpec, ModelSpec, TrialSpec
-from search.cli.view import BarProgress, LineProgress, LineView, LiveView, describe
 from search.records import Summary
+from search.watching.progress import BarProgress, LineProgress
+from search.watching.view import LineView, LiveView, describe
 
 SPEC = TrialSpec(model=CnnSpec(filters=(8, 16)))
 METRICS = Metrics(recall=0.98, specificity=0.91, fnr=0.02, auc=0.99, pauc=0.9, threshold=0.4)

@@ -1,0 +1,42 @@
+"""Choose how a search is watched, as fits the console."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+
+from pneumo_core.progress import Progress
+from search.records import Summary
+from search.watching import notebook
+from search.watching.progress import BarProgress, LineProgress
+from search.watching.view import LineView, LiveView
+from search.watching.views import MakeView, View
+
+
+@contextmanager
+def view_maker(console: Console) -> "Iterator[tuple[MakeView, Progress]]":
+    """Yield how to watch a search, and how to watch other long work, as fits the console."""
+    if console.is_jupyter:
+        with notebook.watching() as found:
+            yield found
+        return
+    if not console.is_terminal:
+        yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
+        return
+    with ExitStack() as stack:
+
+        def live(total: int, n_slots: int, summary: Callable[[], Summary]) -> View:
+            return stack.enter_context(LiveView(console, total, n_slots, summary))
+
+        yield live, BarProgress(console)
+
+
+@contextmanager
+def working(console: Console, what: str) -> Iterator[None]:
+    """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(what, highlight=False)
+        yield

@@ -1,0 +1,45 @@
+"""Progress of long work other than trials: a bar on a terminal, lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PROGRESS_EVERY_S = 2.0
+
+
+class LineProgress:
+    """`Progress` as lines: one every two seconds at most."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._last_s = console, time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last_s >= PROGRESS_EVERY_S:
+            self._last_s = now
+            self._console.print(f"{what}: {done} of {total}", highlight=False)
+
+
+class BarProgress:
+    """`Progress` as a bar on a terminal, gone when the work is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+            self._bar.start()
+        self._bar.update(self._tasks[what], completed=done, total=total)
+        if done >= total:
+            self._bar.stop()
+            self._bar.remove_task(self._tasks.pop(what))
