@@ -88,6 +88,7 @@ def launch(
     from search.cli.show import show_ending, show_notes
     from search.executors.local import Limits
     from search.home import Home
+    from search.prepared import read_source
     from search.tensorboard import check
     from search.watching.make import view_maker
     from studies import load
@@ -120,7 +121,7 @@ def launch(
         trials_per_gpu=trials_per_gpu,
     )
     with view_maker(console) as (make_view, progress):
-        prepared = steps.read_source(spec.data, place, progress)
+        prepared = read_source(spec.data, place, progress)
         show_notes(console, prepared.manifest, prepared.split)
         outcome = steps.launch(
             spec,

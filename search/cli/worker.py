@@ -51,6 +51,7 @@ def worker(
     from search.cli.show import show_ending
     from search.executors.local import Limits
     from search.home import Home
+    from search.prepared import read_source
     from search.watching.make import view_maker
     from studies import load
 
@@ -76,7 +77,7 @@ def worker(
             spec,
             storage_url=storage,
             home=place,
-            prepared=steps.read_source(spec.data, place, progress),
+            prepared=read_source(spec.data, place, progress),
             executor=executor,
             make_view=make_view,
             join=True,

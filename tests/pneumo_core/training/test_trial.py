@@ -7,6 +7,7 @@ import pytest
 
 from pneumo_core import codec
 from pneumo_core.errors import TrialFailed
+from pneumo_core.models import model
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training.trial import run_trial
@@ -96,7 +97,7 @@ def test_running_out_of_memory_fails_the_trial(monkeypatch: pytest.MonkeyPatch) 
     def full(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(trial.model, "build", full)
+    monkeypatch.setattr(model, "build", full)
 
     with pytest.raises(TrialFailed, match="no room") as caught:
         run_trial(trial(), ObjectiveSpec(), arrays(), 1, go_on)
