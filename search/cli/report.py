@@ -37,8 +37,8 @@ def report(
     counted and never looked at.
     """
     from search.home import Home
-    from search.report.saliency import from_bundle
-    from search.report.write import make, write
+    from search.report.gallery import from_bundle
+    from search.report.page import make, write
     from search.storage.database import open_storage
     from search.study import load_study
     from search.watching.make import view_maker

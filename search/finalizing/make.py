@@ -67,11 +67,11 @@ def _report(
     stored: optuna.Study, storage_url: str, place: Home, prepared: Prepared, folder: Path, progress: Progress
 ) -> None:
     """Write the report of the study into the bundle, with where its own networks look."""
-    from search.report import evidence, gather, saliency, write
+    from search.report import evidence, gallery, gather, page
 
     store = artifacts.store(place.artifacts)
-    options = evidence.Options(overlays_for=saliency.from_bundle(folder, progress), progress=progress)
-    write.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
+    options = evidence.Options(overlays_for=gallery.from_bundle(folder, progress), progress=progress)
+    page.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
 
 
 def _source_of(stored: optuna.Study, place: str | None) -> SourceSpec:

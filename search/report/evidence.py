@@ -1,7 +1,6 @@
 """What a report can say once it has the images: the shown trial's performance, baselines beside it, its errors."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,10 @@ from pneumo_core.scoring.metrics import Floats
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec
 from search.prepared import Prepared
-from search.report import compare, gallery, performance, source
+from search.report import gallery, performance, source
 from search.report.data import ReportData
-from search.report.gallery import Overlays
+from search.report.gallery import OverlaysFor
 from search.report.source import Images
-
-OverlaysFor = Callable[[Mapping[int, Path]], Overlays]
-"""From the files of validation rows, by row, to PNGs of saliency overlays, for those that it can make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +68,7 @@ def _add_scores(
         data,
         validation=validation,
         performance=performance.measure(validation, scores, stored, data.objective, n),
-        compared=compare.compare(images, scores, data.objective, n, options.progress),
+        compared=performance.compare(images, scores, data.objective, n, options.progress),
         missed=missed,
         false_alarms=false_alarms,
     )

@@ -1,13 +1,18 @@
 """The images that a trial got wrong, as PNG."""
 
 import io
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pneumo_core.bundles.bundle_process import Predict
+from pneumo_core.progress import Progress
 from pneumo_core.scoring.metrics import Floats, Ints
+from search.bundle_client import ask
 from search.report.data import Gallery, ImageCard, Validation
 
 MAX_MISSED = 60  # false negatives shown; all, for any model worth a look
@@ -16,6 +21,8 @@ MIN_SIDE_PX = 128  # smaller images are enlarged in whole steps, so that a brows
 
 Overlays = Mapping[int, bytes]
 """PNG of a saliency overlay by row of the validation arrays; rows without one are shown plain."""
+OverlaysFor = Callable[[Mapping[int, Path]], Overlays]
+"""From the files of validation rows, by row, to PNGs of saliency overlays, for those that it can make."""
 
 
 def missed_rows(validation: Validation, scores: Floats, threshold: float) -> Ints:
@@ -75,3 +82,18 @@ def _cards(validation: Validation, scores: Floats, rows: Ints, overlays: Overlay
         )
         for row in rows
     )
+
+
+def from_bundle(bundle: Path, progress: Progress) -> OverlaysFor:
+    """Return the function that has `bundle` draw overlays; it raises `UserError` for what is no whole bundle."""
+
+    def overlays(files: Mapping[int, Path]) -> Overlays:
+        if not files:
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            paths = tuple(map(str, files.values()))
+            found = ask(Predict(bundle=str(bundle), paths=paths, heatmaps=folder), progress)
+            drawn = zip(files, found, strict=True)
+            return {row: Path(one["heatmap"]).read_bytes() for row, one in drawn if "heatmap" in one}
+
+    return overlays

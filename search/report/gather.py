@@ -1,14 +1,16 @@
 """From a stored study, and its images where there are some, to `ReportData`."""
 
+import math
 import platform
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import metadata
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core import codec
 from pneumo_core.errors import StudyError
@@ -16,12 +18,14 @@ from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
 from search import openings, records, trials
 from search.prepared import Prepared
-from search.report import evidence, importance, rows, source
-from search.report.data import Definition, ReportData, TrialRow
+from search.report import evidence, rows, source
+from search.report.data import Definition, Importance, ReportData, TrialRow
 from search.report.evidence import AS_USUAL, Options
 from search.storage import artifacts
 
 N_TOP = 5  # trials with training curves
+MIN_TRIALS = 10  # PED-ANOVA looks at the best tenth: with fewer there is nothing to look at
+Target = Callable[[FrozenTrial], float]  # lower is better
 GIVE_DATA = "Give --data the images that the study was launched with to see this."
 _LIBRARIES = ("pneumo-search", "optuna", "numpy", "scikit-learn", "matplotlib")
 
@@ -59,7 +63,7 @@ def gather(
         best=best,
         shown=shown,
         results=whole,
-        importances=importance.importances(study, names),
+        importances=importances(study, names),
         versions=_versions(),
         n_folds=source.n_folds(study),
         n_openings=len(openings.logged(study)),
@@ -130,3 +134,29 @@ def _definition(study: optuna.Study) -> Definition:
 def _versions() -> dict[str, str]:
     libraries = {name: metadata.version(name) for name in _LIBRARIES}
     return {**libraries, "python": platform.python_version(), "system": platform.platform(terse=True)}
+
+
+def importances(study: optuna.Study, metric_names: Sequence[str]) -> tuple[Importance, ...]:
+    """Return the importance for each objective, then for the constraint. Only complete trials are asked."""
+    wanted: dict[str, Target] = {name: _value(index) for index, name in enumerate(metric_names)}
+    return tuple(_importance(study, name, target) for name, target in {**wanted, "feasibility": _violation}.items())
+
+
+def _value(index: int) -> Target:
+    return lambda trial: -trial.values[index]
+
+
+def _violation(trial: FrozenTrial) -> float:
+    return trial.constraints.get(trials.CONSTRAINT, math.nan)
+
+
+def _importance(study: optuna.Study, name: str, target: Target) -> Importance:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    usable = [found for trial in complete if math.isfinite(found := target(trial))]
+    if len(usable) < MIN_TRIALS:
+        return Importance(target=name, shares={}, reason=f"needs {MIN_TRIALS} complete trials, there are {len(usable)}")
+    if len(set(usable)) == 1:
+        return Importance(target=name, shares={}, reason="all complete trials are equal in this")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that lower is better, which holds here, and that regimes are small
+        return Importance(target=name, shares=optuna.importance.get_param_importances(study, target=target))

@@ -7,6 +7,7 @@ import base64
 import html
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 _VOID = {"img", "link", "meta"}
 _MAX_TEXT = 2000  # characters of one text from the database
@@ -83,3 +84,12 @@ def figure(picture: str, caption: str = "") -> Html:
 
 def details(summary: str, *children: str) -> Html:
     return tag("details", tag("summary", summary), *children)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """`id` is its anchor in the table of contents."""
+
+    id: str
+    title: str
+    body: Html

@@ -69,3 +69,11 @@ def duration(seconds: float) -> str:
 def scalar(value: object) -> str:
     """Return a parameter's value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Return the length in seconds and the name of the unit that suits a span of `seconds`."""
+    return next(
+        ((size, name) for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")) if seconds > 2 * size),
+        (1, "seconds"),
+    )

@@ -1,12 +1,25 @@
 """The page: everything in one file, nothing fetched, readable in print."""
 
-from search.report import sections_search, sections_study, sections_trial
-from search.report.data import ReportData
-from search.report.markup import Html, join, tag
-from search.report.section import Section
-from search.report.stylesheet import CSS
-from search.report.summary import summary
+from pathlib import Path
 
+import optuna
+
+from pneumo_core import files
+from pneumo_core.errors import UserError
+from pneumo_core.progress import Progress, silent
+from search.home import Home
+from search.prepared import Prepared
+from search.report import sections_search, sections_study, sections_trial
+from search.report import source as sources
+from search.report.data import ReportData
+from search.report.evidence import Options
+from search.report.gallery import OverlaysFor
+from search.report.gather import GIVE_DATA, gather
+from search.report.markup import Html, Section, join, tag
+from search.storage import artifacts
+
+FILE = "report.html"
+CSS = Path(__file__).with_name("report.css")
 # A page without scripts that may load nothing: whatever a database smuggles in stays text.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -20,7 +33,7 @@ def render(data: ReportData) -> str:
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
         tag("title", f"{data.study}: report"),
-        tag("style", Html(CSS)),
+        tag("style", Html(CSS.read_text("utf-8"))),
     ]
     body = tag("main", _header(data), _contents(parts), *(_section(part) for part in parts), _footer(data))
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', body), lang='en')}\n"
@@ -30,7 +43,7 @@ def sections(data: ReportData) -> list[Section]:
     """Return the parts of the page in order."""
     shown = f"Trial {data.shown.number} on {data.judged_on}" if data.shown else "Best trial"
     parts = [
-        ("summary", "Summary", summary),
+        ("summary", "Summary", sections_study.summary),
         ("data", "Data", sections_search.data_flow),
         ("search", "Search", sections_search.history),
         ("trial", shown, sections_trial.performance),
@@ -66,3 +79,45 @@ def _footer(data: ReportData) -> Html:
         "For research. Not a medical device, and not for decisions about patients. "
         f"Made by pneumo-search {data.versions.get('pneumo-search', '')}.",
     )
+
+
+def make(
+    study: optuna.Study,
+    storage_url: str,
+    home: Home,
+    *,
+    data: str | None = None,
+    usual_data: str | None = None,
+    overlays_for: OverlaysFor | None = None,
+    progress: Progress = silent,
+) -> ReportData:
+    """Gather the report of `study`.
+
+    `data` names its images and must be right: raises `DataError` or `StudyError` otherwise. `usual_data`, which the
+    study's file names, is tried when `data` is None; if it doesn't serve, the report says why and goes without.
+    """
+    prepared, why = _prepared(study, home, data, usual_data, progress)
+    store = artifacts.store(home.artifacts)
+    options = Options(overlays_for=overlays_for, progress=progress)
+    return gather(study, storage_url, store, prepared=prepared, no_data=why, options=options)
+
+
+def write(data: ReportData, folder: Path) -> Path:
+    """Write the page into `folder` and return the file. Raises `StorageError` where it can't be written."""
+    file = folder / FILE
+    text = render(data)
+    files.write_file(file, lambda path: path.write_text(text, "utf-8"))
+    return file
+
+
+def _prepared(
+    study: optuna.Study, home: Home, data: str | None, usual_data: str | None, progress: Progress
+) -> tuple[Prepared | None, str]:
+    if data is not None:
+        return sources.read(study, data, home, progress), ""
+    if usual_data is None:
+        return None, GIVE_DATA
+    try:
+        return sources.read(study, usual_data, home, progress), ""
+    except UserError as error:
+        return None, f"{GIVE_DATA} ({str(error).splitlines()[0].rstrip(':')})"

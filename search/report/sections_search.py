@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from search.report import marks, plots_cost, plots_data, plots_parameters, plots_search, rows, tables
+from search.report import flow, marks, plots_parameters, plots_search, rows, tables
 from search.report.data import DataFlow, Importance, ReportData, RoleCount, TrialRow
 from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
 from search.report.numbers import STATE_WORDS, count, duration, percent, plural
@@ -15,20 +15,20 @@ NOTHING = "No trial has been judged yet."
 
 def data_flow(data: ReportData) -> Html:
     """Return images and patients by role."""
-    flow = data.flow
-    if flow is None:
+    found = data.flow
+    if found is None:
         return missing(data.no_data)
-    head = ("role", flow.positive, flow.negative, "images", "share positive", "patient groups", "of them positive")
+    head = ("role", found.positive, found.negative, "images", "share positive", "patient groups", "of them positive")
     leak = paragraph(tag("strong", "This split leaks patients: "), "the figures flatter.", class_="verdict bad")
     caption = "A patient group is a patient, together with others whose images look the same."
-    apart = "" if flow.leaks else " No group is in two roles."
+    apart = "" if found.leaks else " No group is in two roles."
     return join(
         [
-            leak if flow.leaks else Html(),
-            figure(plots_data.flow(flow, by_fold=data.n_folds is not None), caption + apart),
-            table(head, [_role(role) for role in flow.roles if role.n_images]),
-            *(note(f"{text[:1].upper()}{text[1:]}.") for text in flow.notes),
-            _rejected(flow),
+            leak if found.leaks else Html(),
+            figure(flow.draw(found, by_fold=data.n_folds is not None), caption + apart),
+            table(head, [_role(role) for role in found.roles if role.n_images]),
+            *(note(f"{text[:1].upper()}{text[1:]}.") for text in found.notes),
+            _rejected(found),
         ]
     )
 
@@ -102,13 +102,13 @@ def cost(data: ReportData) -> Html:
     ran = any(row.began and row.ended for row in data.trials)
     n_repeats = sum(row.repeats is not None for row in data.trials)
     repeats = f"{plural(n_repeats, 'trial')} repeated an earlier one and took its result without training."
-    drawn = figure(plots_cost.cost(data.trials), "What more time and larger models buy.")
+    drawn = figure(plots_search.cost(data.trials), "What more time and larger models buy.")
     return join(
         [
             _times(data.trials, timed) if timed else missing("No trial has been timed yet."),
             note(repeats) if n_repeats else Html(),
             drawn if timed and marks.judged(data.trials) else Html(),
-            figure(plots_cost.timeline(data.trials), "When each trial ran.") if ran else Html(),
+            figure(plots_search.timeline(data.trials), "When each trial ran.") if ran else Html(),
         ]
     )
 

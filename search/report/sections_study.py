@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from search.report.data import ReportData
-from search.report.markup import Html, facts, join, missing, paragraph, table, tag
-from search.report.numbers import percent, plural, scalar
+from search.report.data import Estimate, ReportData, TrialRow
+from search.report.markup import Html, facts, join, missing, note, paragraph, table, tag
+from search.report.numbers import duration, percent, percent_range, plural, scalar
 
 _VARIES = "checkpoint"  # of the environment: belongs to a trial, not to what it ran on
 
@@ -66,3 +66,95 @@ def environment(data: ReportData) -> Html:
 def words(_: ReportData) -> Html:
     """Return what the page's words mean."""
     return tag("dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in _WORDS), class_="words")
+
+
+def summary(data: ReportData) -> Html:
+    """Return the verdict, the key figures, and the caveat that belongs to them."""
+    return join(
+        [
+            verdict(data),
+            _cards(data, data.shown) if data.shown and data.shown.metrics else Html(),
+            _caveat(data) if data.shown else Html(),
+            _progress(data),
+        ]
+    )
+
+
+def verdict(data: ReportData) -> Html:
+    """Say in one sentence whether the ceiling is met."""
+    ceiling = f"the ceiling of {percent(data.objective.fnr_ceiling)} on the false-negative rate (FNR)"
+    best, shown = data.best, data.shown
+    if best and best.metrics:
+        text = f"Trial {best.number} meets {ceiling} on {data.judged_on}: {_point(best)}."
+        return paragraph(tag("strong", "Feasible. "), text, _bound(data), class_="verdict good")
+    if shown and shown.metrics:
+        text = f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown)}. It is shown below."
+        return paragraph(tag("strong", "No feasible trial. "), text, class_="verdict bad")
+    n_failed = data.summary.n_failed
+    counts = f"{plural(n_failed, 'trial')} failed" if n_failed else "no trial has finished yet"
+    return paragraph(tag("strong", "No result. "), f"There is nothing to judge: {counts}.", class_="verdict bad")
+
+
+def _point(row: TrialRow) -> str:
+    assert row.metrics is not None
+    return f"FNR {percent(row.metrics.fnr)} at specificity {percent(row.metrics.specificity)}"
+
+
+def _bound(data: ReportData) -> str:
+    """Return what the images allow to say about the FNR beyond this sample."""
+    if data.performance is None:
+        return ""
+    upper, ceiling = data.performance.fnr_upper, data.objective.fnr_ceiling
+    n = data.performance.estimates["fnr"].n
+    shown = (
+        "which is under the ceiling" if upper <= ceiling else "too few to show that the true FNR is under the ceiling"
+    )
+    return (
+        f" Even taken at face value, {n} positive images bound the FNR by {percent(upper)} (95 % confidence): {shown}."
+    )
+
+
+def _cards(data: ReportData, row: TrialRow) -> Html:
+    assert row.metrics is not None
+    m, found = row.metrics, data.performance
+    known = found.estimates if found else {}
+    cards = [
+        _card("Recall", percent(m.recall), _under(known.get("recall"))),
+        _card("FNR (missed)", percent(m.fnr), _under(known.get("fnr"))),
+        _card("Specificity", percent(m.specificity), _under(known.get("specificity"))),
+        _card("AUC", f"{m.auc:.3f}", _range(found.auc) if found else ""),
+        _card("Threshold", scalar(m.threshold), "trial " + str(row.number)),
+    ]
+    return tag("div", *cards, class_="cards")
+
+
+def _card(name: str, value: str, under: str) -> Html:
+    return tag("div", tag("span", name, class_="name"), tag("b", value), tag("span", under, class_="ci"), class_="card")
+
+
+def _under(estimate: Estimate | None) -> str:
+    return f"{percent_range(estimate)} · {estimate.hits} of {estimate.n}" if estimate else ""
+
+
+def _range(estimate: Estimate) -> str:
+    return f"{estimate.interval.low:.3f}–{estimate.interval.high:.3f}"
+
+
+def _caveat(data: ReportData) -> Html:
+    why = "" if data.performance else f" {data.no_data or data.no_performance}"
+    return note(
+        "The threshold was chosen and judged on the same images, among all trials: these figures rank "
+        "trials and flatter new patients. The threshold that ships is certified on calibration images by ",
+        tag("code", "pneumo finalize"),
+        f", which opens the test role once.{why}",
+    )
+
+
+def _progress(data: ReportData) -> Html:
+    s = data.summary
+    counts = {"complete": s.n_complete, "pruned": s.n_pruned, "failed": s.n_failed}
+    busy = {word: n for word, n in (("running", s.n_running), ("waiting", s.n_waiting)) if n}
+    states = ", ".join(f"{n} {word}" for word, n in (counts | busy).items())
+    trained_s = sum(row.seconds or 0.0 for row in data.trials if row.repeats is None)
+    live = " The search is still running: this is how it stood when the report was made." if s.n_running else ""
+    return paragraph(f"{plural(len(data.trials), 'trial')}: {states}; {duration(trained_s)} of training.{live}")

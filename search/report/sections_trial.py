@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from search.report import plots_model
-from search.report.compare import MEASURES
 from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData, Validation
 from search.report.markup import Html, figure, join, missing, note, paragraph, png, table, tag
 from search.report.numbers import area, margin, percent, percent_range, plural, scalar, share
+from search.report.performance import MEASURES
 
 _FIGURES = {
     "recall": "recall",

@@ -14,7 +14,8 @@ from search import fingerprint, trials
 from search.home import Home
 from search.prepared import Prepared, read_source
 from search.report.data import ReportData
-from search.report.evidence import Options, OverlaysFor
+from search.report.evidence import Options
+from search.report.gallery import OverlaysFor
 from search.report.gather import gather
 from search.report.source import images
 from search.storage import artifacts, owner

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from search.report.write import write
+from search.report.page import write
 from tests.search.report.conftest import MakeStudy
 from tests.search.report.pages import parse
 

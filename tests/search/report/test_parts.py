@@ -9,7 +9,7 @@ import pytest
 from pneumo_core.scoring import intervals, metrics
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
-from search.report import axis_scale, compare, gallery, markup, numbers, performance, plots_search, svg
+from search.report import gallery, markup, numbers, performance, plots_parameters, plots_search, svg
 from search.report.data import TrialRow, Validation
 from tests.search.report.pages import parse
 
@@ -66,15 +66,15 @@ def test_performance_says_when_stored_figures_differ() -> None:
 
 
 def test_baselines_margins_are_differences_on_the_same_resamples() -> None:
-    measure = compare.measure_for(ObjectiveSpec(specificity_floor=0.75, fnr_ceiling=0.25))
+    measure = performance.measure_for(ObjectiveSpec(specificity_floor=0.75, fnr_ceiling=0.25))
     assert measure(metrics.cuts(Y, SCORES)) == (15 / 16, 1.0, 1.0)
-    samples = compare._resampled(validation(), [SCORES, SCORES], measure, 20)
+    samples = performance._resampled(validation(), [SCORES, SCORES], measure, 20)
     assert samples.shape == (20, 2, 3)
     assert (samples[:, 0] == samples[:, 1]).all()
 
 
 def test_a_constant_score_has_no_recall_at_the_floor_and_no_specificity_at_the_ceiling() -> None:
-    assert compare.measure_for(ObjectiveSpec())(metrics.cuts(Y, np.ones(8))) == (0.5, 0.0, 0.0)
+    assert performance.measure_for(ObjectiveSpec())(metrics.cuts(Y, np.ones(8))) == (0.5, 0.0, 0.0)
 
 
 def test_gallery_shows_every_miss_surest_first_and_overlays_by_row() -> None:
@@ -135,19 +135,19 @@ def test_pareto_front_of_feasible_trials_with_two_objectives() -> None:
     ],
 )
 def test_scale_places(values: list[object], value: object, place: float) -> None:
-    scale = axis_scale.fit(values)
+    scale = plots_parameters.fit(values)
     assert scale.place(value) == pytest.approx(place)
     assert all(0 <= at <= 1 for at, _ in scale.ticks)
 
 
 def test_absent_values_stand_below_the_smallest() -> None:
-    scale = axis_scale.fit([None, 2.0, 4.0])
+    scale = plots_parameters.fit([None, 2.0, 4.0])
     assert scale.place(None) < scale.place(2.0) < scale.place(4.0) == 1.0
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(30, "seconds"), (1000, "minutes"), (3 * 3600, "hours"), (1e6, "days")])
 def test_time_unit(seconds: float, unit: str) -> None:
-    assert axis_scale.time_unit(seconds)[1] == unit
+    assert numbers.time_unit(seconds)[1] == unit
 
 
 @pytest.mark.parametrize(

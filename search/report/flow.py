@@ -21,7 +21,7 @@ _USES_OVER_FOLDS = dict.fromkeys(("train", "validation"), "by fold: fits, stops,
 _STEP = 1.25
 
 
-def flow(data: DataFlow, by_fold: bool = False) -> Html:
+def draw(data: DataFlow, by_fold: bool = False) -> Html:
     """Draw images and patients of the source and of every role, and what it is for."""
     boxes, uses = [*data.roles], _USES | (_USES_OVER_FOLDS if by_fold else {})
     height = _STEP * max(len(boxes), 2)
