@@ -358,7 +358,8 @@ class Coordinator:
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:
         if not self.spec.metrics:
             return {}
-        return own_metrics.measure(self.spec.metrics, self.arrays_for(run.spec.data), self.spec.folds, result)
+        arrays = self.arrays_for(run.spec.data)
+        return own_metrics.measure(self.spec.metrics, arrays, self.spec.folds, fold_seed(self.spec), result)
 
     def _lose(self, run: Running) -> None:
         """Leave a trial to the coordinator that took this one for dead and queued the trial again."""

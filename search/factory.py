@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -19,14 +20,31 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.errors import StudyError
+from search import trials
 from spaces.base import Parameter, Scalar
 from studies.spec import FidelitySpec, PrunerSpec, SamplerSpec
+
+
+class EachOnce:
+    """A study as TPE should see it: a configuration that was trained in stages is one trial, the last that ended."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, *arguments: Any, **named: Any) -> list[FrozenTrial]:
+        found = self._study._get_trials(*arguments, **named)  # by number
+        last = {trials.root(trial): trial for trial in found}
+        return [trial for trial in found if last[trials.root(trial)] is trial]
 
 
 class SharingTPESampler(TPESampler):
     """A TPE sampler that is told which parameters all trials share, where Optuna's reads every trial to find out.
 
-    It takes them from an object that outlives it and looks at new trials only; the suggestions are the same.
+    It takes them from an object that outlives it and looks at new trials only; the suggestions are the same. A
+    configuration counts once, however many stages it was trained in.
     """
 
     def __init__(self, shared: IntersectionSearchSpace, *, seed: int, n_startup_trials: int) -> None:
@@ -37,6 +55,17 @@ class SharingTPESampler(TPESampler):
         if len(study.directions) > 1:
             return super().infer_relative_search_space(study, trial)
         return {name: of for name, of in self._shared.calculate(study).items() if not of.single()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(cast(optuna.Study, EachOnce(study)), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        seen = cast(optuna.Study, EachOnce(study))
+        return super().sample_independent(seen, trial, param_name, param_distribution)
 
 
 class AskedGridSampler(GridSampler):

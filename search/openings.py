@@ -1,40 +1,78 @@
-"""The log of test openings: each look at the test role, kept in the study for ever, oldest first."""
+"""The log of looks at images that must choose nothing: the test role opened, the calibration role used.
 
+Each look is kept in the study that took it, for ever. What counts is how often a set of images was looked at, by any
+study of the database: searching two spaces on one folder and keeping the better bundle is two looks at one test role.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import optuna
 from optuna.storages import RDBStorage
 
 from pneumo_core import codec
+from search.prepared import Prepared
 from search.storage.database import exclusive
 
-ATTRIBUTE = "test_openings"
+ATTRIBUTE = "openings"
+
+Role = Literal["calibration", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """One look at the test role."""
+    """One look at one role."""
 
     time: str  # UTC, ISO 8601
-    bundle: str  # digest of models, preprocessing and threshold: see `Bundle.frozen`
-    out: str  # where that bundle goes
+    role: Role
+    images: str  # digest of the set of images: see `images_of`
+    bundle: str  # test: digest of models, preprocessing and threshold; calibration: of the finalize
+    out: str = ""  # where that bundle goes
 
 
-def logged(study: optuna.Study) -> list[Opening]:
-    """Return every opening so far."""
-    return [codec.from_json(Opening, entry) for entry in study.user_attrs.get(ATTRIBUTE, [])]
+def images_of(prepared: Prepared, role: Role) -> str:
+    """Return the name of the set of images that have `role`, the same for every study that gives it to them."""
+    records = prepared.manifest.records
+    return codec.digest(sorted({records[row].digest for row in prepared.split.indices(role)}))
 
 
-def log(study: optuna.Study, storage: RDBStorage, bundle: str, out: str) -> int:
-    """Log an opening before it happens and return how many there were with it.
+def logged(study: optuna.Study, role: Role = "test") -> list[Opening]:
+    """Return every look that this study took at its `role`, oldest first."""
+    return [entry for entry in _entries(study.user_attrs) if entry.role == role]
 
-    A finalize that was killed after this line and goes on is the same opening, and isn't logged twice.
+
+def n_looks(study: optuna.Study, role: Role, prepared: Prepared | None) -> int:
+    """Return how often the images of `role` were looked at by any study of the database.
+
+    Without `prepared` they are known only if this study looked at them.
     """
+    own = logged(study, role)
+    images = images_of(prepared, role) if prepared else own[-1].images if own else None
+    return sum(entry.images == images for entry in _all(study) if entry.role == role)
+
+
+def log(study: optuna.Study, storage: RDBStorage, prepared: Prepared, role: Role, *, bundle: str, out: str = "") -> int:
+    """Log a look before it happens and return how many there were at these images with it.
+
+    A finalize that was killed after this line and is run again takes the same look, which isn't logged twice.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    opening = Opening(time=now, role=role, images=images_of(prepared, role), bundle=bundle, out=out)
     with exclusive(storage):
-        known = logged(study)
-        if known and (known[-1].bundle, known[-1].out) == (bundle, out):
-            return len(known)
-        opening = Opening(time=datetime.now(UTC).isoformat(timespec="seconds"), bundle=bundle, out=out)
-        study.set_user_attr(ATTRIBUTE, [codec.to_json(entry) for entry in (*known, opening)])
-        return len(known) + 1
+        own = logged(study, role)
+        if not own or (own[-1].images, own[-1].bundle, own[-1].out) != (opening.images, bundle, out):
+            stored = study.user_attrs.get(ATTRIBUTE, [])
+            study.set_user_attr(ATTRIBUTE, [*stored, codec.to_json(opening)])
+        return n_looks(study, role, prepared)
+
+
+def _all(study: optuna.Study) -> Iterator[Opening]:
+    for each in study._storage.get_all_studies():
+        yield from _entries(each.user_attrs)
+
+
+def _entries(attrs: dict[str, object]) -> list[Opening]:
+    stored = attrs.get(ATTRIBUTE, [])
+    return [codec.from_json(Opening, entry) for entry in stored] if isinstance(stored, list) else []

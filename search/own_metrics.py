@@ -16,13 +16,18 @@ PREFIX = "metric_"  # of their attributes, so that no name can hide another figu
 FAILED = "failed_metrics"
 
 
-def measure(metrics: Mapping[str, Metric], arrays: Path, n_folds: int | None, result: TrialResult) -> dict[str, Any]:
-    """Return the attributes of a trial on `arrays`: each metric's value, or under `FAILED` why there is none."""
+def measure(
+    metrics: Mapping[str, Metric], arrays: Path, n_folds: int | None, fold_seed: int, result: TrialResult
+) -> dict[str, Any]:
+    """Return the attributes of a trial on `arrays`: each metric's value, or under `FAILED` why there is none.
+
+    A trial that was pruned over folds is measured on the folds that it finished, as its other figures are.
+    """
     found: dict[str, Any] = {}
     failed = {}
     for name, metric in metrics.items():
         try:
-            found[PREFIX + name] = _value(metric, _labels(arrays, n_folds), result)
+            found[PREFIX + name] = _value(metric, _labels(arrays, n_folds, fold_seed, result.n_folds), result)
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
     return found | ({FAILED: failed} if failed else {})
@@ -33,10 +38,13 @@ def attributes_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attrs.items() if key == FAILED or key.startswith(PREFIX)}
 
 
-def _labels(arrays: Path, n_folds: int | None) -> Ints:
-    """Return the labels (n,) of the images that trials are judged on, in the order of their scores."""
-    y = preprocess.open_role(arrays, "validation").y if n_folds is None else folds.labels(arrays)[0]
-    return np.array(y, np.int64)
+def _labels(arrays: Path, n_folds: int | None, fold_seed: int, n_done: int | None) -> Ints:
+    """Return the labels (n,) of the images that a trial was judged on, in the order of its scores."""
+    if n_folds is None:
+        return np.array(preprocess.open_role(arrays, "validation").y, np.int64)
+    y, groups = folds.labels(arrays)
+    judged = folds.assign(y, groups, n_folds, fold_seed) < (n_folds if n_done is None else n_done)
+    return np.array(y[judged], np.int64)
 
 
 def _value(metric: Metric, y: Ints, result: TrialResult) -> float:

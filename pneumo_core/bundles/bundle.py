@@ -81,7 +81,8 @@ class Bundle:
     environment: Mapping[str, str]
     selection: Mapping[str, Any] = field(default_factory=dict)  # how the members were chosen
     test: Mapping[str, Any] = field(default_factory=dict)
-    n_test_openings: int = 0  # this one included
+    n_test_openings: int = 0  # of the same images by any study, this one included
+    n_calibration_uses: int = 0  # likewise
     created: str = ""  # UTC, ISO 8601
     files: Mapping[str, FileFacts] = field(default_factory=dict)
 

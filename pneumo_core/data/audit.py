@@ -29,7 +29,7 @@ class Duplicates:
     near_images: int
     across_patients: int  # sets, of either sort, that join several patients
     across_classes: int  # sets, of either sort, with both labels: one of them is wrong
-    cut: float
+    divided: int  # images of sets too large to stay whole: copies among them may be in several roles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def audit(manifest: Manifest, split: Split | None = None, *, seed: int = 0) -> A
         n_groups=len(set(groups)),
         rejected=manifest.rejected,
         reasons=_counted(rejected.reason for rejected in manifest.rejected),
-        duplicates=count_duplicates(records, manifest.look_cut),
+        duplicates=count_duplicates(records, manifest.n_divided_looks),
         leak=count_leak(records, groups),
         roles=_role_counts(manifest, split) if split else (),
         notes=split.notes if split else (),
@@ -127,7 +127,7 @@ def audit(manifest: Manifest, split: Split | None = None, *, seed: int = 0) -> A
     )
 
 
-def count_duplicates(records: Sequence[ImageRecord], cut: float) -> Duplicates:
+def count_duplicates(records: Sequence[ImageRecord], n_divided: int = 0) -> Duplicates:
     """Return the counts of exact and near duplicates."""
     exact = _sets(records, [record.digest for record in records])
     alike = _sets(records, [record.look for record in records])
@@ -139,7 +139,7 @@ def count_duplicates(records: Sequence[ImageRecord], cut: float) -> Duplicates:
         near_images=sum(map(len, near)),
         across_patients=sum(len({record.group for record in members}) > 1 for members in alike),
         across_classes=sum(len({record.label for record in members}) > 1 for members in alike),
-        cut=cut,
+        divided=n_divided,
     )
 
 

@@ -84,14 +84,19 @@ def _scan_folder(root: Path, cache_dir: Path, negative: str, positive: str, prog
     )
     _check_classes(root, found, facts, (negative, positive))
     good = [row for row, fact in enumerate(facts) if not fact.reason]
-    looks, cut = duplicates.remembered_looks(
+    looks, n_divided = duplicates.remembered_looks(
         [facts[row].digest for row in good], thumbnails[good], cache_dir, on_progress=progress
     )
     records = tuple(
         _record(found[row], facts[row], look, (negative, positive)) for row, look in zip(good, looks, strict=True)
     )
     return Manifest(
-        source=str(root), negative=negative, positive=positive, records=records, rejected=rejected, look_cut=cut
+        source=str(root),
+        negative=negative,
+        positive=positive,
+        records=records,
+        rejected=rejected,
+        n_divided_looks=n_divided,
     )
 
 

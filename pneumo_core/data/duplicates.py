@@ -7,8 +7,10 @@ same image after a change (200 images, lowest correlation): JPEG quality 30 0.99
 0.9954, contrast stretch 0.993, gamma 1.5 0.985; cropped by 1 % a side 0.968 (95 % of images above 0.986), rotated by
 1° 0.936 (95 % above 0.988). At 16 × 16 different patients reach 0.983, at 48 × 48 crops are lost earlier.
 
-Sets are connected components, so no two images that look the same are in different sets. On sources of very uniform
-images a chain of resemblances could swallow everything; the cut is then raised until the largest set is small.
+Sets are connected components, so no two images that look the same are in different sets. A set may be large: 25 changed
+copies of each image are 25 images that belong together. On sources of very uniform images a chain of resemblances can
+join everything, and no role could be drawn from that: a set that holds more than a fifth of all images is divided by a
+higher cut, that set alone. Copies among its images may then come apart, so their number is reported.
 """
 
 import json
@@ -25,12 +27,10 @@ from pneumo_core import codec, files
 from pneumo_core.progress import Progress, silent
 
 THUMBNAIL_PX = 32
-CUTS = (0.98, 0.99, 0.995, 0.999)  # the first whose largest set is small; none: only identical bytes
-NO_CUT = 1.0
-_VERSION = 1  # raise it whenever the same images would be compared otherwise
-_SMALL_SET = 20  # or 1 % of the images, whichever is more
+CUTS = (0.98, 0.99, 0.995, 0.999)  # the first for all; the next for sets that are too large; then only identical bytes
+LARGEST_SHARE, SMALL_SET = 0.2, 20  # a set of at most this share of the images, or so many, stays whole
+_VERSION = 2  # raise it whenever the same images would be compared otherwise
 _BLOCK_CELLS = 2**24  # of the correlation matrix at a time: 64 MiB
-_MAX_PAIRS = 20_000_000
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -41,40 +41,51 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def looks(
     digests: Sequence[str], thumbnails: NDArray[np.uint8], *, on_progress: Progress = silent
-) -> tuple[list[str], float]:
-    """Return, for each image, the smallest digest of the set that looks like it, and the cut that was used.
+) -> tuple[list[str], int]:
+    """Return, for each image, the smallest digest of the set that looks like it, and how many images were divided.
 
-    `thumbnails` is (n, 32, 32). The result depends neither on the order nor on the names of the images.
+    Divided images looked the same, in a set too large to stay one. `thumbnails` is (n, 32, 32). The result depends
+    neither on the order nor on the names of the images.
     """
     if not digests:
-        return [], CUTS[0]
+        return [], 0
     first = {digest: row for row, digest in enumerate(digests)}  # copies of one file are no chain of resemblances
     names = sorted(first)
     x = _normalised(thumbnails[[first[name] for name in names]])  # (distinct, 1024)
-    largest = max(_SMALL_SET, len(names) // 100)
-    for cut in CUTS:
-        pairs = _near_pairs(x, cut, min(len(names) * largest // 2, _MAX_PAIRS), on_progress)
-        sets = _components(len(names), pairs) if pairs is not None else None
-        if sets is not None and np.bincount(sets).max() <= largest:
-            smallest = {name: names[row] for name, row in zip(names, _first_of_set(sets), strict=True)}
-            return [smallest[digest] for digest in digests], cut
-    return list(digests), NO_CUT
+    largest = max(SMALL_SET, int(LARGEST_SHARE * len(names)))
+    sets, divided = _sets(x, CUTS, largest, on_progress)
+    look = {name: names[row] for name, row in zip(names, _first_of_set(sets), strict=True)}
+    return [look[digest] for digest in digests], len({names[row] for row in np.flatnonzero(divided)})
+
+
+def _sets(
+    x: NDArray[np.float32], cuts: Sequence[float], largest: int, on_progress: Progress = silent
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the number of each row's set, (n,), and whether the set was divided, (n,); rows are sorted by digest."""
+    if not cuts:
+        return np.arange(len(x)), np.ones(len(x), bool)
+    sets, divided = _components(x, cuts[0], on_progress), np.zeros(len(x), bool)
+    for number in np.flatnonzero(np.bincount(sets) > largest):
+        rows = np.flatnonzero(sets == number)
+        sets[rows] = sets.max() + 1 + _sets(x[rows], cuts[1:], largest)[0]
+        divided[rows] = True
+    return sets, divided
 
 
 def remembered_looks(
     digests: Sequence[str], thumbnails: NDArray[np.uint8], cache_dir: Path, *, on_progress: Progress = silent
-) -> tuple[list[str], float]:
+) -> tuple[list[str], int]:
     """Return `looks`, from `cache_dir` where the same contents were compared before."""
     memory = cache_dir / "looks" / f"{codec.digest([_VERSION, sorted(set(digests))])}.json"
     try:
         stored = json.loads(memory.read_text("utf-8"))
-        return [stored["look"].get(digest, digest) for digest in digests], float(stored["cut"])
+        return [stored["look"].get(digest, digest) for digest in digests], int(stored["divided"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a cache: missing or damaged, it is made anew
-        names, cut = looks(digests, thumbnails, on_progress=on_progress)
+        names, n_divided = looks(digests, thumbnails, on_progress=on_progress)
     alike = {digest: name for digest, name in zip(digests, names, strict=True) if digest != name}
-    text = json.dumps({"cut": cut, "look": alike})
+    text = json.dumps({"divided": n_divided, "look": alike})
     files.write_file(memory, lambda path: path.write_text(text, "utf-8"))
-    return names, cut
+    return names, n_divided
 
 
 def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -84,23 +95,16 @@ def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(np.divide(x, norm, out=np.zeros_like(x), where=norm > 1e-3))  # a flat image resembles none
 
 
-def _near_pairs(x: NDArray[np.float32], cut: float, most: int, on_progress: Progress) -> NDArray[np.intp] | None:
-    """Return the pairs (m, 2) of rows of `x` that correlate at `cut` or more, or None where there are over `most`."""
-    found, n_found, rows = [np.empty((0, 2), np.intp)], 0, max(1, _BLOCK_CELLS // max(1, len(x)))
-    for start in range(0, len(x), rows):
-        block = x[start : start + rows] @ x[start:].T  # (rows, n - start)
-        row, column = np.nonzero(np.triu(block >= cut, k=1))
-        found.append(np.stack([row + start, column + start], axis=1))
-        if (n_found := n_found + len(row)) > most:
-            return None
-        on_progress("comparing images", min(start + rows, len(x)), len(x))
-    return np.concatenate(found)
-
-
-def _components(n: int, pairs: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the number of the connected component of each of `n` nodes."""
-    graph = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], np.intp)
+def _components(x: NDArray[np.float32], cut: float, on_progress: Progress) -> NDArray[np.intp]:
+    """Return the number of each row's connected component, (n,), where rows that correlate at `cut` are joined."""
+    sets, n_rows = np.arange(len(x)), max(1, _BLOCK_CELLS // max(1, len(x)))
+    for start in range(0, len(x), n_rows):
+        row, column = np.nonzero(np.triu(x[start : start + n_rows] @ x[start:].T >= cut, k=1))
+        pairs = (np.ones(len(row), bool), (sets[row + start], sets[column + start]))
+        joined = connected_components(coo_matrix(pairs, shape=(len(x), len(x))), directed=False)[1]
+        sets = np.asarray(joined[sets], np.intp)
+        on_progress("comparing images", min(start + n_rows, len(x)), len(x))
+    return np.unique(sets, return_inverse=True)[1].astype(np.intp)
 
 
 def _first_of_set(sets: NDArray[np.intp]) -> list[int]:

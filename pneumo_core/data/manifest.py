@@ -52,7 +52,7 @@ class Manifest:
     positive: str
     records: tuple[ImageRecord, ...]
     rejected: tuple[Rejected, ...] = ()
-    look_cut: float = 0.98  # correlation from which two images looked the same, see `duplicates`
+    n_divided_looks: int = 0  # images that look the same in sets too large to stay whole, see `duplicates`
 
     @cached_property
     def digest(self) -> str:

@@ -29,7 +29,7 @@ def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = si
         )
     )
     digests = [digest for digest, _ in looked]
-    looks, cut = duplicates.looks(digests, np.stack([thumb for _, thumb in looked]), on_progress=on_progress)
+    looks, n_divided = duplicates.looks(digests, np.stack([thumb for _, thumb in looked]), on_progress=on_progress)
     records = tuple(
         _record(arrays, name, row, digest, look, (negative, positive))
         for (name, row), digest, look in zip(rows, digests, looks, strict=True)
@@ -39,7 +39,7 @@ def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = si
         negative=negative,
         positive=positive,
         records=tuple(sorted(records, key=lambda record: record.path)),
-        look_cut=cut,
+        n_divided_looks=n_divided,
     )
     for label in (0, 1):
         if not manifest.n_of_class(label):

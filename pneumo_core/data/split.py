@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from pneumo_core import codec
+from pneumo_core.data.duplicates import SMALL_SET
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.files import storage_errors
@@ -77,6 +78,7 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
             f"{n_unknown} of {len(groups)} images name no patient: each counts as a patient of its own, so that other "
             "images of the same patient may be in other roles, and figures by patient are by image"
         )
+    notes += _say_looks(manifest)
     _check(manifest, roles, shares)
     dealt = sorted([record.path, record.digest, role] for record, role in zip(manifest.records, roles, strict=True))
     return Split(
@@ -94,6 +96,19 @@ def _say_leak(roles: Sequence[Role], groups: Sequence[str]) -> str:
     tested = [group for role, group in zip(roles, groups, strict=True) if role == "test"]
     n_known = sum(group in trained for group in tested)
     return f"{n_known} of {len(tested)} test images share a patient or a look with a training image"
+
+
+def _say_looks(manifest: Manifest) -> list[str]:
+    """Return what is unusual about the images that look the same."""
+    sizes = Counter(look for look, _ in {(record.look, record.digest) for record in manifest.records})
+    large = [n for n in sizes.values() if n > SMALL_SET]
+    whole = f"{len(large)} sets of more than {SMALL_SET} images that look the same, {sum(large)} images in all, "
+    n = manifest.n_divided_looks
+    divided = (
+        f"{n} images look like more than a fifth of all images: only the closest of them share a role, so that changed "
+        "copies of one image may be in several roles"
+    )
+    return ([f"{whole}each set in one role"] if large else []) + ([divided] if n else [])
 
 
 def grouped(records: Sequence[ImageRecord]) -> tuple[str, ...]:

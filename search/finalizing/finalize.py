@@ -154,6 +154,7 @@ class Finalizer:
             Member(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec)
             for file, candidate in zip(names, chosen, strict=True)
         )
+        n_uses = openings.log(self.study, self.storage, self.prepared, "calibration", bundle=name)
         settled = self._settle(members, models, [result for _, result in trained])
         draft = Bundle(
             study=self.study.study_name,
@@ -168,6 +169,7 @@ class Finalizer:
             confidence=self.options.confidence,
             certificates={certificate.unit: certificate for certificate in settled.certificates},
             calibration=settled.counts,
+            n_calibration_uses=n_uses,
             fingerprint=self._mark,
             environment={**trained[0][1].environment, "pneumo-search": metadata.version("pneumo-search")},
             selection=_selection(self.options, found, choice, settled),
@@ -233,11 +235,13 @@ class Finalizer:
 
     def _open_test(self, draft: Bundle, models: Mapping[str, Path], out: Path) -> Bundle:
         """Log that the test role is opened, then score it once."""
-        n_openings = openings.log(self.study, self.storage, draft.frozen, str(out.absolute()))
+        n_openings = openings.log(
+            self.study, self.storage, self.prepared, "test", bundle=draft.frozen, out=str(out.absolute())
+        )
         if n_openings > 1:
             self.say(
-                f"The test role has been seen {n_openings} times with this one: its figures flatter the more, the "
-                "more often a choice was made after a look"
+                f"The images of the test role have been seen {n_openings} times with this one, over all studies: "
+                "figures flatter the more, the more often a choice was made after a look"
             )
         role = self._role(draft.members, "test")
         found = assess(

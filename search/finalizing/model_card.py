@@ -234,8 +234,8 @@ def _results(bundle: Bundle, known: Facts) -> str:
     synthetic = " (synthetic images)" if known.is_phantom else ""
     return (
         f"{t['n']} images{synthetic}, {t['n_positive']} positive, of {t['n_patients']} patient groups, at threshold "
-        f"{t['threshold']:.6g}. The test role has been opened **{bundle.n_test_openings}** time(s), this one "
-        "included.\n\n"
+        f"{t['threshold']:.6g}. These images have been opened **{bundle.n_test_openings}** time(s) by the studies of "
+        "this database, this one included.\n\n"
         f"{_table(head, rows)}"
         "\n\nIntervals: Wilson for proportions, patient bootstrap (2,000 resamples) for the others. Predictive values "
         "hold at this sample's share of positives only.\n\n"
@@ -262,7 +262,12 @@ def _limits(bundle: Bundle, known: Facts) -> str:
         lines.append("The threshold is not certified.")
     if bundle.n_test_openings > 1:
         lines.append(
-            f"The test role was opened {bundle.n_test_openings} times: a choice made after a look flatters it."
+            f"The test images were opened {bundle.n_test_openings} times: a choice made after a look flatters them."
+        )
+    if bundle.n_calibration_uses > 1:
+        lines.append(
+            f"The calibration images set the thresholds of {bundle.n_calibration_uses} bundles: who keeps one of them "
+            "for its certified figures has less than the stated confidence."
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -179,7 +179,7 @@ class ReportData:
     importances: tuple[Importance, ...]
     versions: Mapping[str, str]  # of what made the report
     n_folds: int | None = None  # that trials are judged out of; None: on the validation role
-    n_openings: int = 0  # how often the test role was opened, by `finalize`
+    n_openings: int = 0  # how often the images of the test role were opened, by any study
     no_data: str = ""  # why there is nothing below, and what to do
     flow: DataFlow | None = None
     validation: Validation | None = None

@@ -66,7 +66,7 @@ def gather(
         importances=importances(study, names),
         versions=_versions(),
         n_folds=source.n_folds(study),
-        n_openings=len(openings.logged(study)),
+        n_openings=openings.n_looks(study, "test", prepared),
         no_data=no_data,
     )
     if prepared is None:

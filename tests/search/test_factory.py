@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import TrialState, create_trial
 
 from search import factory
+from search.factory import EachOnce, SharingTPESampler
 from spaces.base import Parameter
 from studies.spec import SamplerSpec
 
@@ -44,3 +47,26 @@ def test_what_comes_beyond_the_grid_did_not_fail() -> None:
     first, *others = [trial.params["x"] for trial in study.trials]
     assert sorted([first, *others[:2]]) == [1, 2, 3]
     assert first not in others
+
+
+def test_tpe_counts_a_configuration_with_its_stages_once() -> None:
+    whole, staged = optuna.create_study(direction="maximize"), optuna.create_study(direction="maximize")
+    space = {"x": FloatDistribution(0, 1)}
+    for i in range(12):
+        x = i / 12
+        ended = create_trial(params={"x": x}, distributions=space, value=x)
+        whole.add_trial(ended)
+        pruned = {"state": TrialState.PRUNED, "intermediate_values": {0: 0.1 * x}}
+        staged.add_trial(create_trial(params={"x": x}, distributions=space, **pruned))
+        later = {"failed_trial": 2 * i, "retry_history": [2 * i]}
+        staged.add_trial(create_trial(params={"x": x}, distributions=space, value=x, system_attrs=later))
+
+    def suggested(study: optuna.Study) -> object:
+        sampler = SharingTPESampler(IntersectionSearchSpace(), seed=3, n_startup_trials=12)
+        study.sampler = sampler
+        return study.ask(space).params
+
+    assert suggested(staged) == suggested(whole)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(staged.trials[:12])  # 6 configurations are no start yet, though 12 trials ended
+    assert len(EachOnce(study)._get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) == 6

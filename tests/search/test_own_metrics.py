@@ -1,5 +1,6 @@
 """A study's own metrics: what is stored beside a trial's other figures, and what a bad one costs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def result_of(studied: made.Made) -> TrialResult:
 
 def test_a_metric_sees_labels_scores_and_threshold_in_order(studied: made.Made) -> None:
     result, arrays = result_of(studied), studied.prepared.arrays_for(made.DATA)
-    found = own_metrics.measure({"cost": cost}, arrays, None, result)
+    found = own_metrics.measure({"cost": cost}, arrays, None, 0, result)
     n, n_positive = len(result.scores), int(preprocess.open_role(arrays, "validation").y.sum())
     missed = round((1 - result.metrics.recall) * n_positive)
     alarms = round((1 - result.metrics.specificity) * (n - n_positive))
@@ -46,13 +47,24 @@ def test_a_metric_sees_labels_scores_and_threshold_in_order(studied: made.Made) 
 def test_over_folds_it_sees_all_images_that_were_scored(studied: made.Made, tmp_path: Path, phantoms: Path) -> None:
     over = made.make(tmp_path, phantoms, n_folds=3)
     arrays, result = over.prepared.arrays_for(made.DATA), result_of(over)
-    found = own_metrics.measure({"n": lambda y, scores, threshold: y.sum()}, arrays, 3, result)
+    found = own_metrics.measure({"n": lambda y, scores, threshold: y.sum()}, arrays, 3, 0, result)
     assert found == {"metric_n": float(folds.labels(arrays)[0].sum())}
+
+
+def test_a_trial_pruned_over_folds_is_measured_on_those_that_it_finished(tmp_path: Path, phantoms: Path) -> None:
+    over = made.make(tmp_path, phantoms, n_folds=3)
+    arrays = over.prepared.arrays_for(made.DATA)
+    y, groups = folds.labels(arrays)
+    judged = folds.assign(y, groups, 3, 5) < 1
+    scores = tuple(np.where(y[judged] == 1, 0.9, 0.1).tolist())
+    pruned = replace(result_of(over), scores=scores, stopped="pruned", n_folds=1)
+    wanted = {"auc": lambda y, scores, threshold: float(scores[y == 1].min() > scores[y == 0].max())}
+    assert own_metrics.measure(wanted, arrays, 3, 5, pruned) == {"metric_auc": 1.0}
 
 
 def test_a_metric_that_fails_says_why_and_the_others_stand(studied: made.Made) -> None:
     wanted = {"broken": broken, "nan": lambda y, scores, threshold: float("nan"), "cost": cost}
-    found = own_metrics.measure(wanted, studied.prepared.arrays_for(made.DATA), None, result_of(studied))
+    found = own_metrics.measure(wanted, studied.prepared.arrays_for(made.DATA), None, 0, result_of(studied))
     assert found.keys() == {"metric_cost", "failed_metrics"}
     assert found["failed_metrics"] == {
         "broken": "ZeroDivisionError: no positives here",

@@ -19,9 +19,9 @@ def recompressed(image: np.ndarray) -> np.ndarray:
 
 def test_a_recompressed_copy_looks_the_same_and_others_do_not() -> None:
     images = [pixels(0), pixels(1), recompressed(pixels(0)), pixels(2)]
-    names, cut = duplicates.looks(["c", "d", "a", "b"], thumbs(images))
+    names, divided = duplicates.looks(["c", "d", "a", "b"], thumbs(images))
     assert names == ["a", "d", "a", "b"]
-    assert cut == 0.98
+    assert divided == 0
 
 
 def test_looks_do_not_depend_on_order() -> None:
@@ -41,17 +41,27 @@ def test_blocks_of_the_correlation_matrix_miss_no_pair(monkeypatch: pytest.Monke
     assert len(set(whole[0])) == 7
 
 
-def test_a_chain_of_resemblances_raises_the_cut() -> None:
+def test_many_changed_copies_stay_one_set() -> None:
+    changed = [(i, copy) for i in range(8) for copy in range(25)]
+    images = [np.clip(pixels(i) * (1 - copy / 200) + copy, 0, 255).astype(np.uint8) for i, copy in changed]
+    names, divided = duplicates.looks([f"{i:02d}-{copy:02d}" for i, copy in changed], thumbs(images))
+    assert names == [f"{i:02d}-00" for i, _ in changed]
+    assert divided == 0
+
+
+def test_a_chain_of_resemblances_is_divided_and_leaves_other_sets_whole() -> None:
     line = np.linspace(0, 1, 40)[:, None, None]
     film = (line * pixels(0) + (1 - line) * pixels(1)).astype(np.uint8)  # neighbours look the same, the ends don't
-    names, cut = duplicates.looks([f"{i:02d}" for i in range(40)], thumbs(list(film)))
-    assert cut > 0.98
+    pair = [pixels(7), recompressed(pixels(7))]
+    names, divided = duplicates.looks([f"{i:02d}" for i in range(42)], thumbs([*film, *pair]))
+    assert divided == 40
     assert max(names.count(name) for name in names) <= 20
+    assert names[40:] == ["40", "40"]
 
 
 def test_many_copies_of_one_file_are_no_chain() -> None:
-    names, cut = duplicates.looks(["same"] * 50 + ["other"], thumbs([pixels(0)] * 50 + [pixels(1)]))
-    assert (len(set(names)), cut) == (2, 0.98)
+    names, divided = duplicates.looks(["same"] * 50 + ["other"], thumbs([pixels(0)] * 50 + [pixels(1)]))
+    assert (len(set(names)), divided) == (2, 0)
 
 
 def test_flat_and_no_images() -> None:
@@ -64,7 +74,7 @@ def test_remembered_looks_are_the_same_and_survive_damage(tmp_path: Path) -> Non
     digests, images = ["a", "b", "c"], thumbs([pixels(0), pixels(0), pixels(1)])
     first = duplicates.remembered_looks(digests, images, tmp_path)
     no_images = np.zeros_like(images)
-    assert duplicates.remembered_looks(digests, no_images, tmp_path) == first == (["a", "a", "c"], 0.98)
+    assert duplicates.remembered_looks(digests, no_images, tmp_path) == first == (["a", "a", "c"], 0)
     next((tmp_path / "looks").iterdir()).write_text("{")
     assert duplicates.remembered_looks(digests, images, tmp_path) == first
 
@@ -74,7 +84,7 @@ def test_real_images_of_different_patients_do_not_look_the_same() -> None:
     files = sorted((DATA / "chest_xray" / "train" / "NORMAL").iterdir())[::20]
     images = [reading.decode(file, channels=1, at_least_px=64)[:, :, 0] for file in files]
     copies = [recompressed(image) for image in images[:5]]
-    names, cut = duplicates.looks([f"{i:03d}" for i in range(len(images) + 5)], thumbs(images + copies))
-    assert cut == 0.98
+    names, divided = duplicates.looks([f"{i:03d}" for i in range(len(images) + 5)], thumbs(images + copies))
+    assert divided == 0
     assert len(set(names[: len(images)])) == len(images)
     assert names[len(images) :] == names[:5]

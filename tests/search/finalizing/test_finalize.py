@@ -225,6 +225,9 @@ def test_a_second_finalize_says_how_often_the_test_was_seen(make: Make, tmp_path
     log = openings.logged(made.study)
     assert [entry.out for entry in log] == [str(tmp_path / "first"), str(tmp_path / "second")]
     assert {entry.bundle for entry in log} == {found.frozen}
+    assert found.n_calibration_uses == 1  # the same finalize
+    other = run(make(ceiling=0.05)[0], tmp_path / "third").bundle
+    assert (other.n_test_openings, other.n_calibration_uses) == (3, 2)
 
 
 def test_the_same_command_again_finds_its_bundle_and_opens_nothing(make: Make, tmp_path: Path) -> None:
