@@ -25,6 +25,7 @@ from search.storage import artifacts
 from search.storage.database import open_storage
 from search.study import load_study
 from studies import load
+from studies.probing import probe
 from studies.spec import StudySpec
 
 STUDY = "original_models_32"
@@ -75,7 +76,7 @@ def _read(name: str, protocol: str, data: str, home: Home) -> dict[int, Row]:
 
 
 def _data_of(spec: StudySpec) -> DataSpec:
-    return load.probes(spec)[0][1].data
+    return probe(spec).trials[0].data
 
 
 def _row(y: np.ndarray, scores: np.ndarray) -> Row:

@@ -11,7 +11,7 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,7 @@ from studies.spec import BudgetSpec, StudySpec, fold_seed
 Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
 Taken = Literal["nothing to take", "ended at once"]
 POLL_S = 0.5
+UNBUILDABLE_FACTOR = 8  # points that can't be built take no time: so many times `max_same_failures` end a search
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Coordinator:
     storage: PatientStorage
     spec: StudySpec
     budget: BudgetSpec
-    parameters: dict[str, Parameter]
+    parameters: Mapping[str, Parameter]
     executor: Executor
     arrays_for: Callable[[DataSpec], Path]
     checkpoints: Path
@@ -374,7 +375,8 @@ class Coordinator:
         if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
             checkpoint.remove(run.checkpoint)
         self._failures[reason] += 1
-        if self._failures[reason] >= self.budget.max_same_failures:
+        limit = self.budget.max_same_failures * (UNBUILDABLE_FACTOR if reason in trials.UNBUILDABLE else 1)
+        if self._failures[reason] >= limit:
             self.diagnosis = diagnosis.of_failures(reason, self._failures[reason], message)
         self.view.failed(number, reason, message)
 

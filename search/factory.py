@@ -1,10 +1,9 @@
 """Specs of samplers and pruners to Optuna's objects."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import (
@@ -15,13 +14,13 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
     WilcoxonPruner,
 )
-from optuna.samplers import BaseSampler, GridSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from pneumo_core.errors import StudyError
 from search import trials
-from spaces.base import Parameter, Scalar
+from search.grid import Grid
+from spaces.base import Parameter
 from studies.spec import FidelitySpec, PrunerSpec, SamplerSpec
 
 
@@ -68,31 +67,8 @@ class SharingTPESampler(TPESampler):
         return super().sample_independent(seen, trial, param_name, param_distribution)
 
 
-class AskedGridSampler(GridSampler):
-    """Optuna's grid for trials that are asked for, where the budget alone ends the study.
-
-    Beyond the grid comes a point at which a trial ended well: its result is repeated.
-    """
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Choose the next point of the shuffled grid, but not for a queued point or for a trial that continues one."""
-        if "grid_id" in trial.system_attrs or trial.system_attrs.get("fixed_params"):
-            return
-        every = study._storage.get_all_trials(study._study_id, deepcopy=False)  # some pruners hide some in `study`
-        begun = [t for t in every if "grid_id" in t.system_attrs]
-        left = set(range(self._n_min_trials)) - {t.system_attrs["grid_id"] for t in begun}
-        ended_well = {t.system_attrs["grid_id"] for t in begun if t.state in (TrialState.COMPLETE, TrialState.PRUNED)}
-        for name, value in (("search_space", self._search_space), ("grid_id", min(left or ended_well or {0}))):
-            study._storage.set_trial_system_attr(trial._trial_id, name, value)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Do nothing: Optuna's stops the running `optimize` here, and there is none."""
-
-
 def sampler(
-    spec: SamplerSpec, seed: int, parameters: dict[str, Parameter], shared: IntersectionSearchSpace
+    spec: SamplerSpec, seed: int, parameters: Mapping[str, Parameter], shared: IntersectionSearchSpace
 ) -> BaseSampler:
     """Return the sampler of `spec`.
 
@@ -108,7 +84,7 @@ def sampler(
         if spec.kind == "qmc":
             return QMCSampler(seed=seed, scramble=True)
         if spec.kind == "grid":
-            return AskedGridSampler({name: _levels(name, p) for name, p in parameters.items()}, seed=seed)
+            return Grid(parameters, seed)
         return RandomSampler(seed=seed)
 
 
@@ -137,17 +113,3 @@ def pruner(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return WilcoxonPruner(p_threshold=spec.p_threshold)
     return NopPruner()
-
-
-def _levels(name: str, parameter: Parameter) -> Sequence[Scalar]:
-    if parameter.kind == "categorical":
-        return parameter.choices
-    assert parameter.low is not None
-    assert parameter.high is not None
-    if parameter.step is None or parameter.log:
-        raise StudyError(
-            f"sampler 'grid' needs a finite space, but `{name}` is a {parameter}: "
-            "give it a step or choices, or use 'qmc' or 'random'"
-        )
-    values = np.arange(parameter.low, parameter.high + parameter.step * 1e-9, parameter.step)
-    return [int(v) if parameter.kind == "int" else float(v) for v in values]

@@ -10,7 +10,7 @@ import pneumo_core
 from pneumo_core import codec
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import Split
-from studies import load
+from studies.probing import probe
 from studies.spec import StudySpec
 
 Fingerprint = dict[str, Any]
@@ -22,9 +22,9 @@ def of_study(spec: StudySpec) -> Fingerprint:
     A space is a function; what counts is what it asks for and what it returns, not how it is written. So
     the parameters seen in seeded draws are compared one by one, and the drawn trials by their digest.
     """
-    drawn = load.probes(spec)
-    parameters = {name: str(p) for recorder, _ in drawn for name, p in recorder.parameters.items()}
-    trials = codec.digest([trial for _, trial in drawn])
+    found = probe(spec)
+    parameters = {name: str(p) for name, p in found.parameters.items()}
+    trials = codec.digest(list(found.trials))
     return {
         "space": {**dict(sorted(parameters.items())), "(drawn trials)": trials},
         "objective": codec.to_json(spec.objective),

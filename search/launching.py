@@ -24,7 +24,7 @@ from search.storage.database import first_line, open_storage
 from search.storage.patience import PatientStorage
 from search.tensorboard import TensorBoard
 from search.watching.views import MakeView, Views
-from studies import load
+from studies.probing import probe
 from studies.spec import StudySpec, fold_seed
 
 RAY_PORT = 10001  # of a Ray head for clients from elsewhere
@@ -80,7 +80,7 @@ def launch(
     asks to stop.
     """
     home.check_writable()
-    drawn = load.probes(spec)
+    found = probe(spec)
     storage = open_storage(storage_url, create=not join or wait_s > 0)
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
     if join:
@@ -89,9 +89,9 @@ def launch(
         spec = dataclasses.replace(spec, budget=budget)
     else:
         stored = study.open_study(spec, storage, mark)
-    longest = max(trial.train.epochs for _, trial in drawn)
+    longest = max(trial.train.epochs for trial in found.trials)
     stored.pruner = factory.pruner(spec.pruner, longest, spec.folds, spec.fidelity)
-    for data in sorted(promotion.images_wanted(spec.fidelity, [trial for _, trial in drawn]), key=_by_size):
+    for data in sorted(promotion.images_wanted(spec.fidelity, found.trials), key=_by_size):
         arrays = prepared.arrays_for(data)
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
@@ -103,7 +103,7 @@ def launch(
             storage=storage,
             spec=spec,
             budget=spec.budget,
-            parameters={name: p for recorder, _ in drawn for name, p in recorder.parameters.items()},
+            parameters=found.parameters,
             executor=executor,
             arrays_for=prepared.arrays_for,
             checkpoints=home.checkpoints(stored),

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pneumo_core import codec
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
+from search.grid import GRID_ID
 from search.storage import owner
 from search.storage.owner import Owner
 
@@ -22,9 +23,9 @@ CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
 DISK_FULL = "disk_full"
+UNBUILDABLE = {"bad_spec", "failed_trial"}  # points of the space that make no trial: nothing is wrong with the rest
 RETRIED = {LOST, INTERRUPTED, CHILD_DIED, DISK_FULL}
 _ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixed_params", "alone", "stage"
-_GRID = ("grid_id", "search_space")  # Optuna's: where in a grid the trial is
 _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 
@@ -119,7 +120,7 @@ def _queue(study: optuna.Study, trial: FrozenTrial, stage: int, alone: bool) -> 
     fixed = trial.system_attrs.get(_FIXED, {}) | trial.params
     attrs: dict[str, Any] = {_FIXED: fixed, _ROOT: root(trial), _HISTORY: [*history(trial), trial.number]}
     attrs |= ({_STAGE: stage} if stage else {}) | ({_ALONE: True} if alone else {})
-    attrs |= {name: trial.system_attrs[name] for name in _GRID if name in trial.system_attrs}
+    attrs |= {GRID_ID: trial.system_attrs[GRID_ID]} if GRID_ID in trial.system_attrs else {}
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
 
 

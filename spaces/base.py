@@ -1,14 +1,17 @@
 """What a space may ask for: the `Suggest` protocol, and the suggesters that are not a search."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from pneumo_core.errors import StudyError, nearest
 
 Scalar = str | int | float | bool | None
+T = TypeVar("T")
+_STORABLE = (str, int, float, bool, type(None))
 
 
 class Suggest(Protocol):
@@ -53,11 +56,13 @@ class Parameter:
 class Recorder:
     """A `Suggest` that remembers every `Parameter`; values are drawn uniformly from a seed, or given.
 
-    With `given`, a name that is not in it raises `StudyError`, as does a value outside its range.
+    With `given`, a value outside its range raises `StudyError`, as does a name that is not in it unless `fill` draws
+    that from the seed. So does a choice that a database would not give back as it was.
     """
 
     seed: int = 0
     given: Mapping[str, Scalar] | None = None
+    fill: bool = False
     parameters: dict[str, Parameter] = field(default_factory=dict)
     values: dict[str, Scalar] = field(default_factory=dict)
 
@@ -75,6 +80,7 @@ class Recorder:
         return int(self._value(name, parameter, lambda: round(self._draw(low, high, step, log))))  # type: ignore[arg-type]
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any:
+        check_choices(name, choices)
         parameter = Parameter(kind="categorical", choices=tuple(choices))
         return self._value(name, parameter, lambda: choices[int(self._rng.integers(len(choices)))])
 
@@ -90,7 +96,8 @@ class Recorder:
         if known != parameter:
             raise StudyError(f"parameter `{name}` is suggested twice with different ranges: {known}, then {parameter}")
         if name not in self.values:
-            self.values[name] = draw() if self.given is None else self._given(name, parameter)
+            draws = self.given is None or (self.fill and name not in self.given)
+            self.values[name] = draw() if draws else self._given(name, parameter)
         return self.values[name]
 
     def _given(self, name: str, parameter: Parameter) -> Scalar:
@@ -100,6 +107,43 @@ class Recorder:
         if not parameter.contains(self.given[name]):
             raise StudyError(f"parameter `{name}` must be {parameter}, got {self.given[name]!r}")
         return self.given[name]
+
+
+def check_choices(name: str, choices: Sequence[Scalar]) -> None:
+    """Raise `StudyError` for choices that a database gives back changed, or takes for one another."""
+    if not len(choices):
+        raise StudyError(f"parameter `{name}` must have at least one choice, got none")
+    for i, choice in enumerate(choices):
+        if type(choice) not in _STORABLE or (isinstance(choice, float) and not math.isfinite(choice)):
+            raise StudyError(
+                f"parameter `{name}`: choice {choice!r} ({type(choice).__name__}) must be a text, a finite number, "
+                "True, False or None: a database gives others back changed, so the study could not be resumed. Name "
+                f'the choices and map the names to values: spaces.named(suggest, "{name}", {{"a": ..., "b": ...}})'
+            )
+        if choice in choices[:i]:
+            raise StudyError(f"parameter `{name}`: its choices {list(choices)!r} must differ, and 1 is equal to True")
+
+
+def named(suggest: Suggest, name: str, values: Mapping[str, T]) -> T:
+    """Draw one of `values` of any type by its name: the name is what is stored and shown."""
+    return values[suggest.suggest_categorical(name, list(values))]
+
+
+def widened(name: str, known: Parameter, other: Parameter) -> Parameter:
+    """Return what two draws of one space asked for under one name: a range that holds both.
+
+    Raises `StudyError` where a study could not store both: another kind or scale, or other choices.
+    """
+    if known == other:
+        return known
+    if (known.kind, known.log, known.choices) != (other.kind, other.log, other.choices):
+        raise StudyError(
+            f"parameter `{name}` is {known} in one draw and {other} in another, which one study can't store: "
+            "give them two names"
+        )
+    lows, highs = (known.low, other.low), (known.high, other.high)
+    low, high = min(x for x in lows if x is not None), max(x for x in highs if x is not None)
+    return replace(known, low=low, high=high, step=known.step if known.step == other.step else None)
 
 
 class DrawValue(Protocol):

@@ -9,14 +9,12 @@ from types import ModuleType
 import numpy as np
 
 import studies
-from pneumo_core.errors import StudyError, TrialFailed, nearest
-from pneumo_core.specs import TrialSpec
-from spaces.base import Recorder, unused
+from pneumo_core.errors import StudyError, nearest
+from studies.probing import check_point, probe
 from studies.spec import StudySpec
 
-N_PROBES = 64  # random draws of a space that must all give a valid trial before a search starts
 N_PROBED = 200  # images with random labels and scores on which a study's own metrics must work
-_NOT_STUDIES = {"load", "spec"}
+_NOT_STUDIES = {"load", "probing", "spec"}
 
 
 def names() -> list[str]:
@@ -40,54 +38,15 @@ def read(study: str) -> StudySpec:
     return spec
 
 
-def probes(spec: StudySpec) -> list[tuple[Recorder, TrialSpec]]:
-    """Return `N_PROBES` seeded random draws of the study's space, each with what it was suggested.
-
-    There are fewer where a space says so in `n_probes`, and where it raises `TrialFailed`, as it will in the search.
-    """
-    drawn, refused = [], ""
-    for seed in range(getattr(spec.space, "n_probes", N_PROBES)):
-        recorder = Recorder(seed=seed)
-        try:
-            drawn.append((recorder, _draw(spec, recorder)))
-        except TrialFailed as error:
-            refused = str(error)
-    if not drawn:
-        raise StudyError(f"study {spec.name!r}: its space refuses every draw, the last with: {refused}")
-    return drawn
-
-
 def check(spec: StudySpec) -> None:
-    """Raise `StudyError` unless random draws and every enqueued point give valid trials, and own metrics a number."""
-    probes(spec)
+    """Raise `StudyError` unless random draws and every enqueued point make sense, and own metrics give a number."""
+    probe(spec)
     _check_metrics(spec)
     for i, point in enumerate(spec.enqueue):
-        recorder = Recorder(given=point)
         try:
-            _draw(spec, recorder)
-        except TrialFailed:
-            continue
+            check_point(spec, point)
         except StudyError as error:
             raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {error}") from error
-        if message := unused(point, recorder):
-            raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {message}")
-
-
-def _draw(spec: StudySpec, recorder: Recorder) -> TrialSpec:
-    try:
-        trial = spec.space(recorder)
-    except (StudyError, TrialFailed):
-        raise
-    except Exception as error:
-        raise StudyError(f"study {spec.name!r}: its space fails for {recorder.values}: {_say(error)}") from error
-    if not isinstance(trial, TrialSpec):
-        raise StudyError(f"study {spec.name!r}: its space must return a TrialSpec, got {type(trial).__name__}")
-    if spec.fidelity is not None:
-        try:
-            spec.fidelity.check(trial)
-        except ValueError as error:
-            raise StudyError(f"study {spec.name!r}: {error}") from error
-    return trial
 
 
 def _check_metrics(spec: StudySpec) -> None:

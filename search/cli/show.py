@@ -9,6 +9,7 @@ from rich.table import Table
 from search.records import Summary
 from search.watching.view import describe_best
 from studies import load
+from studies.probing import probe
 
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
@@ -76,8 +77,7 @@ def show_spaces(console: Console, only: str | None) -> None:
         table = Table(box=None, pad_edge=False, title=f"{spec.name}: {spec.description}", title_justify="left")
         table.add_column("parameter")
         table.add_column("range")
-        parameters = {key: p for recorder, _ in load.probes(spec) for key, p in recorder.parameters.items()}
-        for key, parameter in sorted(parameters.items()):
+        for key, parameter in sorted(probe(spec).parameters.items()):
             table.add_row(key, str(parameter))
         console.print(table, "", highlight=False)
 

@@ -20,6 +20,7 @@ from spaces import keras_tuner as bridge
 from spaces.base import Recorder
 from spaces.keras_tuner import KerasTunerSpace, from_keras_tuner
 from studies import load
+from studies.probing import N_PROBES, probe
 from studies.spec import StudySpec
 from tests.commands import wait_for
 
@@ -134,15 +135,18 @@ def test_a_study_is_checked_with_few_draws_and_lives_with_refused_ones(space: Ke
 
     study = StudySpec(name="x", space=known_good, enqueue=({"which": "refused"}, {"which": "deep"}))
     load.check(study)
-    assert {recorder.values["which"] for recorder, _ in load.probes(study)} == {"deep"}
-    with pytest.raises(StudyError, match="refuses every draw, the last with: FailedTrialError: too slow"):
-        load.probes(StudySpec(name="x", space=lambda suggest: drawn(space, kind="refused")))
+    found = probe(study)
+    assert len({trial.digest for trial in found.trials}) == 1
+    assert found.n_refused + len(found.trials) == N_PROBES
+    assert "too slow" in found.refusal
+    with pytest.raises(StudyError, match="none of 64 can be built, the last with: FailedTrialError: too slow"):
+        probe(StudySpec(name="x", space=lambda suggest: drawn(space, kind="refused")))
     seen: list[int] = []
     counted = StudySpec(
         name="x", space=CountedSpace(seen, drawn(space, kind="deep", **{"layers [kind=deep]": 1, "rate": 0.01}))
     )
-    load.probes(counted)
-    assert len(seen) == 3
+    probe(counted)
+    assert len(seen) == 2 * 3  # each twice: it must give the same
 
 
 class CountedSpace:

@@ -4,6 +4,7 @@ import pytest
 
 from pneumo_core.errors import StudyError
 from studies import load
+from studies.probing import N_PROBES, probe
 
 GOOD = """
 from pneumo_core.specs import DenseSpec, TrialSpec
@@ -27,7 +28,8 @@ def test_every_study_of_the_package_is_valid_and_named_as_its_file(name: str) ->
     study = load.load(name)
     assert study.name == name
     assert study.description
-    assert len(load.probes(study)) == getattr(study.space, "n_probes", load.N_PROBES)
+    found = probe(study)
+    assert (len(found.trials), found.n_refused) == (getattr(study.space, "n_probes", N_PROBES), 0)
 
 
 def test_the_studies_that_the_readme_names_are_there() -> None:
@@ -45,7 +47,8 @@ def test_a_file_is_a_study(tmp_path: Path) -> None:
         ("STUDY =", "STUDIE =", ["STUDY"]),
         ("space=space", "space=3", ["`space`", "int"]),
         ("units=(sug", "unitz=(sug", ["unitz"]),
-        ('"units_1", 1, 9', '"units_1", 0, 9', ["units", "0"]),
+        ('"units_1", 1, 9', '"units_1", -9, 0', ["units", "none of 64 can be built", "got (-"]),
+        ('"units_1", 1, 9', '"unit_1, 1, 9', ["SyntaxError"]),
         ("TrialSpec(model=", "dict(model=", ["TrialSpec", "dict"]),
         ('name="mine"', 'name="a/b"', ["name", "a/b"]),
         ("space=space", "space=space, sampler=SamplerSpec(kind='tpee')", ["tpee", "did you mean 'tpe'"]),
