@@ -28,7 +28,8 @@ def warp(pixels: Pixels, affine: NDArray[np.float64]) -> Pixels:
     margin = 2 + max(0, math.ceil(reach * max(height, width)))
     centre = np.array([width, height]) / 2
     offset = shift * (width, height) + centre - linear @ centre + margin
-    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    rows, columns = (np.arange(-margin, side + margin).clip(0, side - 1) for side in (height, width))
+    padded = pixels[rows[:, None], columns]
     # Pillow goes from output to input pixels and adds the half pixel of their centres itself.
     row = np.concatenate([linear, offset[:, None]], axis=1).ravel().tolist()
     return _pixels(
@@ -75,9 +76,10 @@ def sharpen(pixels: Pixels, strength: float) -> Pixels:
     return _pixels(_picture(pixels).filter(mask), pixels)
 
 
-def coarsen(pixels: Pixels, share: float) -> Pixels:
-    """Return `pixels` shrunk to `share` of the side and enlarged again: what a picture of fewer pixels shows."""
+def coarsen(pixels: Pixels, detail: float) -> Pixels:
+    """Return `pixels` without what is smaller than `detail` sides: shrunk to 1 / `detail` pixels and enlarged again."""
     height, width, _ = pixels.shape
+    share = min(1.0, 1 / (detail * max(height, width)))
     small = _picture(pixels).resize((max(1, round(share * width)), max(1, round(share * height))), _SMOOTH)
     return _pixels(small.resize((width, height), _SMOOTH), pixels)
 

@@ -49,7 +49,7 @@ FAMILIES: Mapping[str, Mapping[str, Shift]] = MappingProxyType(
         "sharpness": {
             "blurred": _plain(pictures.blur, radius=0.008),
             "sharpened": _plain(pictures.sharpen, strength=1.5),
-            "coarse": _plain(pictures.coarsen, share=0.45),
+            "coarse": _plain(pictures.coarsen, detail=0.02),
         },
         "framing": {
             "wide": _moved(zoom=(1.2, 1.0)),

@@ -140,30 +140,59 @@ ModelSpec = DenseSpec | CnnSpec | BackboneSpec | KerasTunerSpec
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
-    """Random changes of training images. Zero turns one off; ranges are symmetric and uniform."""
+    """Random changes of training images. Zero turns one off; ranges are symmetric and uniform.
 
-    flip: float = 0.0  # probability of a left-right flip
+    Lengths are shares of the image side, so that they mean the same at every image size.
+    """
+
+    flip: float = 0.0  # probability of a left-right flip, which mirrors the heart
     rotation_deg: float = 0.0
-    shift: float = 0.0  # fraction of the image side
+    shift: float = 0.0
     shear_deg: float = 0.0
     zoom: float = 0.0  # 0.1: scale between 0.9 and 1.1
+    aspect: float = 0.0  # 0.25: width and height are stretched apart by up to 1.25, either way
     contrast: float = 0.0  # 0.2: factor between 0.8 and 1.2 about the image mean
-    blur_px: float = 0.0  # largest Gaussian radius
+    brightness: float = 0.0  # 0.1: a tenth of the range of grey levels is added or taken away
+    gamma: float = 0.0  # 0.5: exponent between 1 / 1.5 and 1.5
+    black: float = 0.0  # 0.1: black is lifted by up to a tenth of the range, as where the background is grey
+    blur: float = 0.0  # largest Gaussian radius; 0.01 is 2 pixels of 224
+    sharpen: float = 0.0  # largest strength; 1: twice the detail finer than a hundredth of the side
+    coarsen: float = 0.0  # largest detail that is lost by shrinking and enlarging; 0.02 leaves 50 pixels a side
+    noise: float = 0.0  # largest deviation, of the range of grey levels
+    border: float = 0.0  # largest width of a bar of one grey level along one side
+    erase: float = 0.0  # largest side of a rectangle of one grey level anywhere: hides markers and single places
     jpeg: float = 0.0  # probability of a JPEG round trip at quality 30 to 90: hides compression shortcuts
     fixed_copies: int = 0  # 0: fresh every epoch; k: originals plus k copies drawn once, as the original project
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jpeg"):
-            check_range(name, getattr(self, name), 0.0, 1.0)
-        for name, high in (("rotation_deg", 180.0), ("shear_deg", 60.0), ("shift", 0.5), ("zoom", 0.9)):
+        for name, high in _AUGMENT_LIMITS.items():
             check_range(name, getattr(self, name), 0.0, high)
-        check_range("contrast", self.contrast, 0.0, 1.0)
-        check_range("blur_px", self.blur_px, 0.0, 10.0)
         check_range("fixed_copies", self.fixed_copies, 0, 10)
 
     @property
     def is_identity(self) -> bool:
         return not any(getattr(self, f.name) for f in fields(self) if f.name != "fixed_copies")
+
+
+_AUGMENT_LIMITS = {
+    "flip": 1.0,
+    "rotation_deg": 180.0,
+    "shift": 0.5,
+    "shear_deg": 60.0,
+    "zoom": 0.9,
+    "aspect": 1.0,
+    "contrast": 1.0,
+    "brightness": 0.5,
+    "gamma": 3.0,
+    "black": 0.5,
+    "blur": 0.1,
+    "sharpen": 10.0,
+    "coarsen": 0.2,
+    "noise": 0.5,
+    "border": 0.5,
+    "erase": 0.9,
+    "jpeg": 1.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

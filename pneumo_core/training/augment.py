@@ -4,17 +4,16 @@ Every parameter of a pass over the images is drawn at once from one seed, so an 
 whatever batch, thread or process it is changed in.
 """
 
-import io
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
 
+from pneumo_core import pictures
+from pneumo_core.pictures import Pixels
 from pneumo_core.specs import AugmentSpec
 
 JPEG_QUALITY = (30, 90)  # from visibly blocky to what cameras and archives write
+LARGEST_LEVEL = 0.5  # of bars and rectangles: black to grey, as markers, collimation and clothes show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +21,20 @@ class Changes:
     """The drawn change of each of n images; every field has n rows."""
 
     flip: np.ndarray  # (n,) bool
-    affine: np.ndarray  # (n, 2, 3) output to input pixel coordinates about the image centre, in image sides
+    affine: np.ndarray  # (n, 2, 3) output to input coordinates about the image centre, in image sides
     contrast: np.ndarray  # (n,) factor
-    blur_px: np.ndarray  # (n,)
+    brightness: np.ndarray  # (n,) added
+    gamma: np.ndarray  # (n,) exponent
+    black: np.ndarray  # (n,) level that black is lifted to
+    way: np.ndarray  # (n,) in [0, 1): which one of blur, sharpen and coarsen
+    blur: np.ndarray  # (n,) radius in sides
+    sharpen: np.ndarray  # (n,) strength
+    coarsen: np.ndarray  # (n,) detail lost, in sides
+    noise: np.ndarray  # (n,) deviation
+    noise_seed: np.ndarray  # (n,) int
+    border: np.ndarray  # (n, 4) left, top, right, bottom in sides
+    erase: np.ndarray  # (n, 4)
+    levels: np.ndarray  # (n, 2) of the bar and of the rectangle
     jpeg_quality: np.ndarray  # (n,) int; 0: no round trip
 
     def __getitem__(self, rows: np.ndarray) -> "Changes":
@@ -32,99 +42,104 @@ class Changes:
 
 
 def draw(spec: AugmentSpec, n_images: int, seed: int) -> Changes:
-    """Draw the changes of `n_images` images."""
-    rng = np.random.default_rng(seed)
-    # Every field is drawn whether or not it is used, so that turning one on leaves the others as they were.
-    flip, jpeg = rng.random((2, n_images))
-    angle, shear, zoom, shift_x, shift_y, contrast = rng.uniform(-1, 1, (6, n_images))
-    blur = rng.random(n_images)
-    quality = rng.integers(*JPEG_QUALITY, size=n_images, endpoint=True)
+    """Draw the changes of `n_images` images.
+
+    Each field has a stream of its own, so that turning one on leaves the others as they were.
+    """
+    names = ("flip", "pose", "tone", "detail", "noise", "border", "erase", "levels", "jpeg")
+    rng = dict(zip(names, np.random.default_rng(seed).spawn(len(names)), strict=True))
+    contrast, brightness, gamma = rng["tone"].uniform(-1, 1, (3, n_images))
+    way, blur, sharpen, coarsen = rng["detail"].random((4, n_images))
+    quality = rng["jpeg"].integers(*JPEG_QUALITY, size=n_images, endpoint=True)
     return Changes(
-        flip=flip < spec.flip,
-        affine=_matrices(spec, angle, shear, zoom, np.stack([shift_x, shift_y], axis=1)),
+        flip=rng["flip"].random(n_images) < spec.flip,
+        affine=_matrices(spec, rng["pose"], n_images),
         contrast=1 + spec.contrast * contrast,
-        blur_px=spec.blur_px * blur,
-        jpeg_quality=np.where(jpeg < spec.jpeg, quality, 0),
+        brightness=spec.brightness * brightness,
+        gamma=(1 + spec.gamma) ** gamma,
+        black=spec.black * rng["tone"].random(n_images),
+        way=way,
+        blur=spec.blur * blur,
+        sharpen=spec.sharpen * sharpen,
+        coarsen=spec.coarsen * coarsen,
+        noise=spec.noise * rng["noise"].random(n_images),
+        noise_seed=rng["noise"].integers(2**31, size=n_images),
+        border=_bars(spec.border, rng["border"], n_images),
+        erase=_rectangles(spec.erase, rng["erase"], n_images),
+        levels=LARGEST_LEVEL * rng["levels"].random((n_images, 2)),
+        jpeg_quality=np.where(rng["jpeg"].random(n_images) < spec.jpeg, quality, 0),
     )
 
 
-def apply(spec: AugmentSpec, images: np.ndarray, changes: Changes) -> np.ndarray:
+def apply(spec: AugmentSpec, images: Pixels, changes: Changes) -> Pixels:
     """Return changed copies of `images` (n, h, w, c) uint8, one row of `changes` each.
 
-    The order follows the picture's way to the reader: pose of the patient, exposure, blur, compression.
+    The order follows the picture's way to the reader: pose of the patient, detail, exposure, noise, framing,
+    compression.
     """
-    images = np.where(changes.flip[:, None, None, None], images[:, :, ::-1], images) if spec.flip else images
-    if spec.rotation_deg or spec.shear_deg or spec.zoom or spec.shift:
-        images = _warp(spec, images, changes.affine)
-    if spec.contrast:
-        images = _stretch(images, changes.contrast)
-    if spec.blur_px:
-        images = _each(images, _blur, changes.blur_px)
-    if spec.jpeg:
-        images = _each(images, _recompress, changes.jpeg_quality)
-    return images
-
-
-def _matrices(
-    spec: AugmentSpec, angle: np.ndarray, shear: np.ndarray, zoom: np.ndarray, shift: np.ndarray
-) -> np.ndarray:
-    a, s = np.radians(spec.rotation_deg) * angle, np.radians(spec.shear_deg) * shear  # (n,)
-    scale = 1 / (1 + spec.zoom * zoom)
-    linear = np.array([[np.cos(a), -np.sin(a + s)], [np.sin(a), np.cos(a + s)]]) * scale  # (2, 2, n)
-    return np.concatenate([np.moveaxis(linear, 2, 0), spec.shift * shift[:, :, None]], axis=2)  # (n, 2, 3)
-
-
-def _warp(spec: AugmentSpec, images: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Warp with bilinear sampling; beyond the border the nearest edge pixel is repeated.
-
-    Black corners would tell changed images from true ones and darken their mean; repeating the edge costs
-    one padded copy of the batch.
-    """
-    height, width = images.shape[1:3]
-    margin = _margin_px(spec, max(height, width))
-    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
-    centre = np.array([width, height]) / 2
-    linear, shift = affine[:, :, :2], affine[:, :, 2] * (width, height)
-    offset = shift + centre - linear @ centre + margin  # (n, 2) pixels
-    coefficients = np.concatenate([linear, offset[:, :, None]], axis=2).reshape(-1, 6).tolist()
-    warped = np.empty_like(images)
-    for target, source, row in zip(warped, padded, coefficients, strict=True):
-        # Pillow goes from output to input pixels and adds the half pixel of their centres itself.
-        picture = _picture(source).transform((width, height), Image.Transform.AFFINE, row, Image.Resampling.BILINEAR)
-        target[:] = np.asarray(picture).reshape(target.shape)
-    return warped
-
-
-def _margin_px(spec: AugmentSpec, side_px: int) -> int:
-    """Return how far outside the image the strongest change reads; of the spec alone, so batches don't matter."""
-    slant = math.sin(math.radians(min(90.0, spec.rotation_deg + spec.shear_deg)))
-    return 2 + math.ceil(side_px * ((1 + slant) / (1 - spec.zoom) / 2 - 0.5 + spec.shift))
-
-
-def _stretch(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    mean = images.mean(axis=(1, 2, 3), dtype=np.float32, keepdims=True)
-    stretched = mean + factor.astype(np.float32)[:, None, None, None] * (images - mean)
-    rounded: np.ndarray = np.rint(stretched.clip(0, 255)).astype(np.uint8)
-    return rounded
-
-
-def _each(images: np.ndarray, change: Callable[[Image.Image, float], Image.Image], amounts: np.ndarray) -> np.ndarray:
     changed = np.array(images)
-    for target, source, amount in zip(changed, images, amounts.tolist(), strict=True):
-        if amount:
-            target[:] = np.asarray(change(_picture(source), amount)).reshape(target.shape)
+    for row, pixels in enumerate(images):
+        changed[row] = _changed(spec, pixels, changes, row)
     return changed
 
 
-def _blur(picture: Image.Image, radius_px: float) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(radius_px))
+def _changed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> Pixels:
+    if changes.flip[row]:
+        pixels = pixels[:, ::-1]
+    if spec.rotation_deg or spec.shear_deg or spec.zoom or spec.aspect or spec.shift:
+        pixels = pictures.warp(pixels, changes.affine[row])
+    pixels = _detailed(spec, pixels, changes, row)
+    if spec.contrast or spec.brightness or spec.gamma or spec.black:
+        pixels = pictures.tone(
+            pixels,
+            contrast=float(changes.contrast[row]),
+            brightness=float(changes.brightness[row]),
+            gamma=float(changes.gamma[row]),
+            black=float(changes.black[row]),
+        )
+    if spec.noise:
+        pixels = pictures.add_noise(pixels, float(changes.noise[row]), int(changes.noise_seed[row]))
+    for boxes, level in ((changes.border, changes.levels[row, 0]), (changes.erase, changes.levels[row, 1])):
+        if boxes[row].any():
+            pixels = pictures.cover(pixels, tuple(boxes[row].tolist()), float(level))
+    return pictures.recompress(pixels, int(changes.jpeg_quality[row])) if changes.jpeg_quality[row] else pixels
 
 
-def _recompress(picture: Image.Image, quality: float) -> Image.Image:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=int(quality))
-    return Image.open(buffer, formats=("JPEG",))
+def _detailed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> Pixels:
+    """Change how sharp the picture is, in one of the ways that `spec` allows: they would undo each other."""
+    ways = [way for way in ("blur", "sharpen", "coarsen") if getattr(spec, way)]
+    if not ways:
+        return pixels
+    way = ways[int(changes.way[row] * len(ways))]
+    amount = float(getattr(changes, way)[row])
+    if way == "coarsen":
+        return pictures.coarsen(pixels, amount) if amount * max(pixels.shape) > 1 else pixels
+    return pictures.blur(pixels, amount) if way == "blur" else pictures.sharpen(pixels, amount)
 
 
-def _picture(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+def _matrices(spec: AugmentSpec, rng: np.random.Generator, n_images: int) -> np.ndarray:
+    angle, shear, zoom, shift_x, shift_y, aspect = rng.uniform(-1, 1, (6, n_images))  # (n,) each
+    a, s = np.radians(spec.rotation_deg) * angle, np.radians(spec.shear_deg) * shear
+    scale, stretch = 1 + spec.zoom * zoom, (1 + spec.aspect) ** (aspect / 2)
+    linear = np.array([[np.cos(a), -np.sin(a + s)], [np.sin(a), np.cos(a + s)]])  # (2, 2, n)
+    linear = linear / np.stack([scale * stretch, scale / stretch])  # (2, n) by columns
+    shift = spec.shift * np.stack([shift_x, shift_y])
+    return np.concatenate([np.moveaxis(linear, 2, 0), shift.T[:, :, None]], axis=2)  # (n, 2, 3)
+
+
+def _bars(widest: float, rng: np.random.Generator, n_images: int) -> np.ndarray:
+    """Return a bar along one side of each image, (n, 4); all 0 where `widest` is."""
+    width, side = widest * rng.random(n_images), rng.integers(4, size=n_images)
+    edges = {0: (0, 0, width, 1), 1: (0, 0, 1, width), 2: (1 - width, 0, 1, 1), 3: (0, 1 - width, 1, 1)}
+    bars = np.zeros((n_images, 4))
+    for number, box in edges.items():
+        mine = side == number
+        bars[mine] = np.stack([np.broadcast_to(edge, n_images)[mine] for edge in box], axis=1)
+    return bars if widest else np.zeros((n_images, 4))
+
+
+def _rectangles(longest: float, rng: np.random.Generator, n_images: int) -> np.ndarray:
+    """Return a rectangle inside each image, (n, 4)."""
+    size, place = longest * rng.random((n_images, 2)), rng.random((n_images, 2))
+    first = place * (1 - size)
+    return np.concatenate([first, first + size], axis=1) if longest else np.zeros((n_images, 4))

@@ -58,7 +58,7 @@ def test_an_unknown_objective_names_the_nearest() -> None:
 
 def test_defaults_are_valid_and_augmentation_is_off() -> None:
     assert AugmentSpec().is_identity
-    assert not AugmentSpec(blur_px=0.5).is_identity
+    assert not AugmentSpec(blur=0.005).is_identity
     assert TrainSpec().augment.is_identity
 
 

@@ -9,7 +9,23 @@ from pneumo_core.specs import AugmentSpec
 from pneumo_core.training import augment
 
 EVERYTHING = AugmentSpec(
-    flip=0.5, rotation_deg=20, shift=0.1, shear_deg=10, zoom=0.1, contrast=0.3, blur_px=1.5, jpeg=0.5
+    flip=0.5,
+    rotation_deg=20,
+    shift=0.1,
+    shear_deg=10,
+    zoom=0.1,
+    aspect=0.2,
+    contrast=0.3,
+    brightness=0.1,
+    gamma=0.4,
+    black=0.1,
+    blur=0.07,
+    sharpen=1.0,
+    coarsen=0.1,
+    noise=0.05,
+    border=0.1,
+    erase=0.3,
+    jpeg=0.5,
 )
 
 
@@ -34,13 +50,23 @@ def changed(spec: AugmentSpec, x: np.ndarray, seed: int = 1) -> np.ndarray:
         {"shear_deg": 20.0},
         {"zoom": 0.5},
         {"contrast": 0.5},
-        {"blur_px": 3.0},
+        {"aspect": 0.5},
+        {"brightness": 0.3},
+        {"gamma": 1.0},
+        {"black": 0.3},
+        {"blur": 0.1},
+        {"sharpen": 5.0},
+        {"coarsen": 0.2},
+        {"noise": 0.2},
+        {"border": 0.3},
+        {"erase": 0.5},
         {"jpeg": 1.0},
     ],
     ids=lambda field: next(iter(field)),
 )
 def test_every_field_changes_images_and_keeps_their_form(field: dict[str, Any], channels: int) -> None:
-    x = images(channels=channels)
+    x = images(channels=channels, side_px=64)
+    x[:, 20:30] //= 2
     before = x.copy()
 
     y = changed(AugmentSpec(**field), x)
@@ -107,6 +133,26 @@ def test_contrast_keeps_the_mean() -> None:
 
 
 def test_the_strongest_change_never_reads_beyond_the_padding() -> None:
-    spec = AugmentSpec(rotation_deg=180, shear_deg=60, zoom=0.9, shift=0.5)
+    spec = AugmentSpec(rotation_deg=180, shear_deg=60, zoom=0.9, shift=0.5, aspect=1.0)
 
     assert changed(spec, np.full((200, 12, 12, 1), 99, np.uint8)).min() == 99  # Pillow would fill with 0
+
+
+def test_a_length_means_the_same_at_every_image_size() -> None:
+    """The same draw on twice the pixels is the same picture, twice as large."""
+    spec = AugmentSpec(rotation_deg=10, shift=0.1, zoom=0.2, aspect=0.3, border=0.2, erase=0.3, black=0.2, gamma=0.5)
+    x = images(4, 32)
+    small, large = changed(spec, x), changed(spec, x.repeat(2, axis=1).repeat(2, axis=2))
+
+    halved = large.reshape(4, 32, 2, 32, 2, 1).mean(axis=(2, 4))
+    assert np.abs(halved - small).mean() < 4
+
+
+def test_aspect_stretches_width_against_height() -> None:
+    spec = AugmentSpec(aspect=0.5)
+    linear = augment.draw(spec, 200, 0).affine[:, :, :2]
+
+    ratio = linear[:, 1, 1] / linear[:, 0, 0]
+    assert 1 / 1.5 <= ratio.min() < 0.75
+    assert 1.35 < ratio.max() <= 1.5
+    np.testing.assert_allclose(linear[:, 0, 0] * linear[:, 1, 1], 1)

@@ -97,7 +97,7 @@ def test_a_dense_model_gets_rows() -> None:
 
 
 def test_fresh_augmentation_differs_from_pass_to_pass() -> None:
-    origin = source(augment=AugmentSpec(contrast=1.0, blur_px=2, shift=0.5, zoom=0.5))
+    origin = source(augment=AugmentSpec(contrast=1.0, blur=0.05, shift=0.5, zoom=0.5))
     x = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), dtype=np.uint8)
     origin = Source(**{**vars(origin), "x": x})
 
