@@ -65,7 +65,9 @@ def _images(folder: Path, n_images: int, data: DataSpec, cache_dir: Path) -> Fit
     y = np.array([files[i][1] for i in order], np.uint8)
     n = len(x) * 3 // 4
     origin = Origin(cache_dir=cache_dir, digest="benchmark")
-    return FitArrays(x_train=x[:n], y_train=y[:n], x_validation=x[n:], y_validation=y[n:], origin=origin)
+    return FitArrays(
+        x_train=x[:n], y_train=y[:n], x_validation=x[n:], y_validation=y[n:], origin=origin, folder=cache_dir
+    )
 
 
 def _measure(images: FitArrays, size_px: int, n_repeats: int) -> Measured:

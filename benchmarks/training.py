@@ -51,7 +51,12 @@ class Arrays:
     y_train: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
+    x_shifted: None = None
     origin: None = None
+
+    @property
+    def groups_train(self) -> np.ndarray:
+        return np.arange(len(self.y_train)).astype(str)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def main() -> None:
 
 def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     """Run one real trial, and save its model where that is asked for."""
-    from pneumo_core.data.preprocess import open_fit_arrays
+    from pneumo_core.data.shifted import open_fit_arrays
     from pneumo_core.training import cross_validate, refit
     from pneumo_core.training.trial import run_trial
 
@@ -58,7 +58,7 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     if task.n_folds is not None:
         return cross_validate.run_folds(task, on_epoch)
     checkpoint = Path(task.checkpoint) if task.checkpoint else None
-    arrays = open_fit_arrays(Path(task.arrays))
+    arrays = open_fit_arrays(Path(task.arrays), task.objective.shifts)
     return run_trial(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint, task.stage)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sys
@@ -43,6 +44,12 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """Return the digest of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
 
 
 def check_room(folder: Path, needed_bytes: int) -> None:

@@ -1,6 +1,6 @@
 """What one trial came to, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pneumo_core.scoring.operating import Metrics
@@ -11,6 +11,8 @@ Stopped = Literal["completed", "early", "pruned", "paused"]
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """A finished trial; `values`, `constraint`, `metrics` and `scores` are those of its best epoch's weights.
+
+    Under an objective with shifts, `values`, `constraint` and `metrics` are of `scores` and `shifted_scores` pooled.
 
     Over folds they are those of the folds' models together: each image is scored by the one that never saw it.
     """
@@ -26,4 +28,6 @@ class TrialResult:
     history: tuple[dict[str, float], ...]  # one entry an epoch, or a fold
     scores: tuple[float, ...]  # (n_validation,) rounded to 6 decimals; over folds of all images scored, as pooled
     environment: dict[str, str]
+    shifted_scores: tuple[float, ...] = ()  # of the same images, each under one shift; empty: judged as they are only
+    family_aucs: dict[str, float] = field(default_factory=dict)  # AUC under the shifts of each family
     n_folds: int | None = None  # scored; None: judged on the validation role

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from pneumo_core import catalog, codec
+from pneumo_core import catalog, codec, shifts
 from pneumo_core.errors import nearest
 
 Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
@@ -213,7 +213,11 @@ class TrainSpec:
     class_weights: Literal["none", "balanced"] = "balanced"  # 74 % of the archive's train folder is positive
     label_smoothing: float = 0.0
     augment: AugmentSpec = field(default_factory=AugmentSpec)
-    monitor: Literal["val_loss", "auc", "pauc"] = "val_loss"  # smooth where recall comes in steps of 1/n
+    monitor: Literal["objective", "val_loss", "auc", "pauc"] = "objective"  # its pruning metric: what the study wants,
+    # and smooth where recall comes in steps of 1/n. The loss is not that: half the trials train on weighted classes
+    average: float = 0.0  # decay per step of the moving average of weights that is judged and kept; 0: the weights
+    # themselves (Izmailov et al. 2018; Cha et al. 2021, SWAD: averages help on other people's images)
+    patients: float = 1.0  # share of the training patients that this trial sees, drawn by its seed
     patience: int = 14  # epochs without improvement before training stops; the best weights are kept
     precision: Precision | Literal["auto"] = "float32"  # bfloat16: weights stay float32, the rest takes half the bytes;
     # fast where the hardware computes in it (AMX, GPUs since Ampere), slow elsewhere; auto: see `training/precision.py`
@@ -233,7 +237,9 @@ class TrainSpec:
         check_range("plateau_factor", self.plateau_factor, 0.001, 0.999)
         check_choice("class_weights", self.class_weights, ("none", "balanced"))
         check_range("label_smoothing", self.label_smoothing, 0.0, 0.5)
-        check_choice("monitor", self.monitor, ("val_loss", "auc", "pauc"))
+        check_choice("monitor", self.monitor, ("objective", "val_loss", "auc", "pauc"))
+        check_range("average", self.average, 0.0, 0.99999)
+        check_range("patients", self.patients, 0.001, 1.0)
         check_range("patience", self.patience, 1, 100_000)
         check_choice("precision", self.precision, ("auto", *get_args(Precision)))
 
@@ -276,6 +282,7 @@ class Stage:
 
     index: int = 0  # a later one goes on from the weights of the one before it
     until_epoch: int | None = None  # pause after so many epochs, earlier stages included; None: train to the end
+    patients: float = 1.0  # share of the trial's own training patients that this stage sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +296,8 @@ class ObjectiveSpec:
     kind: ObjectiveKind = "recall"
     fnr_ceiling: float = 0.03
     specificity_floor: float = 0.90
+    shifts: tuple[str, ...] = ()  # of `shifts.ALL`: trials are judged on validation as it is and with each image under
+    # one of these, pooled, so that one threshold has to serve both
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ObjectiveKind):
@@ -297,6 +306,7 @@ class ObjectiveSpec:
             )
         check_range("fnr_ceiling", self.fnr_ceiling, 0.0001, 0.9999)
         check_range("specificity_floor", self.specificity_floor, 0.0, 0.9999)
+        shifts.check(self.shifts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,8 +77,11 @@ def stage_of(fidelity: FidelitySpec | None, spec: TrialSpec, index: int) -> tupl
     if fidelity is None:
         return Stage(), spec.data
     fidelity.check(spec)
-    until = fidelity.rungs[index].epochs if index < fidelity.n_rungs else None
-    return Stage(index=index, until_epoch=until), fidelity.data_at(spec, index)
+    data = fidelity.data_at(spec, index)
+    if index >= fidelity.n_rungs:
+        return Stage(index=index), data
+    rung = fidelity.rungs[index]
+    return Stage(index=index, until_epoch=rung.epochs, patients=rung.patients), data
 
 
 def images_wanted(fidelity: FidelitySpec | None, specs: Iterable[TrialSpec]) -> set[DataSpec]:

@@ -1,6 +1,6 @@
 """Optimiser, schedule, batches, regularisation and augmentation."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pneumo_core.specs import AugmentSpec, Precision, TrainSpec
 from spaces.base import Suggest
@@ -15,8 +15,12 @@ def training(
     plateau_patience: int = 7,
     augment: AugmentSpec | None = None,
     precision: Precision | Literal["auto"] = "auto",
+    **fixed: Any,
 ) -> TrainSpec:
-    """Draw how a model is fitted for at most `epochs`; `augment` fixes the augmentation instead of drawing it."""
+    """Draw how a model is fitted for at most `epochs`; `augment` fixes the augmentation instead of drawing it.
+
+    `fixed` are other fields of `TrainSpec` that are not searched, such as `average` and `patients`.
+    """
     optimizer = suggest.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])
     schedule = suggest.suggest_categorical("schedule", ["constant", "plateau", "cosine"])
     return TrainSpec(
@@ -37,24 +41,44 @@ def training(
         label_smoothing=suggest.suggest_float("label_smoothing", 0.0, 0.1),
         augment=augmentation(suggest) if augment is None else augment,
         precision=precision,
+        **fixed,
     )
 
 
 def augmentation(suggest: Suggest) -> AugmentSpec:
-    """Draw the strength of geometric and of photometric augmentation; each may be off.
+    """Draw the strength of geometric, photometric and sharpness augmentation, and whether images are mirrored.
 
-    Two strengths instead of eight parameters: a search of a few hundred trials can't tell eight apart.
-    The shifts, shear and zoom at strength 1 are those of the original project.
+    Three strengths instead of sixteen parameters: a search of a few hundred trials can't tell sixteen apart.
     """
-    geometric = suggest.suggest_float("augment_geometric", 0.0, 1.0)
-    photometric = suggest.suggest_float("augment_photometric", 0.0, 1.0)
+    return augmented(
+        geometric=suggest.suggest_float("augment_geometric", 0.0, 1.0),
+        photometric=suggest.suggest_float("augment_photometric", 0.0, 1.0),
+        sharpness=suggest.suggest_float("augment_sharpness", 0.0, 1.0),
+        flip=suggest.suggest_categorical("augment_flip", [False, True]),
+    )
+
+
+def augmented(*, geometric: float, photometric: float, sharpness: float, flip: bool = False) -> AugmentSpec:
+    """Return augmentation of these strengths, 0 to 1; at 1 about twice what separates archives of one examination.
+
+    `docs/shortcuts.md` says which shortcut each field breaks. `flip` is apart: it mirrors the heart.
+    """
     return AugmentSpec(
-        flip=0.5 * (geometric > 0.5),
+        flip=0.5 * flip,
         rotation_deg=15 * geometric,
-        shift=0.1 * geometric,
+        shift=0.12 * geometric,
         shear_deg=6 * geometric,
-        zoom=0.1 * geometric,
-        contrast=0.4 * photometric,
-        blur_px=1.0 * photometric,
-        jpeg=0.5 * photometric,
+        zoom=0.25 * geometric,
+        aspect=0.4 * geometric,
+        border=0.1 * geometric,
+        erase=0.3 * geometric,
+        contrast=0.5 * photometric,
+        brightness=0.2 * photometric,
+        gamma=0.8 * photometric,
+        black=0.2 * photometric,
+        noise=0.04 * photometric,
+        blur=0.01 * sharpness,
+        sharpen=2.0 * sharpness,
+        coarsen=0.025 * sharpness,
+        jpeg=0.5 * sharpness,
     )

@@ -9,6 +9,8 @@ The original stated 150 epochs for some models and 100 for others; here all have
 early stopping (14 stale epochs) ends.
 """
 
+from dataclasses import replace
+
 from pneumo_core.specs import AugmentSpec, DataSpec, ModelSpec, TrainSpec, TrialSpec
 from spaces import Prefixed, Suggest, backbone, cnn, dense, training
 from spaces.base import Scalar
@@ -33,7 +35,8 @@ def _model(suggest: Suggest) -> ModelSpec:
 
 
 def _train(suggest: Suggest) -> TrainSpec:
-    return training(suggest, epochs=150, steps_per_epoch=100, augment=PUBLISHED_AUGMENTATION)
+    drawn = training(suggest, epochs=150, steps_per_epoch=100, augment=PUBLISHED_AUGMENTATION)
+    return replace(drawn, monitor="val_loss")  # as published
 
 
 _PLAIN: dict[str, Scalar] = {"activation": "relu", "dropout": 0.0, "use_l2": False}

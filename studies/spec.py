@@ -80,9 +80,11 @@ class Rung:
 
     scale: float  # of the trial's own `image_size_px`; the result is rounded to a multiple of 8
     epochs: int  # trained when the rung ends, those of the rungs before it included
+    patients: float = 1.0  # share of the trial's own training patients, others in each trial
 
     def __post_init__(self) -> None:
         check_range("scale", self.scale, 0.05, 1.0)
+        check_range("patients", self.patients, 0.001, 1.0)
         check_range("epochs", self.epochs, 1, 100_000)
 
 
@@ -102,9 +104,10 @@ class FidelitySpec:
         if not (isinstance(rungs, tuple) and rungs and all(isinstance(rung, Rung) for rung in rungs)):
             raise ValueError(f"`rungs` must be a tuple of at least one Rung, got {rungs!r}")
         for before, after in pairwise(rungs):
-            if after.epochs <= before.epochs or after.scale < before.scale:
+            if after.epochs <= before.epochs or after.scale < before.scale or after.patients < before.patients:
                 raise ValueError(
-                    f"`rungs` must come with rising `epochs` and no smaller `scale`, got {before!r} before {after!r}"
+                    "`rungs` must come with rising `epochs` and no smaller `scale` or `patients`, got "
+                    f"{before!r} before {after!r}"
                 )
         check_range("reduction_factor", self.reduction_factor, 2, 100)
 
@@ -114,7 +117,11 @@ class FidelitySpec:
 
     def describe(self) -> str:
         """Return the stages in a line."""
-        stages = [f"{rung.epochs} epochs at {rung.scale:g} of the image size" for rung in self.rungs]
+        stages = [
+            f"{rung.epochs} epochs at {rung.scale:g} of the image size"
+            + (f" on {rung.patients:g} of the patients" if rung.patients < 1 else "")
+            for rung in self.rungs
+        ]
         return f"{', then to '.join(stages)}, then all; the best 1 in {self.reduction_factor} go on"
 
     def data_at(self, trial: TrialSpec, stage: int) -> DataSpec:
@@ -213,6 +220,10 @@ class StudySpec:
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.folds is not None:
             check_range("folds", self.folds, 2, MAX_FOLDS)
+            if self.objective.shifts:
+                raise ValueError(
+                    "`shifts` of the objective are of the validation role, so `folds` must be None with them"
+                )
         if self.fidelity is not None:
             _check_fidelity(self.fidelity, self.folds, self.objective)
         self.pruner.kind_for(self.folds, self.fidelity)

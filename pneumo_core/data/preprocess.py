@@ -8,10 +8,10 @@ there. What an earlier folder has of the same files it takes from there, so that
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,6 +53,17 @@ class FitArrays:
     x_validation: NDArray[np.uint8]
     y_validation: NDArray[np.uint8]
     origin: Origin
+    folder: Path
+    x_shifted: NDArray[np.uint8] | None = None  # validation, each image under one shift
+
+    @cached_property
+    def groups_train(self) -> NDArray[np.str_]:
+        """Patients of the training images, (n,)."""
+        return np.array(json.loads((self.folder / "images_train.json").read_text("utf-8"))["groups"])
+
+    def under(self, x_shifted: NDArray[np.uint8]) -> "FitArrays":
+        """Return the same, to be judged on `x_shifted` as well."""
+        return replace(self, x_shifted=x_shifted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +103,7 @@ def open_fit_arrays(folder: Path) -> FitArrays:
         x_validation=x_validation,
         y_validation=y_validation,
         origin=origin_of(folder),
+        folder=Path(folder),
     )
 
 
@@ -152,8 +164,8 @@ def to_array(source: Path | bytes, data: DataSpec) -> NDArray[np.uint8]:
 def is_whole(folder: Path) -> bool:
     """Tell whether a prepared folder is there with every byte as it was written."""
     try:
-        files = _meta(folder)["files"]
-        return all(_digest(folder / name) == facts["digest"] for name, facts in files.items())
+        written = _meta(folder)["files"]
+        return all(files.digest(folder / name) == facts["digest"] for name, facts in written.items())
     except (DataError, OSError):
         return False
 
@@ -262,12 +274,7 @@ def _write_npy(file: Path, shape: tuple[int, ...], chunks: Any) -> dict[str, Any
 def _write(file: Path, write: Callable[[IO[bytes]], object]) -> dict[str, Any]:
     with file.open("wb") as stream:
         write(stream)
-    return {"n_bytes": file.stat().st_size, "digest": _digest(file)}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    return {"n_bytes": file.stat().st_size, "digest": files.digest(file)}
 
 
 def _cache_dir(folder: Path) -> Path:

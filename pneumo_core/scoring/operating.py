@@ -17,14 +17,16 @@ The constraint is always FNR âˆ’ ceiling at the operating point, feasible when â
 chosen and judged on the same data, good for ranking trials and for nothing more. `certify` makes the promise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
+from pneumo_core import shifts
 from pneumo_core.scoring import metrics
-from pneumo_core.scoring.metrics import Bools, Cuts, Ints
+from pneumo_core.scoring.metrics import Bools, Cuts, Floats, Ints
 from pneumo_core.specs import ObjectiveSpec
 
 
@@ -51,6 +53,25 @@ class Judgement:
     @property
     def feasible(self) -> bool:
         return self.constraint <= 0
+
+
+def pooled(y: Ints, scores: Floats, shifted: Floats | None) -> tuple[Ints, Floats]:
+    """Return labels and scores (n,) of images as they are, or (2n,) with those of the same images under their shifts.
+
+    At one scale: a network whose scores drift under a shift needs another threshold there, and pays for it here.
+    """
+    return (y, scores) if shifted is None else (np.concatenate([y, y]), np.concatenate([scores, shifted]))
+
+
+def family_aucs(y: Ints, shifted: Floats, names: Sequence[str]) -> dict[str, float]:
+    """Return the AUC of the shifted scores (n,) under each family of `names`, where it has images of both classes."""
+    given = np.array(names)[shifts.assigned(names, len(y))]  # (n,)
+    found = {}
+    for family, of_family in shifts.FAMILIES.items():
+        mine = np.isin(given, list(of_family))
+        if len(np.unique(y[mine])) == 2:
+            found[family] = metrics.auc(y[mine], shifted[mine])
+    return found
 
 
 def judge(y: npt.ArrayLike, scores: npt.ArrayLike, objective: ObjectiveSpec) -> Judgement:

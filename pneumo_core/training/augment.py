@@ -130,11 +130,9 @@ def _matrices(spec: AugmentSpec, rng: np.random.Generator, n_images: int) -> np.
 def _bars(widest: float, rng: np.random.Generator, n_images: int) -> np.ndarray:
     """Return a bar along one side of each image, (n, 4); all 0 where `widest` is."""
     width, side = widest * rng.random(n_images), rng.integers(4, size=n_images)
-    edges = {0: (0, 0, width, 1), 1: (0, 0, 1, width), 2: (1 - width, 0, 1, 1), 3: (0, 1 - width, 1, 1)}
-    bars = np.zeros((n_images, 4))
-    for number, box in edges.items():
-        mine = side == number
-        bars[mine] = np.stack([np.broadcast_to(edge, n_images)[mine] for edge in box], axis=1)
+    bars = np.tile([0.0, 0.0, 1.0, 1.0], (n_images, 1))  # left, top, right, bottom
+    rows = np.arange(n_images)
+    bars[rows, (side + 2) % 4] = np.where(side < 2, width, 1 - width)  # the edge across from the side it lies on
     return bars if widest else np.zeros((n_images, 4))
 
 

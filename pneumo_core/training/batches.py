@@ -47,13 +47,23 @@ class Source:
     class_weight: tuple[float, float]  # of label 0 and 1
     augment: AugmentSpec
     seed: int
+    rows: np.ndarray | None = None  # (m,) of the images that are shown; None: all
     flat: bool  # hand out (b, h * w * c) for a dense model
     n_views: int = 0  # passes take turns among so many changed versions of the images; 0: new ones in every pass
     open_changed: Callable[[int], np.ndarray] | None = None  # by seed: what `x` has in place of the changed images
 
     @property
+    def n_images(self) -> int:
+        return len(self.x) if self.rows is None else len(self.rows)
+
+    @property
     def n_samples(self) -> int:
-        return len(self.x) * (1 + self.augment.fixed_copies)
+        return self.n_images * (1 + self.augment.fixed_copies)
+
+    def copy_and_row(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which copy and which row of `x` each of `samples` is."""
+        copies, images = np.divmod(samples, self.n_images)
+        return copies, images if self.rows is None else self.rows[images]
 
 
 def class_weight(spec: TrainSpec, y: np.ndarray) -> tuple[float, float]:
@@ -97,7 +107,7 @@ def rows(source: Source, spec: TrainSpec, epoch: int) -> np.ndarray:
     samples = np.empty(places.shape, np.int64)
     for number in np.unique(numbers).tolist():
         samples[numbers == number] = _order(source, number)[ranks[numbers == number]]
-    return (samples % len(source.x)).astype(np.int32)
+    return source.copy_and_row(samples)[1].astype(np.int32)
 
 
 def view_seed(number: int) -> int:
@@ -225,7 +235,7 @@ def _images(source: Source, passes: dict[int, _Pass], places: np.ndarray) -> tup
     samples = np.empty(len(places), np.int64)
     for number in np.unique(numbers).tolist():
         samples[numbers == number] = passes[number].order[ranks[numbers == number]]
-    copies, rows = np.divmod(samples, len(source.x))
+    copies, rows = source.copy_and_row(samples)
     x = source.x[rows]
     first_changed = 1 if source.augment.fixed_copies else 0
     for number in np.unique(numbers).tolist():

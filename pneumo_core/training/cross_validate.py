@@ -42,6 +42,8 @@ class FoldArrays:
     x_validation: np.ndarray
     y_validation: np.ndarray
     origin: Origin | None
+    groups_train: np.ndarray
+    x_shifted: None = None  # folds are judged on images as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,7 @@ def train_fold(
         x_validation=pooled.take(stop),
         y_validation=pooled.y[stop],
         origin=pooled.origin_of(learn, stop),
+        groups_train=pooled.groups[learn],
     )
     try:
         trained = build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint)

@@ -40,7 +40,12 @@ class FeatureArrays:
     y_train: np.ndarray
     x_validation: Features
     y_validation: np.ndarray
+    x_shifted: Features | None
     origin: None = None
+
+    @property
+    def groups_train(self) -> np.ndarray:
+        raise NotImplementedError("the rows of a part of the patients are drawn from the images themselves")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,11 @@ class Extractor:
     def validation(self) -> Features:
         """Return the features of the validation images."""
         return self._open("validation", self.images.x_validation, None)
+
+    def shifted(self) -> Features | None:
+        """Return the features of the validation images under their shifts, where the study judges by some."""
+        x = self.images.x_shifted
+        return None if x is None else self._open(f"shifted {images_name(x)}", x, None)
 
     def originals(self) -> Features:
         """Return the features of the training images, unchanged."""
@@ -166,6 +176,11 @@ def network_digest(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def images_name(x: np.ndarray) -> str:
+    """Return a digest of the content of images (n, h, w, c)."""
+    return hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=8).hexdigest()
+
+
 def _changes_all(changes: AugmentSpec) -> bool:
     """Tell whether no image is ever shown as it is."""
     return not (changes.is_identity or changes.fixed_copies)
@@ -177,4 +192,5 @@ def _arrays(extractor: Extractor, images: FitArrays) -> FeatureArrays:
         x_train=extractor.changed(batches.view_seed(0)) if _changes_all(extractor.augment) else extractor.originals(),
         y_train=images.y_train,
         y_validation=images.y_validation,
+        x_shifted=extractor.shifted(),
     )

@@ -33,3 +33,9 @@ def batched(x: np.ndarray, batch_size: int) -> "list[tuple[np.ndarray, int]]":
         filled = np.concatenate([part, np.zeros((n_missing, *part.shape[1:]), part.dtype)]) if n_missing else part
         parts.append((filled, len(part)))
     return parts
+
+
+def average_decay(decay: float, n_steps: Any) -> Any:
+    """Return the decay of a moving average after `n_steps`: less at first, so that it forgets where it began."""
+    n = keras.ops.cast(n_steps, "float32")
+    return keras.ops.minimum(decay, (1.0 + n) / (10.0 + n))

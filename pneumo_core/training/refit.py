@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pneumo_core.data import folds, preprocess
+from pneumo_core.data import folds, preprocess, shifted
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
 from pneumo_core.training import cross_validate
@@ -17,7 +17,7 @@ def train_and_save(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     assert task.save is not None
     file, checkpoint = Path(task.save), Path(task.checkpoint) if task.checkpoint else None
     try:
-        arrays = preprocess.open_fit_arrays(Path(task.arrays))
+        arrays = shifted.open_fit_arrays(Path(task.arrays), task.objective.shifts)
         trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint)
         unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pneumo_core.specs import TrainSpec
 from pneumo_core.training.batches import Chunk, Source
+from pneumo_core.training.norms import Statistics
 
 
 class Steps(Protocol):
@@ -31,6 +32,15 @@ class Steps(Protocol):
 
     def predict(self, x: np.ndarray, batch_size: int) -> np.ndarray:
         """Return the scores of `x` (n, ...) uint8, float32 (n,)."""
+
+    def batch_statistics(self, x: np.ndarray, norms: Sequence[keras.layers.BatchNormalization]) -> Statistics:
+        """Return what each of `norms`, the same in every call, gets to normalise in the one training batch `x`."""
+
+    def averages(self) -> list[np.ndarray]:
+        """Return the moving averages of the trainable variables; empty where none are asked for."""
+
+    def set_averages(self, values: Sequence[np.ndarray]) -> None:
+        """Take over moving averages, after somebody restored or began them anew."""
 
     def synchronize(self) -> None:
         """Bring the Keras variables up to date, before somebody reads them."""
@@ -52,11 +62,11 @@ def make_steps(
     if backend == "tensorflow":
         from pneumo_core.training.steps_tensorflow import TensorFlowSteps
 
-        return TensorFlowSteps(model, optimizer, spec.label_smoothing, factors)
+        return TensorFlowSteps(model, optimizer, spec, factors)
     if backend == "jax":
         from pneumo_core.training.steps_jax import JaxSteps
 
-        return JaxSteps(model, optimizer, spec.label_smoothing, factors)
+        return JaxSteps(model, optimizer, spec, factors)
     raise ValueError(f"`KERAS_BACKEND` must be 'tensorflow' or 'jax', got {backend!r}")
 
 

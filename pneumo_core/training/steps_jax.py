@@ -7,24 +7,27 @@ import jax
 import keras
 import numpy as np
 
+from pneumo_core.specs import TrainSpec
 from pneumo_core.training.batches import Chunk, Source
-from pneumo_core.training.loss import batched, logit_model, weighted_loss
+from pneumo_core.training.loss import average_decay, batched, logit_model, weighted_loss
+from pneumo_core.training.norms import Statistics, of_one_batch
 
 HELD_SHARE = 0.25  # of the device's memory that the training images may take; the rest is for feature maps
 HELD_BYTES = 2**29  # where the device doesn't say how much it has, as the CPU
 
-State = tuple[list[Any], list[Any], list[Any]]  # trainable, not trainable, optimizer
+State = tuple[list[Any], list[Any], list[Any], list[Any]]  # trainable, not trainable, optimizer, averages
 
 
 class JaxSteps:
     """See `steps.Steps`."""
 
     def __init__(
-        self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float, rate_factors: Sequence[float]
+        self, model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec, rate_factors: Sequence[float]
     ) -> None:
         self._network, self._optimizer = logit_model(model), optimizer
-        self._label_smoothing, self._rate_factors = label_smoothing, rate_factors
+        self._spec, self._rate_factors = spec, rate_factors
         self._rate_at = [v is optimizer.learning_rate for v in optimizer.variables].index(True)
+        self._iterations_at = [v is optimizer.iterations for v in optimizer.variables].index(True)
         # XLA runs the convolutions of a loop on one CPU thread, by slow code: measured 20 to 30 times slower.
         self._fused = len(model.input_shape) == 2 or jax.default_backend() != "cpu"
         self._train = jax.jit(self._train_steps if self._fused else self._step, donate_argnums=0)
@@ -32,6 +35,8 @@ class JaxSteps:
         self._loss_sum: Any = np.float32(0)
         self._n_steps = 0
         self._state = self._copied_state()
+        self.set_averages(self._state[0] if spec.average else [])
+        self._observe = jax.jit(self._fixed_after_training)
         self._train_held = jax.jit(self._held_steps, donate_argnums=0)
         self._held: tuple[Any, ...] = ()  # images, labels, and the weight of each label
 
@@ -68,21 +73,34 @@ class JaxSteps:
         scores = [self._predict(self._state[0], self._state[1], part) for part, _ in batched(x, batch_size)]
         return np.concatenate([np.asarray(part) for part in scores])[: len(x)]
 
+    def batch_statistics(self, x: np.ndarray, norms: Sequence[keras.layers.BatchNormalization]) -> Statistics:
+        place = {id(variable): i for i, variable in enumerate(self._network.non_trainable_variables)}
+        with of_one_batch(norms):  # in effect when the first call traces
+            fixed = self._observe(self._state[0], self._state[1], x)
+        kept = [(norm.moving_mean, norm.moving_variance) for norm in norms]
+        return [(np.asarray(fixed[place[id(mean)]]), np.asarray(fixed[place[id(var)]])) for mean, var in kept]
+
+    def averages(self) -> list[np.ndarray]:
+        return [np.asarray(average) for average in self._state[3]]
+
+    def set_averages(self, values: Sequence[np.ndarray]) -> None:
+        self._state = (*self._state[:3], [jax.numpy.array(value) for value in values])
+
     def synchronize(self) -> None:
-        for variables, values in zip(self._variables(), self._state, strict=True):
+        for variables, values in zip(self._variables(), self._state[:3], strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(jax.numpy.array(value))  # a copy: the step consumes the buffers of its state
 
     def reload(self) -> None:
-        self._state = self._copied_state()
+        self._state = (*self._copied_state()[:3], self._state[3])
 
     def _copied_state(self) -> State:
         trainable, fixed, optimizer = (
             [jax.numpy.array(variable.value) for variable in group] for group in self._variables()
         )
-        return trainable, fixed, optimizer
+        return trainable, fixed, optimizer, []
 
-    def _variables(self) -> State:
+    def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         network = self._network
         return network.trainable_variables, network.non_trainable_variables, self._optimizer.variables
 
@@ -102,7 +120,7 @@ class JaxSteps:
         return jax.lax.fori_loop(0, len(rows), step, (state, loss_sum))
 
     def _step(self, state: State, loss_sum: Any, batch: Any) -> tuple[State, Any]:
-        (trainable, fixed, optimizer), (x, y, sample_weight, rate) = state, batch
+        (trainable, fixed, optimizer, averages), (x, y, sample_weight, rate) = state, batch
         (loss, fixed), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, fixed, x, y, sample_weight)
         optimizer = [rate if i == self._rate_at else value for i, value in enumerate(optimizer)]
         updated, optimizer = self._optimizer.stateless_apply(optimizer, gradients, trainable)
@@ -110,11 +128,18 @@ class JaxSteps:
             new if factor == 1 else old + factor * (new - old)
             for old, new, factor in zip(trainable, updated, self._rate_factors, strict=True)
         ]
-        return (trainable, list(fixed), list(optimizer)), loss_sum + loss
+        if averages:
+            decay = average_decay(self._spec.average, optimizer[self._iterations_at])
+            pairs = zip(averages, trainable, strict=True)
+            averages = [decay * average + (1 - decay) * value for average, value in pairs]
+        return (trainable, list(fixed), list(optimizer), averages), loss_sum + loss
 
     def _loss(self, trainable: Any, fixed: Any, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
         logits, fixed, losses = self._network.stateless_call(trainable, fixed, x, training=True, return_losses=True)
-        return weighted_loss(logits, y, sample_weight, self._label_smoothing) + sum(losses), fixed
+        return weighted_loss(logits, y, sample_weight, self._spec.label_smoothing) + sum(losses), fixed
+
+    def _fixed_after_training(self, trainable: Any, fixed: Any, x: Any) -> Any:
+        return self._network.stateless_call(trainable, fixed, x, training=True)[1]
 
     def _scores(self, trainable: Any, fixed: Any, x: Any) -> Any:
         logits, _ = self._network.stateless_call(trainable, fixed, x, training=False)

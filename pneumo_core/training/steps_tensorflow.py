@@ -7,23 +7,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pneumo_core.specs import TrainSpec
 from pneumo_core.training.activations import fused
 from pneumo_core.training.batches import Chunk, Source
-from pneumo_core.training.loss import batched, logit_model, weighted_loss
+from pneumo_core.training.loss import average_decay, batched, logit_model, weighted_loss
+from pneumo_core.training.norms import Statistics, of_one_batch
 
 
 class TensorFlowSteps:
     """See `steps.Steps`."""
 
     def __init__(
-        self, model: keras.Model, optimizer: keras.Optimizer, label_smoothing: float, rate_factors: Sequence[float]
+        self, model: keras.Model, optimizer: keras.Optimizer, spec: TrainSpec, rate_factors: Sequence[float]
     ) -> None:
         self._network, self._optimizer = logit_model(model), optimizer
-        self._label_smoothing, self._rate_factors = label_smoothing, rate_factors
+        self._spec, self._rate_factors = spec, rate_factors
+        averaged = self._network.trainable_variables if spec.average else []
+        self._averages = [tf.Variable(variable.value, trainable=False) for variable in averaged]
         self._loss_sum = tf.Variable(0.0, trainable=False)
         self._n_steps = 0
         self._train: Any = None
         self._predict: Any = None
+        self._observe: Any = None
 
     def train(self, chunk: Chunk, rates: np.ndarray) -> None:
         room = np.zeros(len(chunk.x), np.float32)
@@ -54,6 +59,21 @@ class TensorFlowSteps:
             scores.append(self._predict(tensor)[:n].numpy())
         return np.concatenate(scores)
 
+    def batch_statistics(self, x: np.ndarray, norms: Sequence[keras.layers.BatchNormalization]) -> Statistics:
+        tensor = tf.constant(x)
+        if self._observe is None:
+            with of_one_batch(norms):
+                self._observe = self._traced(self._forward_in_training, [tensor])
+        self._observe(tensor)
+        return [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
+
+    def averages(self) -> list[np.ndarray]:
+        return [average.numpy() for average in self._averages]
+
+    def set_averages(self, values: Sequence[np.ndarray]) -> None:
+        for average, value in zip(self._averages, values, strict=True):
+            average.assign(value)
+
     def synchronize(self) -> None:
         """Do nothing: TensorFlow trains the Keras variables themselves."""
 
@@ -66,6 +86,9 @@ class TensorFlowSteps:
 
     def _scores(self, x: Any) -> Any:
         return tf.sigmoid(self._network(x, training=False)[:, 0])
+
+    def _forward_in_training(self, x: Any) -> None:
+        self._network(x, training=True)
 
     def _train_steps(self, x: Any, y: Any, sample_weight: Any, rates: Any, n_steps: Any) -> None:
         if x.shape[0] == 1:
@@ -85,7 +108,7 @@ class TensorFlowSteps:
     def _step(self, x: Any, y: Any, sample_weight: Any, rate: Any) -> None:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
-            loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._label_smoothing)
+            loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._spec.label_smoothing)
             loss += sum(self._network.losses)  # L2 of the kernels
         self._optimizer.learning_rate.assign(rate)
         factors = zip(variables, self._rate_factors, strict=True)
@@ -93,6 +116,10 @@ class TensorFlowSteps:
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         for variable, factor, before in slowed:  # its decoupled weight decay included
             variable.assign(before + factor * (variable - before))
+        if self._averages:
+            decay = average_decay(self._spec.average, self._optimizer.iterations)
+            for average, variable in zip(self._averages, variables, strict=True):
+                average.assign(decay * average + (1 - decay) * variable)
         self._loss_sum.assign_add(loss)
 
 

@@ -1,8 +1,9 @@
 """Fit a model epoch by epoch: schedule, early stopping, best weights, and exact continuation."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from pneumo_core.errors import TrialFailed
 from pneumo_core.result import Stopped
 from pneumo_core.scoring import operating
 from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
-from pneumo_core.training import batches, checkpoint, schedule, stretching
+from pneumo_core.training import batches, checkpoint, norms, schedule, stretching
 from pneumo_core.training.batches import Source
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.training.fine_tuning import FineTuning
@@ -26,6 +27,11 @@ from pneumo_core.training.steps import Steps, make_optimizer, make_steps
 OnEpoch = Callable[[int, dict[str, float]], bool]
 
 SCORE_BATCH = 256  # images scored at once, fewer where they are large:
+LEAST_DIFFERENT = 0.5  # of the scores of a network that works; float32 gives nearly every image a score of its own
+SURE = 1e-5
+HOPELESS_EPOCHS = 3  # after so many, an AUC that chance would give ends the trial
+CHANCE_DEVIATIONS = 2.0
+WIDEST_MARGIN = 0.1  # with fewer images than that takes, nothing is known after three epochs
 SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; 83 grey images of 224 px, whose feature maps fill some hundred MB
 
 
@@ -40,6 +46,10 @@ class FitArrays(Protocol):
     def x_validation(self) -> np.ndarray: ...
     @property
     def y_validation(self) -> np.ndarray: ...
+    @property
+    def x_shifted(self) -> np.ndarray | None: ...  # validation, each image under one shift; None: judged as it is only
+    @property
+    def groups_train(self) -> np.ndarray: ...  # (n_train,) patients, as text
     @property
     def origin(self) -> Origin | None: ...  # None: in memory only, nothing computed from them is kept
 
@@ -68,6 +78,7 @@ class Task:
     seed: int
     identity: str  # names the trial in its checkpoint
     on_epoch: OnEpoch
+    rows: np.ndarray | None = None  # of the training images that are seen; None: all
     checkpoint: Path | None = None
     images: str = ""  # names the images in the checkpoint: only a later stage goes on from that of others
     stage: Stage = field(default_factory=Stage)
@@ -82,6 +93,7 @@ class Fitted:
 
     state: TrainState
     scores: np.ndarray  # (n_validation,) float32
+    shifted_scores: np.ndarray | None  # the same of the images under their shifts
     note: str  # what became of the checkpoint
 
 
@@ -92,7 +104,8 @@ def fit(model: keras.Model, task: Task) -> Fitted:
     epoch is saved: after a kill an epoch may be reported twice, with the same numbers, but never not at all.
     Where `task.stage` ends before the trial does, training ends as "paused", and the checkpoint holds all that the
     next stage goes on from.
-    Raises `TrialFailed("nan_loss")` when the loss or a score stops being a number.
+    Raises `TrialFailed`: "nan_loss" when the loss or a score stops being a number, "collapsed" when the network of the
+    best epoch tells hardly any images apart.
     """
     run = _Run(model, task)
     state, note = run.restore()
@@ -103,7 +116,8 @@ def fit(model: keras.Model, task: Task) -> Fitted:
         else:
             run.save(state)
     run.restore_best()
-    fitted = Fitted(state=state, scores=run.validation_scores(), note=note)
+    fitted = Fitted(state=state, scores=run.validation_scores(), shifted_scores=run.shifted_scores(), note=note)
+    check_collapse(fitted.scores)
     task.fine_tuning.prepare(task.spec.epochs)  # a model is left with the settings of its last phase
     return fitted
 
@@ -124,6 +138,22 @@ def numpy_copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_tensor(variable)).copy() for variable in variables]
 
 
+def check_collapse(scores: np.ndarray) -> None:
+    """Raise `TrialFailed("collapsed")` where most of `scores` (n,) are alike: an AUC would not show it.
+
+    Fine-tuning at a rate that is too high ends like this: 213 different scores for 624 images were seen, and one score
+    for all of them. Scores at 0 and 1, where a sure network's round to one number, say nothing.
+    """
+    inner = scores[(scores > SURE) & (scores < 1 - SURE)]
+    n_different = len(np.unique(inner))
+    if np.ptp(scores) == 0 or n_different < LEAST_DIFFERENT * len(inner):
+        raise TrialFailed(
+            "collapsed",
+            f"the network gives {max(1, n_different)} different scores to {len(scores)} images: it collapsed; lower "
+            "`learning_rate`, or give `warmup_epochs` or `head_epochs`",
+        )
+
+
 def log_loss(y: np.ndarray, scores: np.ndarray) -> float:
     """Return the mean binary cross-entropy of `scores` (n,), unweighted: what `val_loss` means here."""
     p = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)  # float32 scores round to 0 and 1 about there
@@ -140,11 +170,15 @@ class _Run:
         self._head_only = task.fine_tuning.trains_head_only(0)
         self._best: list[np.ndarray] = []
         self._flat = len(model.input_shape) == 2
+        self._seen: list[np.ndarray] = []  # batches of the last epoch, (b, ...) each
         arrays = task.arrays
         self._source = Source(
             x=arrays.x_train,
             y=arrays.y_train,
-            class_weight=batches.class_weight(task.spec, arrays.y_train),
+            rows=task.rows,
+            class_weight=batches.class_weight(
+                task.spec, arrays.y_train if task.rows is None else arrays.y_train[task.rows]
+            ),
             augment=task.spec.augment,
             seed=task.seed,
             flat=self._flat,
@@ -160,13 +194,14 @@ class _Run:
         if number and number == self._task.fine_tuning.head_epochs:
             state = replace(state, plateau=PlateauState())
         loss, rate = self._train(state)
-        metrics = {"loss": loss, **self._judge(number), "learning_rate": rate}
+        with self._as_judged():
+            metrics = {"loss": loss, **self._judge(number), "learning_rate": rate}
+            cost = monitored_cost(spec, metrics)
+            if state.best_cost is None or cost < state.best_cost:
+                self._steps.synchronize()
+                self._best = numpy_copies(self._variables)
+                state = replace(state, best_cost=cost, best_epoch=number)
         metrics["seconds"] = time.perf_counter() - start
-        cost = monitored_cost(spec, metrics)
-        if state.best_cost is None or cost < state.best_cost:
-            self._steps.synchronize()
-            self._best = numpy_copies(self._variables)
-            state = replace(state, best_cost=cost, best_epoch=number)
         state = replace(
             state,
             n_epochs=number + 1,
@@ -177,8 +212,41 @@ class _Run:
 
     def validation_scores(self) -> np.ndarray:
         """Return the scores (n,) of the validation images under the present weights."""
-        x = self._task.arrays.x_validation
+        return self._scores(self._task.arrays.x_validation)
+
+    def shifted_scores(self) -> np.ndarray | None:
+        """Return those of the same images under their shifts; None where the study judges without."""
+        x = self._task.arrays.x_shifted
+        return None if x is None else self._scores(x)
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
         return self._steps.predict(x.reshape(len(x), -1) if self._flat else x, score_batch(x))
+
+    @contextlib.contextmanager
+    def _as_judged(self) -> Iterator[None]:
+        """Give the model the weights that are judged and kept, with statistics of their own; then those in training."""
+        averages = self._steps.averages()
+        if not averages:
+            self._renew_norms()
+            yield
+            return
+        self._steps.synchronize()
+        variables = self._model.trainable_variables
+        trained = numpy_copies(variables)
+        self._assign(variables, averages)
+        self._renew_norms()
+        yield
+        self._steps.synchronize()
+        self._assign(variables, trained)
+
+    def _renew_norms(self) -> None:
+        found = norms.trained(self._model)
+        if not found:
+            return
+        measured = [self._steps.batch_statistics(x, found) for x in self._seen]
+        self._steps.synchronize()
+        norms.put(found, measured)
+        self._steps.reload()
 
     def restore_best(self) -> None:
         """Put the weights of the best epoch into the model."""
@@ -226,18 +294,30 @@ class _Run:
         spec, epoch = self._task.spec, state.n_epochs
         n_steps = batches.n_steps(spec, self._source.n_samples)
         rates = schedule.learning_rates(spec, state.plateau, epoch=epoch, n_steps=n_steps)
+        self._seen = []
         if self._steps.hold(self._source):
-            self._steps.train_rows(batches.rows(self._source, spec, epoch), rates)
+            rows = batches.rows(self._source, spec, epoch)
+            self._steps.train_rows(rows, rates)
+            self._remember(self._source.x[of_step] for of_step in rows)
         else:
             for chunk in batches.chunks(self._source, spec, epoch):
                 self._steps.train(chunk, rates[chunk.first_step : chunk.first_step + chunk.n_steps])
+                self._remember(chunk.x[: chunk.n_steps])
         loss = self._steps.take_loss()
         if not math.isfinite(loss):
             raise TrialFailed("nan_loss", f"the training loss became {loss} in epoch {epoch}; lower `learning_rate`")
         return loss, float(rates[-1])
 
+    def _remember(self, some: Iterable[np.ndarray]) -> None:
+        """Keep batches of the epoch's first images for the statistics of batch normalisation."""
+        for x in some:
+            if sum(map(len, self._seen)) >= norms.N_IMAGES:
+                return
+            self._seen.append(x.reshape(len(x), -1) if self._flat else x)
+
     def _judge(self, epoch: int) -> dict[str, float]:
-        y, scores, objective = self._task.arrays.y_validation, self.validation_scores(), self._task.objective
+        scores, objective = self.validation_scores(), self._task.objective
+        y, scores = operating.pooled(self._task.arrays.y_validation, scores, self.shifted_scores())
         if not np.isfinite(scores).all():
             raise TrialFailed("nan_loss", f"validation scores became NaN in epoch {epoch}; lower `learning_rate`")
         return {
@@ -268,8 +348,9 @@ class _Run:
         shapes = {name: (a.shape, a.dtype) for name, a in saved.arrays.items()}
         if shapes != {name: (a.shape, a.dtype) for name, a in present.items()}:
             raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
-        groups = {prefix: _group(saved, prefix) for prefix in ("model", "optimizer", "best")}
+        groups = {prefix: _group(saved, prefix) for prefix in ("model", "optimizer", "average", "best")}
         self._assign(self._variables + list(self._optimizer.variables), groups["model"] + groups["optimizer"])
+        self._steps.set_averages(groups["average"])
         self._best = groups["best"]
         return f"continued after {state.n_epochs} epochs"
 
@@ -281,8 +362,9 @@ class _Run:
         the plateau always begin anew: what images of another size scored tells nothing of these.
         """
         present = dict(self._named_arrays(best=[]))
-        given = {name: a for name, a in saved.arrays.items() if not name.startswith("best.")}
-        if given.keys() != present.keys():
+        begun_anew = ("best.", "average.")
+        given = {name: a for name, a in saved.arrays.items() if not name.startswith(begun_anew)}
+        if given.keys() != {name for name in present if not name.startswith(begun_anew)}:
             raise UnusableCheckpoint(f"{self._task.checkpoint} holds other arrays than this model")
         maps = stretching.flattened_maps(self._model, self._task.arrays.x_train)
         taken = {
@@ -293,6 +375,8 @@ class _Run:
         merged = Checkpoint(state=None, arrays=present | kept)
         values = _group(merged, "model") + _group(merged, "optimizer")
         self._assign(self._variables + list(self._optimizer.variables), values)
+        if self._task.spec.average:  # of maps of another size it would be of other weights
+            self._steps.set_averages(numpy_copies(self._model.trainable_variables))
         state = TrainState(
             stage=self._task.stage.index, images=self._task.images, n_epochs=state.n_epochs, history=state.history
         )
@@ -303,6 +387,7 @@ class _Run:
         groups = {
             "model": numpy_copies(self._variables),
             "optimizer": numpy_copies(self._optimizer.variables),
+            "average": self._steps.averages(),
             "best": self._best if best is None else best,
         }
         for prefix, values in groups.items():
@@ -316,7 +401,9 @@ class _Run:
 
 def monitored_cost(spec: TrainSpec, metrics: dict[str, float]) -> float:
     """Return the metric that stopping and the plateau schedule watch, turned so that lower is better."""
-    return metrics["val_loss"] if spec.monitor == "val_loss" else -metrics[spec.monitor]
+    if spec.monitor == "val_loss":
+        return metrics["val_loss"]
+    return -metrics["pruning_metric" if spec.monitor == "objective" else spec.monitor]
 
 
 def _stopped(task: Task, state: TrainState) -> Stopped | None:
@@ -324,9 +411,22 @@ def _stopped(task: Task, state: TrainState) -> Stopped | None:
     if state.n_epochs >= spec.epochs:
         return "completed"
     waits_since = max(state.best_epoch, task.fine_tuning.head_epochs - 1)  # the head alone never ends a trial
-    if state.n_epochs - 1 - waits_since >= spec.patience:
+    if state.n_epochs - 1 - waits_since >= spec.patience or is_hopeless(task, state):
         return "early"
     return "paused" if stage.until_epoch is not None and state.n_epochs >= stage.until_epoch else None
+
+
+def is_hopeless(task: Task, state: TrainState) -> bool:
+    """Tell whether no epoch so far did better than chance would: none will make up for that within a search.
+
+    Chance is an AUC of 0.5 with the deviation of the Mann-Whitney statistic under no difference.
+    """
+    if state.n_epochs < HOPELESS_EPOCHS + task.fine_tuning.head_epochs:
+        return False
+    y = task.arrays.y_validation
+    n_positive, n = int(y.sum()), len(y)
+    margin = CHANCE_DEVIATIONS * math.sqrt((n + 1) / (12 * n_positive * (n - n_positive)))
+    return margin < WIDEST_MARGIN and max(epoch["auc"] for epoch in state.history) < 0.5 + margin
 
 
 def _group(saved: Checkpoint, prefix: str) -> list[np.ndarray]:

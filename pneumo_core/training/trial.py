@@ -19,7 +19,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
-from pneumo_core.training import features, fine_tuning, precision, train
+from pneumo_core.training import features, fine_tuning, patients, precision, train
 from pneumo_core.training.train import FitArrays, OnEpoch
 
 WHOLE = Stage()
@@ -76,6 +76,7 @@ def build_and_train(
             spec=spec.train,
             objective=objective,
             arrays=cached.arrays if cached else arrays,
+            rows=patients.rows(arrays, spec.train.patients * stage.patients, derive(seed, "patients")),
             seed=derive(seed, "data"),
             identity=identity(spec, objective, seed),
             images=images_digest(arrays),
@@ -147,7 +148,8 @@ def _result(
     arrays: FitArrays,
     where: dict[str, str],
 ) -> TrialResult:
-    judged, state = operating.judge(arrays.y_validation, fitted.scores, objective), fitted.state
+    y, shifted, state = arrays.y_validation, fitted.shifted_scores, fitted.state
+    judged = operating.judge(*operating.pooled(y, fitted.scores, shifted), objective)
     assert state.stopped is not None
     return TrialResult(
         values=judged.values,
@@ -161,6 +163,8 @@ def _result(
         history=state.history,
         scores=tuple(round(score, 6) for score in fitted.scores.tolist()),
         environment=where,
+        shifted_scores=() if shifted is None else tuple(round(score, 6) for score in shifted.tolist()),
+        family_aucs={} if shifted is None else operating.family_aucs(y, shifted, objective.shifts),
     )
 
 

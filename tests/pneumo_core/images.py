@@ -16,6 +16,11 @@ class Arrays:
     x_validation: np.ndarray
     y_validation: np.ndarray
     origin: Origin | None = None
+    x_shifted: np.ndarray | None = None
+
+    @property
+    def groups_train(self) -> np.ndarray:
+        return np.arange(len(self.y_train)).astype(str)
 
 
 def arrays(n_train: int = 70, n_validation: int = 30, side_px: int = 12, channels: int = 1, seed: int = 0) -> Arrays:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pneumo_core.models import model as models
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, train
 from pneumo_core.training.trial import run_trial
@@ -92,7 +93,7 @@ def test_a_checkpoint_that_does_not_fit_is_noted_and_training_starts_over(change
 
 
 def test_a_checkpoint_leaves_out_what_never_changes(tmp_path: Path) -> None:
-    network = trial.model.build(CNN, (12, 12, 1))
+    network = models.build(CNN, (12, 12, 1))
     network.get_layer("block1_conv1").trainable = False
 
     names = [variable.path for variable in train.changing_variables(network)]
