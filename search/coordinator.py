@@ -23,7 +23,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core.errors import PneumoError, StudyError, TrialFailed
+from pneumo_core.errors import PneumoError, StorageError, StudyError, TrialFailed
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, Stage, TrialSpec
@@ -33,8 +33,10 @@ from search import diagnosis, factory, own_metrics, promotion, records, trials
 from search.executors.protocol import Event, Executor
 from search.storage import artifacts
 from search.storage.database import exclusively
+from search.storage.locks import LockHeld, Wait
 from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
 from search.storage.patience import PatientStorage
+from search.study import stored_budget
 from search.trials import Ledger
 from search.watching.views import View
 from spaces.base import Parameter
@@ -44,6 +46,7 @@ Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
 Taken = Literal["nothing to take", "ended at once"]
 POLL_S = 0.5
 UNBUILDABLE_FACTOR = 8  # points that can't be built take no time: so many times `max_same_failures` end a search
+DISK_PAUSE_S = 30.0  # a coordinator whose disk is full leaves what it could not train to others for so long
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Coordinator:
     stop_asked: Callable[[], bool]
     heartbeat_s: float = HEARTBEAT_S
     grace_s: float = GRACE_S
+    disk_pause_s: float = DISK_PAUSE_S
 
     def __post_init__(self) -> None:
         self._running: dict[int, Running] = {}
@@ -84,8 +88,10 @@ class Coordinator:
         self._watch = Watch(grace_s=self.grace_s)
         self._began_s = time.monotonic()
         self._beat_s = self._began_s
-        self._failures: Counter[str] = Counter()  # since the last success, by reason
+        self._failures: Counter[str] = Counter()  # for good, since the last success, by reason
+        self._paused_until_s = self._began_s  # takes no trial before
         self._wait_s = POLL_S
+        self._lock_wait = Wait()
         self._shared = IntersectionSearchSpace(include_pruned=True)  # kept: finding it reads every trial
         self._n_objectives = len(self.study.directions)
         self.diagnosis = ""
@@ -100,11 +106,24 @@ class Coordinator:
                     for event in self._in_order(self.executor.poll(self._wait_s)):
                         self._handle(event)
             finally:
-                self.executor.close()
-                self._abandon()
+                try:
+                    self.executor.close()
+                finally:
+                    self._abandon()
         if ending == "budget":
-            shutil.rmtree(self.checkpoints, ignore_errors=True)  # of trials that failed for good or stay paused
+            self._tidy()
         return ending
+
+    def _tidy(self) -> None:
+        """Remove the checkpoints of trials that failed for good or stay paused, once nobody works on the study."""
+
+        def tidy() -> None:
+            ledger = self._ledger()
+            if not (ledger.running or ledger.waiting or ledger.retriable):
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+        with contextlib.suppress(LockHeld):  # they harm nobody
+            exclusively(self.storage, tidy, wait=False)
 
     def _ending(self) -> Ending | None:
         if self.stop_asked():
@@ -119,15 +138,24 @@ class Coordinator:
         if self._promotable(ledger) is not None:
             return None
         if len(ledger.finished) >= self.budget.trials:
-            return "budget"
+            return None if self._budget_grew() else "budget"
         return "stale" if self._is_stale(ledger) and not ledger.running and not ledger.waiting else None
 
+    def _budget_grew(self) -> bool:
+        """Take over the budget of trials of the last launch, if that is larger; return whether it is."""
+        n_trials = stored_budget(self.study).trials
+        if n_trials <= self.budget.trials:
+            return False
+        self.budget = replace(self.budget, trials=n_trials)
+        return True
+
     def _is_stale(self, ledger: Ledger) -> bool:
-        """Return whether the last `patience_trials` trials brought nothing better than an earlier one."""
+        """Return whether the last `patience_trials` trials to finish brought nothing better than an earlier one."""
         patience, best = self.budget.patience_trials, records.best_feasible(ledger.finished)
         if patience is None or best is None:
             return False
-        return sum(trial.number > best.number for trial in ledger.finished) >= patience
+        n_since = len(ledger.finished) - int(best.user_attrs.get(trials.N_FINISHED, best.number + 1))
+        return n_since >= patience
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -151,7 +179,12 @@ class Coordinator:
 
     def _fill(self) -> None:
         while self._n_free() > 0 and not self.stop_asked() and not self.diagnosis:
-            taken = exclusively(self.storage, self._take)
+            try:
+                taken = exclusively(self.storage, self._take, wait=False)
+            except LockHeld as error:  # the trials that run go on meanwhile
+                self._lock_wait.goes_on(error)
+                return
+            self._lock_wait.ended()
             self._wait_s = 0.0 if taken == "ended at once" else POLL_S
             if not isinstance(taken, Running):
                 return
@@ -162,7 +195,9 @@ class Coordinator:
 
         In the middle of a round none may: which of the others ended by then depends on which is faster.
         """
-        return 0 if self._held else min(self.executor.n_free, self.executor.n_slots - len(self._running))
+        if self._held or time.monotonic() < self._paused_until_s:
+            return 0
+        return min(self.executor.n_free, self.executor.n_slots - len(self._running))
 
     def _take(self) -> Running | Taken:
         """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""
@@ -218,7 +253,7 @@ class Coordinator:
 
     def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
         """Start the first of those that wait to go on, else a new trial; a bad point or a repeated one ends at once."""
-        self._seed_sampler()  # one that goes on lacks parameters too, where it was lost before they were drawn
+        self._seed_sampler(waiting)
         trial = self._go_on(waiting[0]) if waiting else self.study.ask()
         frozen = self.storage.get_trial(trial._trial_id)
         try:
@@ -226,7 +261,7 @@ class Coordinator:
                 warnings.simplefilter("ignore")  # queued points with a value that the space no longer allows
                 spec = self.spec.space(trial)
             stage, data = promotion.stage_of(self.spec.fidelity, spec, trials.stage(frozen))
-        except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):
+        except (StorageInternalError, SQLAlchemyError, StorageError, UpdateFinishedTrialError):
             raise
         except StudyError as error:  # the space wants the search to end, not just this trial
             self._failed(trial.number, "fatal", str(error))
@@ -258,12 +293,19 @@ class Coordinator:
         self.view.ended(trials.history(waiting)[-1], f"goes on as trial {waiting.number}")
         return optuna.Trial(self.study, waiting._trial_id)
 
-    def _seed_sampler(self) -> None:
-        """Make the next suggestion depend on the study's seed and history only, not on who asks or when."""
-        n_trials = sum(not trials.history(trial) for trial in self._trials())  # a continued one counts once
-        steady = factory.is_sequence(self.spec.sampler)
-        seed = derive(self.spec.seed, "sampler", 0 if steady else n_trials)
-        self.study.sampler = factory.sampler(self.spec.sampler, seed, self.parameters, self._shared)
+    def _seed_sampler(self, waiting: Sequence[FrozenTrial]) -> None:
+        """Make the next suggestion depend on the study's seed and history only, not on who asks or when.
+
+        One that goes on lacks parameters too, where it was lost before they were drawn: it draws as it would have.
+        """
+        until = trials.root(waiting[0]) if waiting else math.inf
+        n_trials = sum(
+            t.number < until and not trials.history(t) for t in self._trials()
+        )  # a continued one counts once
+        seed, steady = (derive(self.spec.seed, "sampler", n) for n in (n_trials, 0))
+        self.study.sampler = factory.sampler(
+            self.spec.sampler, seed, self.parameters, self._shared, sequence_seed=steady
+        )
 
     def _repeat(self, trial: optuna.Trial, spec: TrialSpec) -> bool:
         """Finish a trial whose spec another trial already ran with that trial's result; training it again would
@@ -331,12 +373,18 @@ class Coordinator:
 
     def _epoch(self, run: Running, event: EpochDone) -> None:
         self.view.epoch(event.number, event.epoch, event.metrics)
-        stop = event.is_judged and self._n_objectives == 1 and self._should_prune(run, event)
+        stop = event.is_judged and self._judge(run, event)
         self.executor.reply(event.number, stop=stop)
 
-    def _should_prune(self, run: Running, event: EpochDone) -> bool:
-        if event.epoch not in run.reported:
-            run.reported.add(event.epoch)
+    def _judge(self, run: Running, event: EpochDone) -> bool:
+        """Report an epoch, and return whether to stop; Optuna takes no reports where there are two objectives."""
+        is_new = event.epoch not in run.reported
+        run.reported.add(event.epoch)
+        if self._n_objectives > 1:
+            if is_new:
+                run.trial.set_user_attr(trials.REACHED, event.epoch + 1)
+            return False
+        if is_new:
             run.trial.report(event.metrics["pruning_metric"], event.epoch)
         return bool(run.trial.should_prune())  # some pruners return a NumPy bool
 
@@ -349,6 +397,7 @@ class Coordinator:
             result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may go on
             extra |= {trials.RUNG: run.stage.index, trials.IMAGE_SIZE_PX: run.data.image_size_px}
         artifacts.save_result(self.artifacts, run.trial, result)
+        extra[trials.N_FINISHED] = len(self._ledger().finished) + 1
         trials.finish(self.study, run.trial, result, **extra)
         del self._running[run.trial.number]
         self._failures.clear()
@@ -374,11 +423,18 @@ class Coordinator:
         run = self._running.pop(number, None)
         if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
             checkpoint.remove(run.checkpoint)
-        self._failures[reason] += 1
+        if reason == trials.DISK_FULL:
+            self._paused_until_s = time.monotonic() + self.disk_pause_s
+        if not self._will_retry(number):
+            self._failures[reason] += 1
         limit = self.budget.max_same_failures * (UNBUILDABLE_FACTOR if reason in trials.UNBUILDABLE else 1)
         if self._failures[reason] >= limit:
             self.diagnosis = diagnosis.of_failures(reason, self._failures[reason], message)
         self.view.failed(number, reason, message)
+
+    def _will_retry(self, number: int) -> bool:
+        known = {trial.number: trial for trial in self._trials()}
+        return trials.may_retry(known[number], known, self.budget.max_retries)
 
     def _beat(self) -> None:
         """Give a sign of life for the running trials."""
@@ -397,9 +453,9 @@ class Coordinator:
 
         A database that is gone is no reason to hide why it went: the next launch finds the trials dead.
         """
-        with contextlib.suppress(StorageInternalError, SQLAlchemyError), self.storage.impatient():
+        with contextlib.suppress(StorageInternalError, SQLAlchemyError, StorageError), self.storage.impatient():
             for number in list(self._running):
                 trials.fail(self.study, number, trials.INTERRUPTED, "stopped before it ended")
             if self._running:
-                exclusively(self.storage, self._revive)
+                exclusively(self.storage, self._revive, wait=False)
         self._running.clear()

@@ -68,10 +68,16 @@ class SharingTPESampler(TPESampler):
 
 
 def sampler(
-    spec: SamplerSpec, seed: int, parameters: Mapping[str, Parameter], shared: IntersectionSearchSpace
+    spec: SamplerSpec,
+    seed: int,
+    parameters: Mapping[str, Parameter],
+    shared: IntersectionSearchSpace,
+    *,
+    sequence_seed: int,
 ) -> BaseSampler:
     """Return the sampler of `spec`.
 
+    `seed` differs from trial to trial, `sequence_seed` doesn't: it is that of samplers which walk one fixed sequence.
     `parameters` are those of the space, which a grid must know in advance; `shared` is the study's own, kept from
     one sampler to the next.
     """
@@ -82,15 +88,11 @@ def sampler(
         if spec.kind == "nsga2":
             return NSGAIISampler(seed=seed)
         if spec.kind == "qmc":
-            return QMCSampler(seed=seed, scramble=True)
+            fallback = RandomSampler(seed=seed)  # draws what the first trial lacked
+            return QMCSampler(seed=sequence_seed, scramble=True, independent_sampler=fallback)
         if spec.kind == "grid":
-            return Grid(parameters, seed)
+            return Grid(parameters, sequence_seed)
         return RandomSampler(seed=seed)
-
-
-def is_sequence(spec: SamplerSpec) -> bool:
-    """Return whether the sampler walks one fixed sequence, so that its seed must not change between trials."""
-    return spec.kind in ("qmc", "grid")
 
 
 def pruner(

@@ -1,6 +1,6 @@
 """The folder that holds all that a search leaves: database, array cache, checkpoints, artifacts, logs."""
 
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,10 @@ class Home:
 
     def check_writable(self) -> None:
         """Raise `StorageError` at once when the folder can't be written, rather than after the first trial."""
-        probe = self.path / f".writable-{os.getpid()}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"x")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.path) as probe:
+                probe.write(b"x")
         except OSError as error:
             raise StorageError(
                 f"folder {self.path} can't be written: {error.strerror}; --home names another"

@@ -21,7 +21,7 @@ from search.prepared import Prepared, split_for
 from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
 from search.storage.database import first_line, open_storage
-from search.storage.patience import PatientStorage
+from search.storage.patience import ConnectionLost, PatientStorage
 from search.tensorboard import TensorBoard
 from search.watching.views import MakeView, Views
 from studies.probing import probe
@@ -168,7 +168,7 @@ def _by_size(data: DataSpec) -> int:
 def _run(coordinator: Coordinator, storage: PatientStorage) -> Ending:
     try:
         return coordinator.run()
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except (StorageInternalError, SQLAlchemyError, ConnectionLost) as error:
         raise StorageError(
             f"the database stopped working: {first_line(error)}; "
             "what was finished is kept: put it right and launch again"

@@ -1,23 +1,31 @@
 """Creating, resuming and finding studies; a changed one is refused with the difference shown."""
 
 import contextlib
+import hashlib
 import time
 import uuid
 import warnings
 
 import optuna
+import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
 from search import fingerprint as fingerprints
+from search import trials
+from search.executors import process
 from search.fingerprint import Fingerprint
 from search.storage.database import exclusive, redacted
+from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
 from studies.spec import BudgetSpec, StudySpec
 
+_BESIDE = ".copying-"  # begins the name of a study that is being copied
 FORMAT = 1  # of what this package writes into a study
 
 
@@ -39,6 +47,7 @@ def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
 def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint, wait_s: float = 0.0) -> optuna.Study:
     """Return the stored study for a worker to join, once it is launched: within `wait_s`.
 
+    One whose budget is reached is waited for as well: who launches it anew may be slower.
     Raises `StudyError` when there is none, or when space, objective, data or code differ: `launch` may come with a
     newer program, but all that work at a time must have the same.
     """
@@ -59,7 +68,7 @@ def _wait_for(name: str, storage: PatientStorage, wait_s: float) -> optuna.Study
     while True:
         try:
             study = load_study(name, storage)
-            if "uid" in study.user_attrs:
+            if "uid" in study.user_attrs and not (_is_done(study) and time.monotonic() < deadline_s):
                 return study
             missing: StudyError = StudyError(f"study {name!r} is only just being launched; --wait 1m waits for it")
         except StudyError as error:
@@ -69,25 +78,66 @@ def _wait_for(name: str, storage: PatientStorage, wait_s: float) -> optuna.Study
         time.sleep(1.0)
 
 
+def _is_done(study: optuna.Study) -> bool:
+    budget = stored_budget(study)
+    return len(trials.ledger(study.get_trials(deepcopy=False), budget.max_retries).finished) >= budget.trials
+
+
 def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> optuna.Study:
     """Copy a study with all its trials to another database, where it can be resumed.
 
     Raises `StudyError` while it is running, and when the target has one of that name. Files stay where they are:
-    artifacts are found by name, and checkpoints by the study's own identity.
+    artifacts are found by name, and checkpoints by the study's own identity. The copy grows beside the target's
+    studies under a name of its own, without the lock, so that a search there runs on.
     """
     study = load_study(name, source)
     if any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False)):
         raise StudyError(f"study {name!r} is running (or was killed): stop it, or launch it once, before it is copied")
-    with exclusive(target):
-        if name in {s.study_name for s in target.get_all_studies()}:
-            raise StudyError(f"storage {redacted(target.url)} has a study {name!r} already")
-        try:
-            optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target)
-        except BaseException:
-            with contextlib.suppress(KeyError):
-                optuna.delete_study(study_name=name, storage=target)  # half a study is none
-            raise
+    taken = StudyError(f"storage {redacted(target.url)} has a study {name!r} already")
+    if name in study_names(target):
+        raise taken
+    _remove_abandoned(target)
+    beside = _name_beside()
+    try:
+        optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=beside)
+        _rename(target, beside, name)
+    except IntegrityError as error:
+        raise taken from error
+    finally:
+        with contextlib.suppress(KeyError):  # there is none after success, and half a study is none
+            optuna.delete_study(study_name=beside, storage=target)
     return load_study(name, target)
+
+
+def study_names(storage: RDBStorage) -> list[str]:
+    """Return the names of the stored studies, without those that are just being copied."""
+    return [s.study_name for s in storage.get_all_studies() if not s.study_name.startswith(_BESIDE)]
+
+
+def _name_beside() -> str:
+    """Return the name of a study that this process copies: it says whose it is, should the process be killed."""
+    me = this_process()
+    return f"{_BESIDE}{_digest(me.place)}-{me.pid}-{me.started}"
+
+
+def _remove_abandoned(storage: PatientStorage) -> None:
+    """Remove what copies left that were killed on this machine."""
+    here = f"{_BESIDE}{_digest(process.place())}-"
+    for name in [s.study_name for s in storage.get_all_studies() if s.study_name.startswith(here)]:
+        pid, _, started = name.removeprefix(here).partition("-")
+        if process.start_time(int(pid)) != started:
+            optuna.delete_study(study_name=name, storage=storage)
+
+
+def _digest(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+def _rename(storage: PatientStorage, old: str, new: str) -> None:
+    """Rename a study; raises `IntegrityError` where there is one of that name. Optuna has no call for it."""
+    study = models.StudyModel
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.update(study).where(study.study_name == old).values(study_name=new))
 
 
 def stored_budget(study: optuna.Study) -> BudgetSpec:
@@ -97,7 +147,7 @@ def stored_budget(study: optuna.Study) -> BudgetSpec:
 
 def load_study(name: str, storage: RDBStorage) -> optuna.Study:
     """Return a stored study. Raises `StudyError` naming the nearest when there is none."""
-    names = [s.study_name for s in storage.get_all_studies()]
+    names = study_names(storage)
     if name not in names:
         raise StudyError(f"storage {redacted(storage.url)} has no study {name!r}{nearest(name, names)}")
     return optuna.load_study(study_name=name, storage=storage)

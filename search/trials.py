@@ -21,6 +21,8 @@ from search.storage.owner import Owner
 
 CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
+N_FINISHED = "n_finished"  # attribute of a finished trial: how many of the study were finished by then, itself included
+REACHED = "n_epochs_reached"  # attribute of a trial of a study with two objectives, which has no reports
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
 DISK_FULL = "disk_full"
 UNBUILDABLE = {"bad_spec", "failed_trial"}  # points of the space that make no trial: nothing is wrong with the rest
@@ -151,9 +153,20 @@ def history(trial: FrozenTrial) -> list[int]:
 
 
 def n_deaths(trial: FrozenTrial, trials: Mapping[int, FrozenTrial]) -> int:
-    """Return how often this trial or one that it continues died by itself; interruptions don't count."""
-    chain = [trials[number] for number in history(trial) if number in trials] + [trial]
-    return sum(failure_reason(t) != INTERRUPTED for t in chain if t.state == TrialState.FAIL)
+    """Return how often this trial or one that it continues died by itself without an epoch more than those before.
+
+    Interruptions don't count, nor do preemptions that leave it further than it was.
+    """
+    n, furthest = 0, 0
+    for t in [trials[number] for number in history(trial) if number in trials] + [trial]:
+        n += t.state == TrialState.FAIL and failure_reason(t) != INTERRUPTED and n_reached(t) <= furthest
+        furthest = max(furthest, n_reached(t))
+    return n
+
+
+def n_reached(trial: FrozenTrial) -> int:
+    """Return how many epochs (or folds) the trial reported."""
+    return max(max(trial.intermediate_values, default=-1) + 1, int(trial.user_attrs.get(REACHED, 0)))
 
 
 def failure_reason(trial: FrozenTrial) -> str | None:

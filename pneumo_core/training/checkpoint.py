@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ def save(path: Path, identity: str, checkpoint: Checkpoint) -> None:
     """
     header = json.dumps({"format": FORMAT, "identity": identity, "state": checkpoint.state}, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with unfinished.open("wb") as file:
             np.savez(

@@ -96,11 +96,11 @@ def storage_copy(
 ) -> None:
     """Copy studies with all their trials to another database, such as from SQLite to PostgreSQL."""
     from search.storage.database import open_storage, redacted
-    from search.study import copy_study
+    from search.study import copy_study, study_names
 
     console = Console()
     old = open_storage(source, create=False)
-    names = study or [found.study_name for found in old.get_all_studies()]
+    names = study or study_names(old)
     new = open_storage(target)
     for name in names:
         copied = copy_study(name, old, new)

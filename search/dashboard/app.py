@@ -1,7 +1,7 @@
 """optuna-dashboard's web application with its notion of the best trials put right, closed to all but reading."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -17,6 +17,15 @@ from search.dashboard.review import ReviewStorage
 LOOPBACK = "127.0.0.1"  # the dashboard knows no users: whoever reaches it may read everything
 HOSTS = {LOOPBACK, "localhost", ""}
 READING = {"GET", "HEAD"}
+OWN_SITES = {"same-origin", "none"}  # what a browser says of requests of our own pages and of typed addresses
+ARTIFACTS = "/artifacts/"
+SHOWN = {"application/json", "image/jpeg", "image/png", "image/svg+xml", "text/csv", "text/plain"}
+HARMLESS = (  # whatever a stored file holds, it runs nothing, and no other site can embed it
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "SAMEORIGIN"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+SANDBOX = ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:")
 STUDY_ROUTE = "/api/studies/<study_id:int>"
 INSTALL = "the dashboard needs a package: pip install 'pneumo-search[dashboard]'"
 
@@ -72,17 +81,44 @@ class FeasibleBest:
 
 
 def guarded(app: Wsgi) -> Wsgi:
-    """Return `app` refusing what would write, and requests that a web page elsewhere sent by a name of its own."""
+    """Return `app` refusing what would write and whatever a page of another site asks for.
+
+    optuna-dashboard lets every page read artifacts, which here are pictures of patients, and serves them as whatever
+    type was stored: both are put right on the way out.
+    """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        host = str(environ.get("HTTP_HOST", "")).partition(":")[0]
-        if host not in HOSTS:
-            return _refuse(start_response, f"this server answers to {LOOPBACK} only")
-        if environ["REQUEST_METHOD"] not in READING:
-            return _refuse(start_response, "this view of the study is read-only")
-        return app(environ, start_response)
+        if reason := refusal(environ):
+            return _refuse(start_response, reason)
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, harmless(headers, environ["PATH_INFO"].startswith(ARTIFACTS)), *rest)
+
+        return app(environ, start)
 
     return serve
+
+
+def refusal(environ: Mapping[str, Any]) -> str | None:
+    """Return why a request is refused, None for one of our own pages that reads."""
+    host = str(environ.get("HTTP_HOST", ""))
+    if host.partition(":")[0] not in HOSTS:
+        return f"this server answers to {LOOPBACK} only"
+    own = environ.get("HTTP_SEC_FETCH_SITE", "none") in OWN_SITES
+    if not own or environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
+        return "this server answers its own pages only; type the address instead of following a link"
+    return None if environ["REQUEST_METHOD"] in READING else "this view of the study is read-only"
+
+
+def harmless(headers: Sequence[tuple[str, str]], is_artifact: bool) -> list[tuple[str, str]]:
+    """Return `headers` without leave for other sites, and for a stored file with a type that a browser may show."""
+    kept = [(name, value) for name, value in headers if not name.lower().startswith("access-control-")]
+    if not is_artifact:
+        return [*kept, *HARMLESS]
+    stated = next((value for name, value in kept if name.lower() == "content-type"), "").partition(";")[0]
+    shown = stated if stated in SHOWN else "application/octet-stream"
+    kept = [(name, value) for name, value in kept if not name.lower().startswith("content-type")]
+    return [*kept, ("Content-Type", shown), SANDBOX, *HARMLESS]
 
 
 def server(app: Wsgi, port: int) -> WSGIServer:

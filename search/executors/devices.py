@@ -1,5 +1,6 @@
 """What each trainer process may use: CPU cores, or one GPU. Set as environment before a framework loads."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import subprocess
 from pneumo_core.errors import UserError
 from pneumo_core.lifeline import CPUS
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 BACKENDS = ("tensorflow", "jax")
 
 
@@ -23,8 +25,8 @@ def slot_environments(
     common = common_environment(backend)
     if gpus:
         n_sharing = max(1, -(-n_slots // len(gpus)))
-        pinned = [{"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(n_slots)]
-        return [common | gpu_environment(n_sharing) | pin for pin in pinned]
+        shared = common | gpu_environment(n_sharing) | _order()
+        return [shared | {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(n_slots)]
     return [common | _cpu(slot, n_slots) for slot in range(n_slots)]
 
 
@@ -59,7 +61,7 @@ def _cpu(slot: int, n_slots: int) -> dict[str, str]:
 def _choose_gpus(device: str) -> list[str]:
     if device == "cpu":
         return []
-    present = _gpus_present()
+    present = _gpus_allowed()
     if device == "auto":
         return present
     wanted = device.split(",")
@@ -68,6 +70,23 @@ def _choose_gpus(device: str) -> list[str]:
             there = ", ".join(present) or "none"
             raise UserError(f"--device {device}: there is no GPU {number!r}; GPUs here: {there}; or use auto or cpu")
     return wanted
+
+
+def _gpus_allowed() -> list[str]:
+    """Return the GPUs of this machine, of which the user or SLURM may have left us some only, by number or name."""
+    present, allowed = _gpus_present(), os.environ.get(VISIBLE)
+    if not present or allowed is None:
+        return present
+    named = [word.strip() for word in allowed.split(",")]
+    return list(itertools.takewhile(lambda name: name not in ("", "-1"), named))  # CUDA ends the list there
+
+
+def _order() -> dict[str, str]:
+    """Return in which order GPUs are numbered: as nvidia-smi does, unless whoever chose some by number had their own.
+
+    CUDA's own default puts the fastest first.
+    """
+    return {} if VISIBLE in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def _gpus_present() -> list[str]:

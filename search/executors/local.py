@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -50,17 +51,26 @@ class Child:
     ready: bool = False
     started_s: float = 0.0
     heard_s: float = 0.0
+    asked_s: float | None = None  # since when its trial waits for an answer
     first_bytes: int = 0  # resident after its first trial
 
     def assign(self, task: Task) -> None:
         self.number = task.number
         self.n_trials += 1
         self.started_s = self.heard_s = time.monotonic()
+        self.asked_s = None
         self.channel.send(task)
+
+    def answer(self, reply: Reply) -> None:
+        """Let the trial train on; what it waited is not its own time."""
+        now_s = time.monotonic()
+        self.started_s += now_s - (self.asked_s or now_s)
+        self.heard_s, self.asked_s = now_s, None
+        self.channel.send(reply)
 
     def finished(self) -> None:
         """Note that its trial is over."""
-        self.number = None
+        self.number = self.asked_s = None
         self.first_bytes = self.first_bytes or resident_bytes(self.process.pid)
 
     def is_worn(self, limits: Limits) -> bool:
@@ -99,6 +109,7 @@ class LocalExecutor:
 
     def __post_init__(self) -> None:
         self._children: dict[int, Child] = {}  # by slot
+        self._token = secrets.token_hex(4)  # on a shared disk every container's coordinator may be process 1
         self._devices = [environment.get("CUDA_VISIBLE_DEVICES", "") for environment in self.environments]
         self._reserved: dict[str, Task] = {}  # device: what has it, or will have it, to itself
         self._failed: list[TrialError] = []
@@ -124,10 +135,8 @@ class LocalExecutor:
         slot = self._slot_of(number)
         if slot is None:
             return
-        child = self._children[slot]
-        child.heard_s = time.monotonic()  # it waited for us
         try:
-            child.channel.send(Reply(number=number, stop=stop))
+            self._children[slot].answer(Reply(number=number, stop=stop))
         except OSError:
             self._bury(slot)
 
@@ -203,7 +212,7 @@ class LocalExecutor:
     def _spawn(self, slot: int) -> Child:
         self.logs.mkdir(parents=True, exist_ok=True)  # someone may tidy up meanwhile
         ours, theirs = socket.socketpair()
-        log = self.logs / f"child-{os.getpid()}-{slot}.log"
+        log = self.logs / f"child-{self._token}-{slot}.log"
         environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         with theirs, log.open("ab") as output:
             process = subprocess.Popen(
@@ -224,6 +233,7 @@ class LocalExecutor:
             for message in child.channel.receive():
                 child.heard_s = time.monotonic()
                 child.ready = True
+                child.asked_s = child.heard_s if isinstance(message, EpochDone) else None
                 if isinstance(message, Ready | EpochDone | TrialDone | Scored | TrialError):
                     events.append(message)
                 if isinstance(message, TrialDone | Scored | TrialError):
@@ -247,7 +257,7 @@ class LocalExecutor:
         limits = self.limits
         for slot, child in list(self._children.items()):
             _trim(child.log)
-            if child.number is None:
+            if child.number is None or child.asked_s is not None:
                 continue
             silence_s = limits.hang_timeout_s if child.ready else max(START_TIMEOUT_S, limits.hang_timeout_s)
             if now_s - child.heard_s > silence_s:

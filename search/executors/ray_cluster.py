@@ -6,9 +6,14 @@ are queued again. They continue from their checkpoints where nodes share the hom
 
 The arrays that a trial may see are put into Ray's object store once a folder. A node that has the folder itself maps
 that; on any other one the first trial writes them from the store to a folder that all trials of the node then map.
+
+What a search keeps on a node without the home folder (arrays, checkpoints, logs) is in one temporary folder there. A
+checkpoint goes when its trial ended, the folder when the search ended, or with the next search that comes to the node.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import math
 import os
 import shutil
@@ -19,7 +24,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,7 +32,8 @@ import numpy.typing as npt
 
 from pneumo_core import files
 from pneumo_core.errors import UserError
-from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
+from pneumo_core.training import checkpoint
+from pneumo_core.wire import Ready, ScoreRole, Task, TrialDone, TrialError
 from search.executors.devices import common_environment, gpu_environment
 from search.executors.local import TRAINER, Limits, LocalExecutor
 from search.executors.protocol import Event
@@ -42,6 +48,7 @@ CONNECT_S = 10.0
 N_JOINS = 3  # attempts
 STATION_POLL_S = 1.0
 LEAVE_S = 2.0  # a station hears of it after its poll
+PREFIX, LOCK = "pneumo-", ".lock"  # of the folder on each node, and the file in it that its stations hold
 SENT = ("meta.json", *(f"*_{role}.*" for role in ("train", "validation")))  # the other roles never leave this machine
 
 Files = Mapping[str, npt.NDArray[np.uint8]]  # the content of files, by name
@@ -65,25 +72,31 @@ class Station:
         self, environment: Mapping[str, str], command: Sequence[str] | None, limits: Limits, folder: str
     ) -> None:
         self._shared = Path(tempfile.gettempdir()) / folder
-        self._shared.mkdir(mode=0o700, exist_ok=True)
-        self._own = Path(tempfile.mkdtemp(prefix="station-", dir=self._shared))
-        self._local = LocalExecutor(
-            [dict(environment)], logs=self._own / "logs", command=command or TRAINER, limits=limits
-        )
+        self._checkpoints: dict[int, Path] = {}  # by trial: those that only this node sees
+        self._alive = claim(self._shared)
+        logs = Path(tempfile.mkdtemp(prefix="logs-", dir=self._shared))
+        self._local = LocalExecutor([dict(environment)], logs=logs, command=command or TRAINER, limits=limits)
 
     def submit(self, task: Task, arrays: Sequence[Any]) -> None:
         """Start a task; the reference in `arrays` is followed only where the node lacks the folder."""
         here = task.arrays if Path(task.arrays).exists() else str(self._from_store(Path(task.arrays).name, arrays[0]))
         task = dataclasses.replace(task, arrays=here)
         if not isinstance(task, ScoreRole) and task.checkpoint and not Path(task.checkpoint).parent.exists():
-            task = dataclasses.replace(task, checkpoint=str(self._own / Path(task.checkpoint).name))
+            self._checkpoints[task.number] = self._shared / "checkpoints" / Path(task.checkpoint).name
+            task = dataclasses.replace(task, checkpoint=str(self._checkpoints[task.number]))
         self._local.submit(task)
 
     def reply(self, number: int, stop: bool) -> None:
         self._local.reply(number, stop=stop)
 
     def poll(self, timeout_s: float) -> Sequence[Event]:
-        return self._local.poll(timeout_s)
+        events = self._local.poll(timeout_s)
+        for event in events:
+            if isinstance(event, TrialDone) and event.number in self._checkpoints:
+                kept = self._checkpoints.pop(event.number)
+                if event.result.stopped != "paused":
+                    checkpoint.remove(kept)
+        return events
 
     def leave(self) -> None:
         """Stop, and remove what the search kept on this node."""
@@ -97,6 +110,21 @@ class Station:
                 content.tofile(folder / file)
 
         return files.build_once(self._shared / "arrays" / name, write, Path.exists)
+
+
+def claim(folder: Path) -> IO[bytes]:
+    """Make a station's folder and remove those of searches that are gone; the file keeps others from removing it."""
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        mine = (folder / LOCK).open("ab")
+        fcntl.flock(mine, fcntl.LOCK_SH)
+        if (folder / LOCK).exists():  # else someone took it for left over in this moment
+            break
+    for other in folder.parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), (other / LOCK).open("rb") as lock:  # of another user, or just removed
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(other, ignore_errors=True)
+    return mine
 
 
 @dataclass(eq=False)
@@ -121,12 +149,14 @@ class RayExecutor:
 
     n_slots: int
     share: Share
+    alone: Share | None = None  # for a trial that must have its device to itself, by default whole GPUs
+    owns_connection: bool = False  # `close` ends it
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] | None = None  # None: the trainer, by the Python of each node
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        self._folder = f"pneumo-{uuid.uuid4().hex}"  # on every node
+        self._folder = f"{PREFIX}{uuid.uuid4().hex}"  # on every node
         self._slots: list[Slot] = []
         self._arrays: dict[str, Any] = {}  # by folder: where Ray's object store has them
         self._failed: list[TrialError] = []
@@ -138,8 +168,7 @@ class RayExecutor:
         return self.n_slots - sum(slot.task is not None for slot in self._slots)
 
     def submit(self, task: Task, *, alone: bool = False) -> None:
-        slot = self._fresh_slot(self._alone_share()) if alone else self._idle_slot()
-        slot.alone = alone
+        slot = self._fresh_slot(alone=True) if alone else self._idle_slot()
         self._assign(slot, task)
 
     def reply(self, number: int, *, stop: bool) -> None:
@@ -170,6 +199,9 @@ class RayExecutor:
             ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE_S)
         for slot in list(self._slots):
             self._end(slot)
+        if self.owns_connection:
+            self.owns_connection = False
+            ray.shutdown()  # another search of this process connects anew
 
     def _answers(self, slot: Slot) -> list[Event]:
         ready, _ = ray.wait([slot.polled], timeout=0)
@@ -196,8 +228,8 @@ class RayExecutor:
     def _finished(self, slot: Slot) -> None:
         """Free the slot, or let it do what waits for room: after a node is lost there may be none for another."""
         slot.task = None
-        if slot.alone:
-            self._end(slot)  # gives back what it had more than others
+        if slot.alone or any(other.alone and not other.placed for other in self._slots):
+            self._end(slot)  # gives back what it had more than others, or what one that must be alone waits for
             return
         waiting = next((s for s in self._slots if s.task and not s.placed and not s.alone), None)
         if waiting is not None and waiting.task is not None:
@@ -215,18 +247,21 @@ class RayExecutor:
 
     def _idle_slot(self) -> Slot:
         idle = next((slot for slot in self._slots if slot.task is None), None)
-        return idle or self._fresh_slot(self.share)
+        return idle or self._fresh_slot()
 
-    def _fresh_slot(self, share: Share) -> Slot:
+    def _fresh_slot(self, *, alone: bool = False) -> Slot:
         for idle in [slot for slot in self._slots if slot.task is None]:
             self._end(idle)  # it may sit where there would be room
+        share = self._alone_share() if alone else self.share
+        environment = dict(self.environment) | (gpu_environment(1) if alone and share.n_gpus else {})
         actor_class = ray.remote(num_cpus=share.n_cpus, num_gpus=share.n_gpus, max_restarts=0)(Station)
-        slot = Slot(actor=actor_class.remote(dict(self.environment), self.command, self.limits, self._folder))
+        actor = actor_class.remote(environment, self.command, self.limits, self._folder)
+        slot = Slot(actor=actor, alone=alone)
         self._slots.append(slot)
         return slot
 
     def _alone_share(self) -> Share:
-        return dataclasses.replace(self.share, n_gpus=math.ceil(self.share.n_gpus))
+        return self.alone or dataclasses.replace(self.share, n_gpus=math.ceil(self.share.n_gpus))
 
     def _slot_of(self, number: int) -> Slot | None:
         return next((slot for slot in self._slots if slot.number == number), None)
@@ -260,9 +295,11 @@ def connect(
     By default `trials_per_gpu` trials a GPU; without GPUs one trial a node, with all its cores.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    _check_answers(address)
+    is_connected = ray.is_initialized()  # by the program that calls us, whose connection we use and leave
     try:
-        join(address, namespace="pneumo")
+        if not is_connected:
+            _check_answers(address)
+            join(address, namespace="pneumo")
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--on {address or 'ray'}: Ray can't be had there: {error}; a cluster that asks for a token needs "
@@ -272,10 +309,18 @@ def connect(
     n_gpus = int(sum(node.get("GPU", 0) for node in nodes))
     n_slots = n_workers or (n_gpus * trials_per_gpu if n_gpus else len(nodes))
     share = share_of(nodes, n_slots, 1 / trials_per_gpu if n_gpus else 0.0)
+    alone = None if n_gpus else share_of(nodes, len(nodes), 0.0)  # a whole node
     environment = common_environment(backend) | (
         gpu_environment(trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
     )
-    return RayExecutor(n_slots=n_slots, share=share, environment=environment, limits=limits or Limits())
+    return RayExecutor(
+        n_slots=n_slots,
+        share=share,
+        alone=alone,
+        owns_connection=not is_connected,
+        environment=environment,
+        limits=limits or Limits(),
+    )
 
 
 def join(address: str | None, **options: Any) -> None:

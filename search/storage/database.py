@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pneumo_core.errors import StorageError
-from search.storage.locks import WAIT_S, locked
-from search.storage.patience import PatientStorage, patiently
+from search.storage.locks import locked, waiting_for_lock
+from search.storage.patience import ConnectionLost, PatientStorage, patiently, raise_lost
 
 T = TypeVar("T")
 
@@ -27,6 +27,8 @@ DRIVERS = {
     "mariadb": "mysql+pymysql",
 }
 BACKENDS = ("sqlite", "postgresql", "mysql")
+OPENING_S = 5.0  # a server that restarts is there again, and a wrong address is told before anyone wonders
+BUSY_S = 60.0  # SQLite's own wait for another writer, whose transactions take milliseconds
 
 
 def open_storage(url: str, *, create: bool = True) -> PatientStorage:
@@ -40,9 +42,9 @@ def open_storage(url: str, *, create: bool = True) -> PatientStorage:
     if parsed.get_backend_name() == "sqlite":
         _prepare_sqlite(parsed, create)
     try:
-        with locked(parsed):  # Optuna's own creation fails when several processes start at once
-            _refuse_foreign(parsed)
-            storage = PatientStorage(parsed.render_as_string(hide_password=False), engine_options(parsed))
+        storage = patiently(0.0 if parsed.get_backend_name() == "sqlite" else OPENING_S, lambda: _open(parsed))
+    except ConnectionLost as error:
+        raise StorageError(f"storage {redacted(url)} can't be opened: {error}") from error
     except ImportError as error:
         extra = parsed.get_backend_name()
         raise StorageError(f"storage {redacted(url)} needs a driver: pip install 'pneumo-search[{extra}]'") from error
@@ -53,6 +55,12 @@ def open_storage(url: str, *, create: bool = True) -> PatientStorage:
     return storage
 
 
+def _open(url: URL) -> PatientStorage:
+    with opening(url) as engine, waiting_for_lock(engine):  # Optuna's creation fails where several start at once
+        _refuse_foreign(engine)
+        return PatientStorage(url.render_as_string(hide_password=False), engine_options(url))
+
+
 def redacted(url: str) -> str:
     """Return `url` without its secrets, for messages."""
     parsed = _parse(url)
@@ -61,20 +69,38 @@ def redacted(url: str) -> str:
 
 
 @contextmanager
-def exclusive(storage: RDBStorage) -> Iterator[None]:
-    """Hold the one lock that all coordinators of this database share.
+def opening(url: URL) -> Iterator[sqlalchemy.Engine]:
+    """Yield an engine for what comes before the storage is open, without a connection left afterwards."""
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    if url.get_backend_name() != "sqlite":
+        sqlalchemy.event.listen(engine, "handle_error", raise_lost)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
-    A call whose connection is lost fails at once, as the lock is then lost too.
+
+@contextmanager
+def exclusive(storage: RDBStorage, *, wait: bool = True) -> Iterator[None]:
+    """Hold the one lock that all coordinators of this database share; without `wait`, raise `LockHeld` after a second.
+
+    On a server all is written through the connection that holds the lock, and a call for which that is lost fails at
+    once: the lock is then lost too, and the section must begin anew.
     """
-    with locked(make_url(storage.url)), storage.impatient() if isinstance(storage, PatientStorage) else nullcontext():
-        yield
+    taken = waiting_for_lock(storage.engine) if wait else locked(storage.engine)
+    with taken as connection:
+        if connection is None or not isinstance(storage, PatientStorage):
+            yield
+        else:
+            with storage.through(connection):
+                yield
 
 
-def exclusively(storage: PatientStorage, work: Callable[[], T]) -> T:
-    """Return what `work` does under the lock, begun anew when the connection is lost."""
+def exclusively(storage: PatientStorage, work: Callable[[], T], *, wait: bool = True) -> T:
+    """Return what `work` does under the lock, begun anew when the connection is lost. Otherwise as `exclusive`."""
 
     def once() -> T:
-        with exclusive(storage):
+        with exclusive(storage, wait=wait):
             return work()
 
     return patiently(storage.patience_s, once)
@@ -84,7 +110,7 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Return SQLAlchemy's engine options for `url`; what its query says, such as TLS, goes to the driver."""
     if url.get_backend_name() == "sqlite":
         return {
-            "connect_args": {"timeout": WAIT_S, "isolation_level": None},
+            "connect_args": {"timeout": BUSY_S, "isolation_level": None},
             "pool_events": [(_set_pragmas, "connect")],
         }
     return {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4}
@@ -141,18 +167,13 @@ def _filesystem(folder: Path) -> str:
     return max(under, key=lambda m: len(m[1]))[2] if under else ""
 
 
-def _refuse_foreign(url: URL) -> None:
+def _refuse_foreign(engine: sqlalchemy.Engine) -> None:
     """Raise `StorageError` for a database of another program: Optuna would put its tables among theirs."""
-    engine = sqlalchemy.create_engine(url)
-    try:
-        tables = sqlalchemy.inspect(engine).get_table_names()
-    finally:
-        engine.dispose()
+    tables = sqlalchemy.inspect(engine).get_table_names()
     if tables and "studies" not in tables:
         shown = ", ".join(sorted(tables)[:3])
-        raise StorageError(
-            f"storage {redacted(str(url))} holds tables of another program ({shown}); name an empty database"
-        )
+        where = redacted(engine.url.render_as_string(hide_password=False))
+        raise StorageError(f"storage {where} holds tables of another program ({shown}); name an empty database")
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:

@@ -1,88 +1,139 @@
-"""One lock for all coordinators of a database, across machines where the database is a server."""
+"""One lock for all coordinators of a database, across machines where the database is a server.
+
+Whoever waits for it says so and waits on: the holder may be stopped in a debugger, or on a machine that is suspended.
+"""
 
 import contextlib
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import NullPool
 
 from pneumo_core.errors import StorageError
 
-WAIT_S = 60.0  # sections under the lock take some 0.1 s
+TRY_S = 1.0  # sections under the lock take some 0.1 s
 RETRY_S = 0.01
+MESSAGE_AFTER_S = 10.0
 _KEY = 707563  # ours among the advisory locks of a PostgreSQL database
 
 
+class LockHeld(StorageError):
+    """Another coordinator held the lock for all of the time that was given."""
+
+
 @contextmanager
-def locked(url: URL) -> Iterator[None]:
-    """Hold the lock of the database at `url`; a dead holder loses it. Raises `StorageError` after `WAIT_S`."""
-    if url.get_backend_name() == "sqlite":
-        with _file_lock(Path(f"{url.database}.lock").resolve()):
-            yield
+def locked(engine: Engine, try_s: float = TRY_S) -> Iterator[sqlalchemy.Connection | None]:
+    """Hold the lock of a database; a dead holder loses it. Raises `LockHeld` after `try_s`.
+
+    Yields the connection that holds it, and with which it ends; None for SQLite, where a file is locked.
+    """
+    if engine.dialect.name == "sqlite":
+        with _file_lock(Path(f"{engine.url.database}.lock").resolve(), try_s):
+            yield None
     else:
-        with _server_lock(url):
-            yield
+        with _server_lock(engine, try_s) as connection:
+            yield connection
 
 
 @contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
+def waiting_for_lock(engine: Engine) -> Iterator[sqlalchemy.Connection | None]:
+    """Hold the lock as `locked` does, however long that takes, and say meanwhile what is waited for."""
+    wait = Wait()
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                connection = stack.enter_context(locked(engine))
+                break
+            except LockHeld as error:
+                wait.goes_on(error)
+        yield connection
+
+
+class Wait:
+    """Says once in a while on standard error that the lock is waited for."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._said_s = 0.0
+
+    def goes_on(self, held: LockHeld) -> None:
+        """Note that the lock was held yet again."""
+        now_s = time.monotonic()
+        if self._since_s is None:
+            self._since_s, self._said_s = now_s - TRY_S, now_s - TRY_S
+        if now_s - self._said_s >= MESSAGE_AFTER_S:
+            self._said_s = now_s
+            waited_s = now_s - self._since_s
+            print(f"{held}, for {waited_s:.0f} s so far. Waiting; Ctrl-C gives up", file=sys.stderr, flush=True)
+
+    def ended(self) -> None:
+        self._since_s = None
+
+
+@contextmanager
+def _file_lock(path: Path, try_s: float) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _take(descriptor, path)
+        _take(descriptor, path, try_s)
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> None:
-    deadline_s = time.monotonic() + WAIT_S
+def _take(descriptor: int, path: Path, try_s: float) -> None:
+    deadline_s = time.monotonic() + try_s
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
         except BlockingIOError as error:
             if time.monotonic() > deadline_s:
-                raise _too_long(str(path)) from error
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+                raise _held(str(path), f"process {holder}" if holder.isdigit() else "") from error
             time.sleep(RETRY_S)
+    with contextlib.suppress(OSError):  # on a full disk the lock counts, not who holds it
+        os.pwrite(descriptor, f"{os.getpid():<19}\n".encode(), 0)
 
 
 @contextmanager
-def _server_lock(url: URL) -> Iterator[None]:
-    """Lock through a connection of its own: whatever happens, the lock ends with it."""
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+def _server_lock(engine: Engine, try_s: float) -> Iterator[sqlalchemy.Connection]:
+    """Lock through a connection that ends with the lock, whatever happens."""
     with engine.connect() as connection:
-        if url.get_backend_name() == "postgresql":
-            _take_postgresql(connection)
-        else:
-            _take_mysql(connection, f"pneumo.{url.database}"[:64])
         try:
-            yield
+            if engine.dialect.name == "postgresql":
+                _take_postgresql(connection, try_s)
+            else:
+                _take_mysql(connection, f"pneumo.{engine.url.database}"[:64], try_s)
+            yield connection
         finally:
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, StorageError):
                 connection.invalidate()
 
 
-def _take_postgresql(connection: sqlalchemy.Connection) -> None:
-    connection.execute(sqlalchemy.text(f"SET lock_timeout = '{WAIT_S:g}s'"))
+def _take_postgresql(connection: sqlalchemy.Connection, try_s: float) -> None:
+    connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{try_s:g}s'"))
     try:
         connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({_KEY})"))
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == "55P03":  # lock_not_available
-            raise _too_long(f"advisory lock {_KEY}") from error
+            raise _held(f"advisory lock {_KEY}", "") from error
         raise
+    connection.commit()  # the lock is the connection's, not the transaction's
 
 
-def _take_mysql(connection: sqlalchemy.Connection, name: str) -> None:
-    taken = connection.execute(sqlalchemy.text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": WAIT_S})
+def _take_mysql(connection: sqlalchemy.Connection, name: str, try_s: float) -> None:
+    taken = connection.execute(sqlalchemy.text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": try_s})
     if taken.scalar() != 1:  # 0: time is up; NULL: an error
-        raise _too_long(f"lock {name!r}")
+        raise _held(f"lock {name!r}", "")
+    connection.commit()
 
 
-def _too_long(what: str) -> StorageError:
-    return StorageError(f"{what} was held by another coordinator for {WAIT_S:g} s; is one of them stopped or stuck?")
+def _held(what: str, holder: str) -> LockHeld:
+    return LockHeld(f"{what} is held by another coordinator{f' ({holder})' if holder else ''}")

@@ -1,17 +1,20 @@
-"""A database storage that outlasts a restart of its server."""
+"""A database storage that outlasts lost connections and a restart of its server."""
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from pneumo_core.errors import StorageError
 from search.storage.loading import load_trials
 
 P = ParamSpec("P")
@@ -19,6 +22,14 @@ T = TypeVar("T")
 
 PATIENCE_S = 120.0  # a server restarts in seconds, fails over in a minute
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 5.0
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was waited for as long as was asked
+
+
+class ConnectionLost(StorageError):
+    """A server ended the connection, refused one, or rolled a deadlocked transaction back: nothing of it is left.
+
+    It is no `SQLAlchemyError`, because Optuna answers some of those with another query in the broken transaction.
+    """
 
 
 class PatientStorage(RDBStorage):
@@ -30,8 +41,19 @@ class PatientStorage(RDBStorage):
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any], patience_s: float = PATIENCE_S) -> None:
-        super().__init__(url, engine_kwargs=engine_kwargs)
-        self.patience_s = 0.0 if make_url(self.url).get_backend_name() == "sqlite" else patience_s
+        is_server = make_url(url).get_backend_name() != "sqlite"
+        self._lock: sqlalchemy.Connection | None = None
+        self.patience_s = 0.0  # while it is opened
+        try:
+            super().__init__(url, engine_kwargs=engine_kwargs)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            if is_server and isinstance(cause, OperationalError | InterfaceError):
+                raise ConnectionLost(str(cause.orig).strip().split("\n")[0]) from error
+            raise
+        if is_server:
+            self.patience_s = patience_s
+            sqlalchemy.event.listen(self.engine, "handle_error", raise_lost)
 
     @contextmanager
     def impatient(self) -> Iterator[None]:
@@ -41,6 +63,40 @@ class PatientStorage(RDBStorage):
             yield
         finally:
             self.patience_s = patience_s
+
+    @contextmanager
+    def through(self, lock: sqlalchemy.Connection) -> Iterator[None]:
+        """Write through the connection that holds the lock: whoever has lost the lock can't write any more."""
+        self.forget_session()
+        self.scoped_session(bind=lock)
+        self._lock = lock
+        try:
+            with self.impatient():
+                yield
+        finally:
+            self._lock = None
+            self.forget_session()
+
+    def forget_session(self) -> None:
+        """Drop this thread's session with whatever transaction it is in, however broken."""
+        with contextlib.suppress(SQLAlchemyError, ConnectionLost):
+            self.scoped_session.remove()  # rolls back as well
+        self.scoped_session.registry.clear()
+
+    def repeated(self, call: Callable[[], T]) -> T:
+        """Return what `call` does, repeated in a new session while the connection is lost."""
+
+        def once() -> T:
+            if self._lock is not None and (self._lock.closed or self._lock.invalidated):
+                raise ConnectionLost("the connection that held the lock is lost")
+            try:
+                return call()
+            except ConnectionLost:
+                if self._lock is None:
+                    self.forget_session()
+                raise
+
+        return patiently(self.patience_s, once)
 
     def _get_trials(
         self,
@@ -57,7 +113,7 @@ class PatientStorage(RDBStorage):
                     return load_trials(connection, study_id)
             return super(PatientStorage, self)._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
-        return patiently(self.patience_s, read)
+        return self.repeated(read)
 
 
 def patiently(patience_s: float, call: Callable[[], T]) -> T:
@@ -66,30 +122,37 @@ def patiently(patience_s: float, call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
-        except (StorageInternalError, OperationalError, InterfaceError) as error:
-            if not is_lost_connection(error) or time.monotonic() + delay_s > deadline_s:
+        except ConnectionLost:
+            if time.monotonic() + delay_s > deadline_s:
                 raise
         time.sleep(delay_s * random.uniform(0.5, 1.0))
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
 
-def is_lost_connection(error: BaseException) -> bool:
-    """Tell a lost or refused connection (and a deadlock) from a mistake; Optuna wraps the driver's error."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(cause, OperationalError | InterfaceError)
+def raise_lost(context: ExceptionContext) -> None:
+    """Raise `ConnectionLost` in place of the driver's error where that says so; to be called by SQLAlchemy."""
+    cause = context.original_exception
+    if context.is_pre_ping or getattr(cause, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+        return
+    if not isinstance(cause, Exception):  # Ctrl-C in the middle of a query
+        return
+    is_lost = isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError)
+    if context.is_disconnect or is_lost or "Packet sequence number wrong" in str(cause):  # PyMySQL's, half an answer
+        raise ConnectionLost(str(cause).strip().split("\n")[0]) from cause
 
 
 def _patient(method: Callable[Concatenate[PatientStorage, P], T]) -> Callable[Concatenate[PatientStorage, P], T]:
     def call(self: PatientStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return patiently(self.patience_s, lambda: method(self, *args, **kwargs))
+        return self.repeated(lambda: method(self, *args, **kwargs))
 
     return call
 
 
-# Every other call that is one transaction.
+# Every other call that is one transaction; those that begin with an underscore are what Optuna's cache calls.
 _CALLS = (
+    "_create_new_trial",
+    "_set_trial_param",
     "create_new_study",
-    "create_new_trial",
     "get_all_studies",
     "get_all_trials",
     "get_study_directions",
@@ -105,7 +168,6 @@ _CALLS = (
     "set_study_system_attr",
     "set_study_user_attr",
     "set_trial_intermediate_value",
-    "set_trial_param",
     "set_trial_state_values",
     "set_trial_system_attr",
     "set_trial_user_attr",

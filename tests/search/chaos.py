@@ -1,4 +1,4 @@
-"""Random kills of everything that a search consists of, and the check that nothing came of it."""
+"""Random faults in everything that a search consists of, and a count of what came of them."""
 
 import contextlib
 import multiprocessing
@@ -6,29 +6,49 @@ import os
 import random
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
 from search.executors import process
 from studies.spec import FidelitySpec, PrunerSpec, Rung, StudySpec
 from tests.search import light
+from tests.search.full_disk import fill
 from tests.search.light import Search, study
 
 LONGEST_S = 1800.0
 CHEAP_FIRST = FidelitySpec(rungs=(Rung(scale=0.5, epochs=1), Rung(scale=0.75, epochs=2)), reduction_factor=2)
+KILLS = ("trainer killed", "trainer killed", "trainer killed", "coordinator killed")
+STOPS = ("trainer stopped", "coordinator stopped")
+CONNECTIONS = ("connection ended",) * 9 + ("server restarted",)
+FILES = ("file truncated", "file deleted")
+FULL = ("disk full",)
+
+
+class Server(Protocol):
+    """A database server of a test's own."""
+
+    def start(self) -> None: ...
+    def stop(self, mode: str = "fast") -> None: ...
+    def end_connection(self, choose: Callable[[Sequence[int]], int]) -> bool:
+        """End one of the connections of its users; return whether there was one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is killed while how much runs."""
+    """How much goes wrong while how much runs."""
 
-    n_kills: int
+    n_faults: int
     n_trials: int
     n_coordinators: int = 1
     n_slots: int = 2
     epoch_s: float = 0.03
-    mean_pause_s: float = 0.3  # between two kills
+    mean_pause_s: float = 0.3  # between two faults
+    mean_stop_s: float = 1.0  # of a process that is stopped for a while, or a full disk
+    kinds: tuple[str, ...] = KILLS  # drawn with equal chances
     cheap_first: bool = False
 
 
@@ -40,9 +60,12 @@ class Chaos:
     url: str
     size: Size
     seed: int = 0
-    n_killed_trainers: int = 0
-    n_killed_coordinators: int = 0
+    server: Server | None = None
+    n_faults: Counter[str] = field(default_factory=Counter)  # by kind
+    n_ended: int = 0  # coordinators that ended otherwise than by our kill or because all was done
     _running: list[BaseProcess] = field(default_factory=list)
+    _later: list[tuple[float, Callable[[], object]]] = field(default_factory=list)  # what ends a fault, and when
+    _begun: bool = False  # every coordinator trained something
     _done: bool = False  # a coordinator says that the budget is reached
 
     def __post_init__(self) -> None:
@@ -50,6 +73,7 @@ class Chaos:
         self.random = random.Random(self.seed)
         self._context = multiprocessing.get_context("forkserver")  # coordinators start without importing anew
         self._context.set_forkserver_preload(["tests.search.light"])
+        self._killed: set[int] = set()
 
     @property
     def spec(self) -> StudySpec:
@@ -60,44 +84,95 @@ class Chaos:
         return study(n_trials=self.size.n_trials, budget=budget, pruner=pruner)
 
     def run(self) -> Search:
-        """Kill until the kills are spent, then let the search end, and return what it left."""
+        """Let things go wrong until all faults are spent, then let the search end, and return what it left."""
         deadline_s = time.monotonic() + LONGEST_S
         while not self._done or self._running:
-            assert time.monotonic() < deadline_s, f"not done; {self.n_killed} kills so far"
+            assert time.monotonic() < deadline_s, f"not done; {self.n_faults} so far"
             self._tend()
-            time.sleep(self.random.expovariate(1 / self.size.mean_pause_s))
-            if self.n_killed < self.size.n_kills:
-                self._kill_one()
-        assert self.n_killed == self.size.n_kills, f"the study ended after {self.n_killed} kills: make it longer"
+            self._end_faults()
+            time.sleep(min(0.5, self.random.expovariate(1 / self.size.mean_pause_s)))
+            self._begun |= len(light.processes(self.tag)) >= self.size.n_coordinators
+            if self._begun and self.n_faults.total() < self.size.n_faults and not self._done:
+                self._fault(self.random.choice(self.size.kinds))
+        self._end_faults(everything=True)
         return Search(self.folder, self.spec, self.url)
 
-    @property
-    def n_killed(self) -> int:
-        return self.n_killed_trainers + self.n_killed_coordinators
-
-    def assert_no_orphans(self) -> None:
-        light.wait_for(lambda: not light.processes(self.tag), 10)
+    def orphans(self) -> list[int]:
+        """Return the processes that are left a while after the end."""
+        with contextlib.suppress(AssertionError):
+            light.wait_for(lambda: not light.processes(self.tag), 10)
+        return light.processes(self.tag)
 
     def _tend(self) -> None:
-        """Start coordinators anew in place of those that were killed; those that end by themselves are done."""
+        """Start coordinators anew in place of those that ended; those that end in order are done."""
         for dead in [p for p in self._running if not p.is_alive()]:
             self._running.remove(dead)
-            assert dead.exitcode in (0, -9), f"a coordinator ended with {dead.exitcode}"
             self._done |= dead.exitcode == 0
+            self.n_ended += dead.exitcode != 0 and dead.pid not in self._killed
         while len(self._running) < self.size.n_coordinators and not self._done:
             args = (self.folder, self.spec, self.url, self.size.n_slots, self.tag, self.size.epoch_s)
             begun = self._context.Process(target=light.coordinate, args=args)
             begun.start()
             self._running.append(begun)
 
-    def _kill_one(self) -> None:
-        """Kill a coordinator once in four times, else one of the trainers, wherever they just are."""
-        coordinators = [p.pid for p in self._running if p.pid is not None and process.start_time(p.pid)]
-        trainers = light.processes(self.tag)
-        with contextlib.suppress(ProcessLookupError):  # of itself in the meantime
-            if coordinators and self.random.random() < 0.25:
-                os.kill(self.random.choice(coordinators), signal.SIGKILL)
-                self.n_killed_coordinators += 1
-            elif trainers:
-                os.kill(self.random.choice(trainers), signal.SIGKILL)
-                self.n_killed_trainers += 1
+    def _fault(self, kind: str) -> None:
+        """Do one thing to whatever there just is, if there is something."""
+        what, _, how = kind.rpartition(" ")
+        does = {
+            "trainer": lambda: self._signal(light.processes(self.tag), how),
+            "coordinator": lambda: self._signal([p.pid for p in self._running if p.pid], how),
+            "connection": lambda: self.server is not None and self.server.end_connection(self.random.choice),
+            "server": self._restart,
+            "file": lambda: self._damage(how),
+            "disk": self._fill,
+        }
+        with contextlib.suppress(ProcessLookupError):  # it ended in the meantime
+            self.n_faults[kind] += bool(does[what]())
+
+    def _signal(self, pids: Sequence[int], how: str) -> bool:
+        alive = [pid for pid in pids if process.start_time(pid)]
+        if not alive:
+            return False
+        pid = self.random.choice(alive)
+        os.kill(pid, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+        if how == "killed":
+            self._killed.add(pid)
+        else:
+            self._soon(lambda: os.kill(pid, signal.SIGCONT))
+        return True
+
+    def _restart(self) -> bool:
+        assert self.server is not None
+        self.server.stop("immediate")
+        self.server.start()
+        return True
+
+    def _damage(self, how: str) -> bool:
+        """Cut short or delete one of the files that a search keeps, but for the database itself."""
+        kept = [f for name in ("checkpoints", "artifacts", "logs") for f in (self.folder / name).rglob("*")]
+        if not (files := sorted(file for file in kept if file.is_file())):
+            return False
+        file = self.random.choice(files)
+        with contextlib.suppress(FileNotFoundError):
+            if how == "deleted":
+                file.unlink()
+            else:
+                os.truncate(file, self.random.randrange(file.stat().st_size + 1))
+            return True
+        return False
+
+    def _fill(self) -> bool:
+        if self._later:
+            return False
+        self._soon(fill(self.folder).unlink)
+        return True
+
+    def _soon(self, end: Callable[[], object]) -> None:
+        self._later.append((time.monotonic() + self.random.expovariate(1 / self.size.mean_stop_s), end))
+
+    def _end_faults(self, *, everything: bool = False) -> None:
+        due = [entry for entry in self._later if everything or entry[0] <= time.monotonic()]
+        self._later = [entry for entry in self._later if entry not in due]
+        for _, end in due:
+            with contextlib.suppress(ProcessLookupError):
+                end()

@@ -24,7 +24,7 @@ from pneumo_core.scoring.operating import Metrics
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DenseSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint
-from pneumo_core.training.checkpoint import Checkpoint
+from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
 from pneumo_core.wire import Channel, Ready, RunTrial
 
 EPOCH_S = "LIGHT_EPOCH_S"  # environment variable: how long an epoch takes
@@ -70,7 +70,10 @@ def train(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
     assert task.checkpoint is not None
     path = Path(task.checkpoint)
     identity = f"{task.spec.digest}-{task.seed}"
-    saved = checkpoint.load(path, identity)
+    try:
+        saved = checkpoint.load(path, identity)
+    except UnusableCheckpoint:
+        saved = None
     state, first, stopped, stage = saved.state if saved else (task.seed, 0, None, task.stage.index)
     assert stage <= task.stage.index, "a stage was run again after a later one"
     if stage < task.stage.index:

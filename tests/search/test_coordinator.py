@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from optuna.trial import TrialState
 from pneumo_core.specs import TrialSpec
 from search import trials
 from search.executors.local import Limits
+from search.storage import locks
+from search.storage.database import exclusive, open_storage
 from search.storage.owner import this_process
 from spaces.base import Parameter, Suggest
 from studies.spec import PrunerSpec, SamplerSpec
@@ -72,7 +75,7 @@ def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(tmp_path:
     assert (trials.root(failed), failed.state, trials.failure_reason(failed)) == (0, TrialState.FAIL, reason)
     assert words in failed.user_attrs["failure"]["message"]
     assert [trial.state for trial in others] == [TrialState.COMPLETE] * 2
-    n_attempts = 2 if reason in ("child_died", "out_of_memory", "disk_full") else 1
+    n_attempts = {"child_died": 3, "disk_full": 3, "out_of_memory": 2}.get(reason, 1)  # the first of 3 got further
     assert len(found.trials) == 2 + n_attempts
 
 
@@ -147,6 +150,129 @@ def test_the_same_failure_again_and_again_stops_the_study_with_a_diagnosis(tmp_p
     assert len(found.trials) == 3
     assert "3 trials failed with 'nan_loss'" in found.coordinator.diagnosis
     assert "learning_rate" in found.coordinator.diagnosis
+
+
+def test_failures_that_will_be_tried_again_do_not_stop_the_study(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.KILLED, once=True), n_trials=4, budget={"max_same_failures": 2})
+    found = Search(tmp_path, spec, runner=executor(tmp_path, 4))
+    assert found.run() == "budget"
+    assert [event[2] for event in found.view.told if event[0] == "failed"] == ["child_died"] * 4
+    light.assert_whole(found)
+
+
+def test_a_trial_that_gets_further_each_time_uses_up_no_retries(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=1))
+    for n_epochs, n_deaths in ((3, 0), (5, 0), (5, 1), (6, 1), (0, 2)):
+        trial = found.study.ask()
+        for epoch in range(n_epochs):
+            trial.report(0.5, epoch)
+        trials.fail(found.study, trial.number, trials.LOST, "preempted")
+        frozen = found.trials[-1]
+        assert trials.n_deaths(frozen, {t.number: t for t in found.trials}) == n_deaths
+        trials.requeue(found.study, frozen)
+    assert len(trials.history(found.trials[-1])) == 5
+
+
+def test_a_coordinator_whose_disk_is_full_leaves_the_trial_to_others_for_a_while(tmp_path: Path) -> None:
+    spec = study(Faulty(Fault.DISK_FULL, once=True), n_trials=1)
+    full = Search(tmp_path, spec)
+    full.coordinator.disk_pause_s = 1e6
+    full.coordinator.stop_asked = lambda: any(trial.state == TrialState.COMPLETE for trial in full.trials)
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(full.run)
+        light.wait_for(lambda: any(event[0] == "failed" for event in full.view.told))
+        other = Search(tmp_path, spec)
+        assert other.run() == "budget"
+        assert ended.result() == "interrupted"
+    light.assert_whole(other)
+
+
+def test_an_executor_that_fails_to_close_leaves_its_trials_queued(tmp_path: Path) -> None:
+    runner = executor(tmp_path)
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=2), runner=runner)
+    found.coordinator.stop_asked = lambda: ("epoch", 0, 0) in found.view.told
+    close = runner.close
+
+    def fail() -> None:
+        close()
+        raise OSError("no more of this")
+
+    runner.close = fail  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no more"):
+        found.run()
+    assert {trial.state for trial in found.current} == {TrialState.WAITING}
+
+
+def test_a_smaller_budget_leaves_the_checkpoints_of_what_others_run(tmp_path: Path) -> None:
+    large = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=3), runner=executor(tmp_path, 1))
+    endings: list[str] = []
+
+    def launch_smaller() -> bool:
+        if ("epoch", 1, 0) in large.view.told and not endings:
+            small = Search(tmp_path, light.with_budget(large.spec, trials=1))
+            endings.append(small.run())
+            assert list((tmp_path / "checkpoints").iterdir())
+        return False
+
+    large.coordinator.stop_asked = launch_smaller
+    assert large.run() == "budget"
+    assert endings == ["budget"]
+    light.assert_whole(large)
+
+
+def test_a_launch_with_a_larger_budget_is_followed_by_those_that_work_already(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=1))
+    larger = light.with_budget(found.spec, trials=3)
+
+    def launch_larger() -> bool:
+        if ("epoch", 0, 0) in found.view.told and found.spec != larger:
+            found.spec = larger
+            Search(tmp_path, larger).close()
+        return False
+
+    found.coordinator.stop_asked = launch_larger
+    assert found.run() == "budget"
+    light.assert_whole(found)
+
+
+def test_a_trial_lost_before_it_drew_has_no_twin(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=4))
+    unbroken = Search(tmp_path, study(n_trials=4, name="unbroken"))
+    found.study.ask()
+    assert found.run() == unbroken.run() == "budget"
+    drawn, expected = ([trial.params for trial in sorted(f.current, key=trials.root)] for f in (found, unbroken))
+    assert drawn == expected
+
+
+def test_patience_counts_by_the_order_in_which_trials_end(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=20, budget={"patience_trials": 3}))
+    late = found.study.ask()
+    numbers = [found.study.ask() for _ in range(4)]
+    for n_finished, (trial, value) in enumerate([(t, 0.7 - i / 100) for i, t in enumerate(numbers)] + [(late, 0.9)], 1):
+        trial.set_constraint(trials.CONSTRAINT, 0.0)
+        trial.set_user_attr(trials.N_FINISHED, n_finished)
+        found.study.tell(trial, value)
+        assert found.coordinator._is_stale(found.coordinator._ledger()) == (n_finished == 4), n_finished
+
+
+def test_the_lock_is_waited_for_while_trials_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "MESSAGE_AFTER_S", 0.0)
+    found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=2), runner=executor(tmp_path, 1))
+    stack, holding = ExitStack(), list[bool]()
+
+    def hold() -> bool:
+        if ("epoch", 0, 0) in found.view.told and not holding:
+            holding.append(True)
+            stack.enter_context(exclusive(open_storage(found.url)))
+        if ("finished", 0) in found.view.told and "Waiting" in capsys.readouterr().err:
+            stack.close()
+        return False
+
+    found.coordinator.stop_asked = hold
+    assert found.run() == "budget"
+    light.assert_whole(found)
 
 
 def test_output_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def suggestions(sampler_of: Callable[[int], BaseSampler], n_trials: int, n_objec
 @pytest.mark.parametrize("n_objectives", [1, 2])
 def test_tpe_suggests_the_same_whoever_remembers_what_the_trials_share(n_objectives: int) -> None:
     spec, shared = SamplerSpec(kind="tpe", n_startup_trials=4), IntersectionSearchSpace(include_pruned=True)
-    ours = suggestions(lambda seed: factory.sampler(spec, seed, {}, shared), 20, n_objectives)
+    ours = suggestions(lambda seed: factory.sampler(spec, seed, {}, shared, sequence_seed=0), 20, n_objectives)
     optunas = suggestions(lambda seed: TPESampler(seed=seed, n_startup_trials=4), 20, n_objectives)
     assert ours == optunas
 
@@ -40,7 +40,9 @@ def test_what_comes_beyond_the_grid_did_not_fail() -> None:
     parameters = {"x": Parameter(kind="categorical", choices=(1, 2, 3))}
     study = optuna.create_study()
     for number in range(6):
-        study.sampler = factory.sampler(SamplerSpec(kind="grid"), 0, parameters, IntersectionSearchSpace())
+        study.sampler = factory.sampler(
+            SamplerSpec(kind="grid"), number, parameters, IntersectionSearchSpace(), sequence_seed=0
+        )
         trial = study.ask()
         x = trial.suggest_categorical("x", (1, 2, 3))
         study.tell(trial, x if number else None, state=None if number else optuna.trial.TrialState.FAIL)
@@ -70,3 +72,18 @@ def test_tpe_counts_a_configuration_with_its_stages_once() -> None:
     study = optuna.create_study(direction="maximize")
     study.add_trials(staged.trials[:12])  # 6 configurations are no start yet, though 12 trials ended
     assert len(EachOnce(study)._get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) == 6
+
+
+def test_a_parameter_that_the_first_trial_lacked_is_drawn_anew_by_each_point_of_a_sequence() -> None:
+    study = optuna.create_study()
+    shared = IntersectionSearchSpace()
+    for number in range(12):
+        study.sampler = factory.sampler(SamplerSpec(kind="qmc"), number, {}, shared, sequence_seed=0)
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        if number:
+            trial.suggest_float("later", 0, 1)
+        study.tell(trial, 0.0)
+    for name in ("x", "later"):
+        drawn = [trial.params[name] for trial in study.trials if name in trial.params]
+        assert len(set(drawn)) == len(drawn), name

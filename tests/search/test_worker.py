@@ -1,15 +1,18 @@
 """`pneumo worker` beside `pneumo launch`, and what it refuses; studies that move between databases."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from pneumo_core.errors import StudyError
 from search import fingerprint
-from search.storage.database import open_storage
-from search.study import copy_study, join_study, stored_budget
+from search.executors import process
+from search.storage.database import exclusive, open_storage
+from search.study import copy_study, join_study, stored_budget, study_names
 from tests.commands import command, environment, pneumo, write_study
 from tests.search import light
 from tests.search.light import Search, study
@@ -90,3 +93,17 @@ def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path
     assert "data: digest: stored" in other.stderr
     copied = pneumo("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
     assert "small: 4 trials now in" in copied.stdout
+
+
+def test_a_copy_needs_no_lock_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    first = Search(tmp_path, study(n_trials=3))
+    first.run()
+    target = open_storage(f"sqlite:///{tmp_path / 'copy.db'}")
+    killed = f".copying-{hashlib.sha256(process.place().encode()).hexdigest()[:12]}-{2**22 + 1}-5"
+    elsewhere = f".copying-{'0' * 12}-1-5"
+    for name in (killed, elsewhere):
+        optuna.create_study(study_name=name, storage=target)
+    with exclusive(open_storage(target.url)):  # as a search there holds it, for a moment or for an hour
+        assert len(copy_study("light", first.storage, target).trials) == 3
+    assert {found.study_name for found in target.get_all_studies()} == {"light", elsewhere}
+    assert study_names(target) == ["light"]

@@ -8,18 +8,21 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import optuna
 import pytest
+from optuna.artifacts import upload_artifact
 
 from pneumo_core.errors import StorageError, StudyError, UserError
 from search.dashboard import app, open
 from search.dashboard.pictures import Labels
 from search.dashboard.presented import with_notes
 from search.home import Home
+from search.storage import artifacts
 from tests.commands import command, environment
 from tests.search.dashboard import studies
 from tests.search.dashboard.studies import FAIR, GOOD, INFEASIBLE, PRUNED, Judged
@@ -40,12 +43,17 @@ def served(study: optuna.Study, folder: Path, labels: Labels | None = None) -> I
             thread.join()
 
 
-def request(port: int, path: str, method: str = "GET", host: str | None = None) -> tuple[int, bytes]:
+def request(port: int, path: str, method: str = "GET", host: str | None = None, **headers: str) -> tuple[int, bytes]:
+    status, body, _ = answer(port, path, method, ({"Host": host} if host else {}) | headers)
+    return status, body
+
+
+def answer(port: int, path: str, method: str, headers: dict[str, str]) -> tuple[int, bytes, Message]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers={"Host": host} if host else {})
-    answer = connection.getresponse()
+    connection.request(method, path, headers=headers)
+    got = connection.getresponse()
     try:
-        return answer.status, answer.read()
+        return got.status, got.read(), got.headers
     finally:
         connection.close()
 
@@ -163,6 +171,47 @@ def test_a_page_elsewhere_that_points_its_name_here_gets_nothing(tmp_path: Path)
     with served(study, tmp_path) as port:
         assert request(port, "/api/studies", host="evil.example")[0] == 403
         assert request(port, "/api/studies", host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Origin", "http://evil.example"),
+        ("Origin", "http://127.0.0.1:1"),
+        ("Origin", "null"),
+    ],
+)
+def test_a_page_of_another_site_or_port_gets_nothing(tmp_path: Path, name: str, value: str) -> None:
+    study = studies.make(tmp_path, GOOD)
+    with served(study, tmp_path) as port:
+        assert request(port, "/api/studies", **{name: value})[0] == 403
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": f"http://127.0.0.1:{port}"}
+        assert request(port, "/api/studies", **own)[0] == 200
+
+
+def test_stored_files_come_as_types_that_run_nothing(tmp_path: Path) -> None:
+    study = studies.make(tmp_path, GOOD)
+    page = tmp_path / "page.html"
+    page.write_text("<script>alert(1)</script>")
+    kept = {
+        kind: upload_artifact(
+            artifact_store=artifacts.store(Home(tmp_path).artifacts),
+            file_path=str(page),
+            study_or_trial=study,
+            mimetype=kind,
+        )
+        for kind in ("text/html", "application/xhtml+xml", "image/png")
+    }
+    with served(study, tmp_path) as port:
+        for stored, identity in kept.items():
+            status, _, headers = answer(port, f"/artifacts/{study._study_id}/{identity}", "GET", {})
+            assert status == 200
+            assert headers["Content-Type"] == (stored if stored == "image/png" else "application/octet-stream")
+            assert headers["Content-Security-Policy"].startswith("sandbox;")
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert "Access-Control-Allow-Origin" not in headers
 
 
 def test_other_studies_of_the_database_are_not_shown(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.search.executors.test_executors import task
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_gpus_present", lambda: ["0", "1"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -33,6 +34,34 @@ def test_named_gpus_only() -> None:
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slot_environments("1", 2, None)] == ["1", "1"]
     with pytest.raises(UserError, match="no GPU '7'; GPUs here: 0, 1"):
         slot_environments("7", None, None)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_gpus_are_numbered_as_they_are_listed() -> None:
+    assert {slot["CUDA_DEVICE_ORDER"] for slot in slot_environments("auto", None, None)} == {"PCI_BUS_ID"}
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("allowed", "used"),
+    [
+        ("1", ["1"]),
+        ("3, 2", ["3", "2"]),
+        ("GPU-1b2c,MIG-77", ["GPU-1b2c", "MIG-77"]),
+        ("1,-1,0", ["1"]),
+        ("", ["-1"]),
+        ("-1", ["-1"]),
+    ],
+)
+def test_only_the_gpus_that_were_left_to_us_are_used(
+    monkeypatch: pytest.MonkeyPatch, allowed: str, used: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    slots = slot_environments("auto", None, None)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == used
+    assert all("CUDA_DEVICE_ORDER" not in slot for slot in slots)  # the numbers are those of whoever gave them
+    with pytest.raises(UserError, match="no GPU '0'"):
+        slot_environments("0", None, None)
 
 
 def test_cores_are_divided_and_none_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +93,7 @@ def test_the_trainers_processes_have_their_gpu_and_share_from_their_first_moment
     query.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(light.ROOT))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PNEUMO_STORAGE", "postgresql://me:secret@host/db")
     monkeypatch.setenv(light.TAG, str(tmp_path))
     executor = local_executor(Home(tmp_path), "light", trials_per_gpu=2, backend="jax")

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
 from pneumo_core.wire import EpochDone, Ready, RunTrial, Task, TrialDone, TrialError
+from search.executors import local as local_executor
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Event, Executor
 from tests.search import light, light_trainer
@@ -248,3 +250,32 @@ def n_children(folder: Path, limits: Limits, faults: Sequence[Fault]) -> int:
         pids.add(done.result.environment["pid"])
     executor.close()
     return len(pids)
+
+
+def test_a_trial_that_waits_for_its_answer_neither_hangs_nor_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(local_executor, "time", SimpleNamespace(monotonic=lambda: now_s))
+    executor = light.executor(tmp_path, 1, Limits(hang_timeout_s=100.0, trial_timeout_s=1000.0))
+    executor.submit(task(tmp_path, 1))
+    ended: list[Event] = []
+    while not ended:
+        for event in executor.poll(0.5):
+            if isinstance(event, EpochDone):
+                now_s += 5000.0  # the others of its round
+                assert executor.poll(0.0) == []
+                executor.reply(event.number, stop=False)
+            elif not isinstance(event, Ready):
+                ended.append(event)
+    executor.close()
+    assert [event.kind for event in ended] == ["done"]
+
+
+def test_two_containers_with_the_same_process_number_write_different_logs(tmp_path: Path) -> None:
+    for _ in range(2):
+        executor = light.executor(tmp_path, 1)
+        executor.submit(task(tmp_path, 1))
+        run(executor)
+        executor.close()
+    assert len(list((tmp_path / "logs").iterdir())) == 2

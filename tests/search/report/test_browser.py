@@ -1,7 +1,6 @@
 """The page in a real browser: it draws, complains of nothing and asks the network for nothing."""
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,26 +9,13 @@ from typing import Any
 import pytest
 
 from search.report.page import write
+from tests.browser import CHROMIUM, FLAGS
 from tests.search.report.conftest import MakeStudy
 from tests.search.report.pages import parse
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: `apt-get install chromium`")
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--enable-logging=stderr",
-    "--window-size=1200,1000",
-)
+OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--window-size=1200,1000")
 
 NOBODY = "not an origin"
 
@@ -45,7 +31,7 @@ class Visit:
 
 def visit(file: Path, profile: Path) -> Visit:
     net_log = profile.with_suffix(".json")
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", f"--log-net-log={net_log}", "--dump-dom"]
+    command = [str(CHROMIUM), *FLAGS, *OFFLINE, f"--user-data-dir={profile}", f"--log-net-log={net_log}", "--dump-dom"]
     done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     return Visit(dom=done.stdout, log=done.stderr, asked=_addresses(json.loads(net_log.read_text())))
 

@@ -1,12 +1,13 @@
 """A MariaDB server of the test's own: in a temporary folder, on a Unix socket, as an unprivileged user."""
 
+import contextlib
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,18 @@ class Server:
         with pymysql.connect(unix_socket=str(self.socket), user="root") as connection:
             for statement in statements:
                 connection.cursor().execute(statement)
+
+    def end_connection(self, choose: Callable[[Sequence[int]], int]) -> bool:
+        """End one of the connections to the database, whatever it is doing; return whether there was one."""
+        import pymysql
+
+        with pymysql.connect(unix_socket=str(self.socket), user="root") as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"SELECT id FROM information_schema.processlist WHERE db = '{DATABASE}'")
+            if pids := [row[0] for row in cursor.fetchall()]:
+                with contextlib.suppress(pymysql.err.OperationalError):  # it ended in the meantime
+                    cursor.execute(f"KILL {choose(pids)}")
+        return bool(pids)
 
     def _answers(self) -> bool:
         assert self._process is not None

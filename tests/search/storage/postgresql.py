@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,16 @@ class Server:
             connection.execute(sqlalchemy.text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
             connection.execute(sqlalchemy.text(f"CREATE DATABASE {DATABASE}"))
         engine.dispose()
+
+    def end_connection(self, choose: Callable[[Sequence[int]], int]) -> bool:
+        """End one of the connections to the database, whatever it is doing; return whether there was one."""
+        engine = sqlalchemy.create_engine(self.url.replace(f"/{DATABASE}?", "/postgres?"))
+        with engine.connect() as connection:
+            query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{DATABASE}'"
+            if pids := connection.scalars(sqlalchemy.text(query)).all():
+                connection.execute(sqlalchemy.text(f"SELECT pg_terminate_backend({choose(pids)})"))
+        engine.dispose()
+        return bool(pids)
 
     def _run(self, program: str, *arguments: str) -> None:
         folder = binaries()

@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from pneumo_core.errors import StorageError
 from search.storage import database as storage
 from search.storage import locks
 from search.storage.database import engine_options, exclusive, open_storage, redacted
+from search.storage.locks import LockHeld
 from tests.search.light import ROOT
 from tests.search.storage import reading
 
@@ -94,21 +97,38 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         open_storage(sqlite_url(tmp_path))
 
 
-def test_a_lock_held_for_too_long_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "WAIT_S", 0.1)
+def test_a_lock_that_is_waited_for_names_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "MESSAGE_AFTER_S", 0.0)
     opened = open_storage(sqlite_url(tmp_path))
-    with exclusive(opened), pytest.raises(StorageError, match=r"a\.db\.lock was held"), exclusive(opened):
+    holder = ExitStack()
+    holder.enter_context(exclusive(opened))
+    with pytest.raises(LockHeld, match=r"a\.db\.lock is held"), exclusive(opened, wait=False):
         pass
+
+    def wait_for_it() -> None:
+        with exclusive(opened):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for_it)
+        said = ""
+        while "Waiting" not in said:
+            said += capsys.readouterr().err
+        assert not waiting.done()
+        holder.close()
+        waiting.result(60)
+    assert f"is held by another coordinator (process {os.getpid()})" in said
 
 
 def test_the_lock_is_one_however_the_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "WAIT_S", 0.1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
     first = open_storage("sqlite:///a.db")
     for name in (sqlite_url(tmp_path), sqlite_url(tmp_path / "link")):
         other = open_storage(name)
-        with exclusive(first), pytest.raises(StorageError), exclusive(other):
+        with exclusive(first), pytest.raises(LockHeld), exclusive(other, wait=False):
             pass
 
 

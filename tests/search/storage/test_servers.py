@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from optuna.study import StudyDirection
 
 from pneumo_core.errors import StorageError
 from search import trials
-from search.storage import locks
 from search.storage.database import exclusive, open_storage
-from search.storage.patience import PatientStorage
+from search.storage.locks import LockHeld
+from search.storage.patience import ConnectionLost, PatientStorage
 from tests.search import light
 from tests.search.chaos import Chaos, Size
 from tests.search.light import Faulty, Search, study
@@ -64,10 +65,9 @@ def test_the_short_url_finds_the_installed_driver(url: str, server: Server) -> N
     assert f"+{open_storage(server.short_url).engine.driver}:" in url
 
 
-def test_the_lock_excludes_others_and_ends_with_its_holder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "WAIT_S", 0.2)
+def test_the_lock_excludes_others_and_ends_with_its_holder(url: str) -> None:
     first, second = open_storage(url), open_storage(url)
-    with exclusive(first), pytest.raises(StorageError, match="another coordinator"), exclusive(second):
+    with exclusive(first), pytest.raises(LockHeld, match="another coordinator"), exclusive(second, wait=False):
         pass
     with exclusive(second):
         pass
@@ -114,17 +114,55 @@ def test_a_restart_in_mid_run_is_survived(tmp_path: Path, url: str, server: Serv
     assert all(trials.failure_reason(trial) in (None, trials.LOST) for trial in found.trials)
 
 
+def test_a_connection_that_ends_in_mid_query_is_replaced(url: str, server: Server) -> None:
+    """Optuna's reading of changed trials answers an error with a second query, in the transaction that is broken."""
+    opened = open_storage(url)
+    study_id = opened.create_new_study([StudyDirection.MAXIMIZE])
+    numbers = [opened.create_new_trial(study_id) for _ in range(2)]
+    ended: list[bool] = []
+
+    @sqlalchemy.event.listens_for(opened.engine, "before_cursor_execute")
+    def end(connection: sqlalchemy.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM trials" in statement and not ended:
+            ended.append(server.end_connection(max))
+
+    found = opened._get_trials(study_id, None, {numbers[0]}, numbers[0])
+    assert ended
+    assert [trial._trial_id for trial in found] == numbers
+
+
+def test_whoever_lost_the_lock_writes_nothing_more(url: str, server: Server) -> None:
+    opened, other = open_storage(url), open_storage(url)
+    study_id = other.create_new_study([StudyDirection.MAXIMIZE])
+
+    def lose_and_write() -> None:
+        with exclusive(opened):
+            other.engine.dispose()
+            while server.end_connection(max):
+                pass
+            for _ in range(2):  # Optuna and a study's own code may swallow the first error
+                with pytest.raises(ConnectionLost):
+                    opened.create_new_trial(study_id)
+
+    lose_and_write()
+    assert other.get_all_trials(study_id) == []
+    with exclusive(opened, wait=False):
+        opened.create_new_trial(study_id)
+    assert len(other.get_all_trials(study_id)) == 1
+
+
 def test_four_coordinators_and_random_kills(tmp_path: Path, url: str) -> None:
-    assert_survives(tmp_path, url, Size(n_kills=12, n_trials=24, n_coordinators=4, n_slots=1))
+    assert_survives(tmp_path, url, Size(n_faults=12, n_trials=24, n_coordinators=4, n_slots=1))
 
 
-@pytest.mark.chaos
-@pytest.mark.timeout(3600)
-def test_four_coordinators_and_200_kills(tmp_path: Path, url: str) -> None:
-    assert_survives(tmp_path, url, Size(n_kills=200, n_trials=300, n_coordinators=4, n_slots=1))
+def test_three_coordinators_outlast_connections_and_restarts(tmp_path: Path, url: str, server: Server) -> None:
+    kinds = ("connection ended",) * 5 + ("server restarted",)
+    size = Size(n_faults=25, n_trials=40, n_coordinators=3, n_slots=1, kinds=kinds, mean_pause_s=0.1)
+    assert_survives(tmp_path, url, size, server)
 
 
-def assert_survives(folder: Path, url: str, size: Size) -> None:
-    chaos = Chaos(folder, url, size)
+def assert_survives(folder: Path, url: str, size: Size, server: Server | None = None) -> None:
+    chaos = Chaos(folder, url, size, server=server)
     light.assert_whole(chaos.run())
-    chaos.assert_no_orphans()
+    assert chaos.n_ended == 0
+    assert chaos.orphans() == []
