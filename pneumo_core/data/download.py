@@ -6,13 +6,15 @@ import hashlib
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
 from pneumo_core.errors import DataError
@@ -23,6 +25,7 @@ CHUNK_BYTES = 2**20
 TIMEOUT_S = 20.0  # without a byte
 FRUITLESS_ATTEMPTS = 4  # in a row that bring nothing new, before giving up
 FIRST_DELAY_S = 0.5  # before the second of them; doubled each time
+LARGEST_BYTES = 64 * 2**30  # no file that is wanted here comes near; a server may send without end
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -79,25 +82,27 @@ def download(remote: Remote, path: Path, on_progress: Progress = silent) -> Path
 
 
 def _until_whole(remote: Remote, path: Path, part: Path, on_progress: Progress) -> _Answer:
-    fruitless, delay_s = 0, FIRST_DELAY_S
+    """Try until the file is whole. Only what goes beyond all that came before counts as fruit, so this ends."""
+    furthest, fruitless = _size(part), 0
     while True:
-        before = _size(part)
         try:
             answer = _attempt(remote, path.name, part, on_progress)
             if answer.n_bytes is None or _size(part) == answer.n_bytes:
                 return answer
-            reason: object = "the connection ended early"
+            reason = "the connection ended early"
         except urllib.error.HTTPError as error:
             if error.code not in _TRANSIENT:
                 raise _unobtainable(remote, path, f"it answers {error.code} {error.reason}") from error
             reason = f"{error.code} {error.reason}"
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", None) or error
-        fruitless = 0 if _size(part) > before else fruitless + 1
+        except _Refused as error:
+            raise _unobtainable(remote, path, str(error)) from error
+        except _Broken as error:
+            reason = str(error)
+        fruitless = 0 if _size(part) > furthest else fruitless + 1
+        furthest = max(furthest, _size(part))
         if fruitless >= FRUITLESS_ATTEMPTS:
-            raise _unobtainable(remote, path, str(reason))
-        delay_s = FIRST_DELAY_S * 2 ** max(0, fruitless - 1)
-        time.sleep(delay_s)
+            raise _unobtainable(remote, path, reason)
+        time.sleep(FIRST_DELAY_S * 2 ** max(0, fruitless - 1))
 
 
 def _attempt(remote: Remote, what: str, part: Path, on_progress: Progress) -> _Answer:
@@ -110,30 +115,106 @@ def _attempt(remote: Remote, what: str, part: Path, on_progress: Progress) -> _A
         headers["Range"] = f"bytes={start}-"
         if validator:
             headers["If-Range"] = validator
-    request = urllib.request.Request(remote.url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        with network_errors():
+            opener = urllib.request.build_opener(_SameSafety)  # anew: it takes proxies and certificates as they are set
+            response = opener.open(urllib.request.Request(remote.url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing after `start`: whole already, or not of this file
             return _beyond(part, start, error.headers)
         raise
     with response:
-        start = start if response.status == 206 and _starts_at(response.headers, start) else 0
+        start = _check(response, part, start)
         _remember(part, remote.url, response.headers)
-        length = response.headers.get("Content-Length")
-        n_bytes = start + int(length) if length else None
+        length = _length(response.headers)
+        n_bytes = None if length is None else start + length
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            while chunk := response.read(CHUNK_BYTES):
+            while chunk := _read(response):
                 file.write(chunk)
+                if file.tell() > LARGEST_BYTES:
+                    raise _Refused(f"it sends more than {LARGEST_BYTES // 2**30} GB without an end")
                 if n_bytes:
                     on_progress(f"{what} (kB)", file.tell() // 1000, n_bytes // 1000)
         return _Answer(n_bytes=n_bytes, stated=_stated(response.headers))
 
 
+class _Broken(Exception):
+    """An attempt failed for a reason that may pass."""
+
+
+class _Refused(Exception):
+    """The server wants something that we don't do, however often it is asked."""
+
+
+class _SameSafety(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none from https to http, where anyone on the way could answer."""
+
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], *rest: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, *rest)
+        except (_Refused, ValueError):
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
+        new = urlsplit(args[-1]).scheme
+        if new not in (("https",) if req.type == "https" else ("http", "https")):
+            raise _Refused(f"it redirects from {req.type} to {new}")
+        return super().redirect_request(req, *args)
+
+
+@contextlib.contextmanager
+def network_errors() -> Iterator[None]:
+    """Turn what the network does into `_Broken`, apart from the disk, whose errors are `OSError`s as well."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:  # `ValueError`: headers that say nothing
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, ssl.SSLError):
+            raise _Broken(
+                f"the encrypted connection failed: {reason}; where a proxy has certificates of its own, "
+                "SSL_CERT_FILE names their file"
+            ) from error
+        raise _Broken(str(reason) or type(reason).__name__) from error
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    with network_errors():
+        return response.read(CHUNK_BYTES)
+
+
+def _check(response: http.client.HTTPResponse, part: Path, start: int) -> int:
+    """Return where the content begins that comes. Raises `_Broken` for an answer that makes no sense."""
+    if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+        raise _Broken(f"it sends the file as {encoding[:40]!r}, which was not asked for")
+    if response.status == 200:
+        return 0
+    if response.status == 206 and start and _starts_at(response.headers, start):
+        return start
+    _forget(part)
+    raise _Broken(f"it answers {response.status} for the rest from byte {start} on")
+
+
+def _length(headers: Message) -> int | None:
+    """Return the stated length of the body. Raises `_Broken` for one that is no number."""
+    stated = headers.get("Content-Length")
+    if stated is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", stated):
+        raise _Broken(f"it states the length {stated[:40]!r}")
+    if int(stated) > LARGEST_BYTES:
+        raise _Refused(f"the file has {int(stated)} bytes, more than {LARGEST_BYTES // 2**30} GB")
+    return int(stated)
+
+
 def _beyond(part: Path, start: int, headers: Message) -> _Answer:
-    found = re.fullmatch(r"bytes \*/(\d+)", headers.get("Content-Range") or "")
+    found = re.fullmatch(r"bytes \*/([0-9]{1,15})", headers.get("Content-Range") or "")
     if found and int(found[1]) == start:
         return _Answer(n_bytes=start, stated=_stated(headers))
     _forget(part)

@@ -1,5 +1,7 @@
 import base64
 import hashlib
+import http.client
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from pneumo_core.data import download
 from pneumo_core.data.download import Digest, Remote
 from pneumo_core.errors import DataError
-from tests.pneumo_core.files_server import Served, serving
+from tests.pneumo_core.files_server import Served, encrypted, serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 RIGHT = Digest(algorithm="sha256", value=hashlib.sha256(CONTENT).hexdigest())
@@ -112,3 +114,69 @@ def test_without_network_the_message_says_what_helps(tmp_path: Path) -> None:
         download.download(Remote(url="http://127.0.0.1:9/f.bin"), tmp_path / "f")
     for word in ("http://127.0.0.1:9/f.bin", "refused", "https_proxy", str(tmp_path / "f")):
         assert word in str(caught.value)
+
+
+def test_a_server_that_cuts_short_and_refuses_the_rest_is_given_up(served: Served, tmp_path: Path) -> None:
+    served.refuses_ranges, served.breaks_after = True, [100_000] * 1000
+    with pytest.raises(DataError, match="ended early"):
+        fetched(served, tmp_path / "f")
+    assert len(served.ranges) <= 3 * download.FRUITLESS_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "many"},
+        {"Content-Length": "-5"},
+        {"Content-Encoding": "gzip"},
+        {"Content-Length": str(10**14)},
+    ],
+    ids=str,
+)
+def test_headers_that_make_no_sense_end_in_words(served: Served, tmp_path: Path, headers: dict[str, str]) -> None:
+    served.headers = headers
+    with pytest.raises(DataError, match=r"127\.0\.0\.1: (it s|the file has)"):
+        fetched(served, tmp_path / "f")
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_part_from_elsewhere_in_the_file_is_not_taken_for_its_beginning(served: Served, tmp_path: Path) -> None:
+    served.breaks_after = [100_000]
+    served.headers = {"Content-Range": f"bytes 7-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    assert fetched(served, tmp_path / "f", None) == CONTENT
+    assert served.ranges == [None, "bytes=100000-", None]
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/f", "file:///etc/passwd", "http://[", "http://\u00fc..x/"])
+def test_a_redirect_to_anything_but_the_web_is_refused(served: Served, tmp_path: Path, target: str) -> None:
+    served.redirect = target
+    with pytest.raises(DataError):
+        fetched(served, tmp_path / "f")
+
+
+def test_https_stays_https(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Served(b"", redirect=served.url), encrypted(tmp_path, monkeypatch)) as safe:
+        assert safe.url.startswith("https:")
+        with pytest.raises(DataError, match="redirects from https to http"):
+            fetched(safe, tmp_path / "f")
+    assert served.ranges == []
+
+
+def test_an_encrypted_connection_that_breaks_is_no_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Served(CONTENT), encrypted(tmp_path, monkeypatch)) as safe:
+        assert fetched(safe, tmp_path / "f") == CONTENT
+        read = http.client.HTTPResponse.read
+
+        def broken(response: http.client.HTTPResponse, amount: int | None = None) -> bytes:
+            read(response, 1000)
+            raise ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed")
+
+        monkeypatch.setattr(http.client.HTTPResponse, "read", broken)
+        with pytest.raises(DataError, match=r"the encrypted connection failed: .*BAD_RECORD_MAC"):
+            fetched(safe, tmp_path / "g")
+        monkeypatch.undo()
+        monkeypatch.setattr(download, "FIRST_DELAY_S", 0.001)
+        with pytest.raises(DataError, match=r"the encrypted connection failed: .*certificate.*SSL_CERT_FILE"):
+            fetched(safe, tmp_path / "h")
