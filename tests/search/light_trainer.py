@@ -50,6 +50,7 @@ class Fault(enum.IntEnum):
     SLOW = 13
     HOARD = 14
     DISK_FULL = 15
+    WAIT = 16  # for a file `go` in the folder of arrays
 
 
 def spec(x: float = 1e-3, *, epochs: int = 3, fault: Fault = Fault.NONE, once: bool = False) -> TrialSpec:
@@ -132,7 +133,7 @@ def result(
         stopped=stopped,
         history=history,
         scores=(),
-        environment={"pid": str(os.getpid())},
+        environment={"pid": str(os.getpid()), "share": os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "")},
     )
 
 
@@ -170,6 +171,9 @@ def misbehave(task: RunTrial, path: Path) -> None:
             time.sleep(600)
         case Fault.SLOW:
             time.sleep(0.5)
+        case Fault.WAIT:
+            while not (Path(task.arrays) / "go").exists():
+                time.sleep(0.02)
         case Fault.HOARD:
             HOG.extend(bytes(200 * 2**20))
 
