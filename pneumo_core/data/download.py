@@ -151,9 +151,11 @@ class _Refused(Exception):
 class _SameSafety(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but none from https to http, where anyone on the way could answer."""
 
-    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], *rest: Any) -> Any:
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> Any:
         try:
-            return super().http_error_302(req, fp, *rest)
+            return super().http_error_302(req, fp, code, msg, headers)
         except (_Refused, ValueError):
             fp.close()
             raise

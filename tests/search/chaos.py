@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +24,9 @@ CHEAP_FIRST = FidelitySpec(rungs=(Rung(scale=0.5, epochs=1), Rung(scale=0.75, ep
 KILLS = ("trainer killed", "trainer killed", "trainer killed", "coordinator killed")
 STOPS = ("trainer stopped", "coordinator stopped")
 CONNECTIONS = ("connection ended",) * 9 + ("server restarted",)
-FILES = ("file truncated", "file deleted")
+FILES = ("file truncated", "file deleted", "trainer killed")  # nobody reads a checkpoint but after a kill
 FULL = ("disk full",)
+STATIONS = ("trainer killed", "station killed", "coordinator killed")
 
 
 class Server(Protocol):
@@ -51,6 +52,41 @@ class Size:
     kinds: tuple[str, ...] = KILLS  # drawn with equal chances
     cheap_first: bool = False
 
+    def scaled(self, share: float) -> "Size":
+        """Return as much chaos as `share` of this."""
+        n_faults, n_trials = max(1, round(share * self.n_faults)), max(1, round(share * self.n_trials))
+        return replace(self, n_faults=n_faults, n_trials=n_trials)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of the faults of one study."""
+
+    where: str
+    faults: Counter[str]
+    n_trials: int
+    n_lost: int
+    n_twice: int
+    n_changed: int
+    n_orphans: int
+    n_ended: int
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.n_lost or self.n_twice or self.n_changed or self.n_orphans)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    head = "| where | what went wrong | faults | trials | lost | run twice | changed | orphans | coordinators ended |"
+    lines = [head, "|---|---" + "|--:" * 7 + "|"]
+    for row in rows:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(row.faults.items()))
+        numbers = row.faults.total(), row.n_trials, row.n_lost, row.n_twice, row.n_changed, row.n_orphans, row.n_ended
+        lines.append(f"| {row.where} | {kinds} | " + " | ".join(map(str, numbers)) + " |")
+    n_faults, n_trials = sum(row.faults.total() for row in rows), sum(row.n_trials for row in rows)
+    return "\n".join([*lines, f"\n{n_faults} faults, {n_trials} trials"])
+
 
 @dataclass
 class Chaos:
@@ -61,6 +97,7 @@ class Chaos:
     size: Size
     seed: int = 0
     server: Server | None = None
+    ray: str = ""  # address of a cluster, all of whose processes have the tag
     n_faults: Counter[str] = field(default_factory=Counter)  # by kind
     n_ended: int = 0  # coordinators that ended otherwise than by our kill or because all was done
     _running: list[BaseProcess] = field(default_factory=list)
@@ -74,6 +111,10 @@ class Chaos:
         self._context = multiprocessing.get_context("forkserver")  # coordinators start without importing anew
         self._context.set_forkserver_preload(["tests.search.light"])
         self._killed: set[int] = set()
+
+    @property
+    def ray_tag(self) -> str:
+        return f"{self.tag}-ray"
 
     @property
     def spec(self) -> StudySpec:
@@ -97,6 +138,13 @@ class Chaos:
         self._end_faults(everything=True)
         return Search(self.folder, self.spec, self.url)
 
+    def row(self, where: str) -> Row:
+        """Let everything go wrong, and return what came of it."""
+        found = self.run()
+        kinds = Counter({kind: n for kind, n in self.n_faults.items() if n})
+        counts = {"faults": kinds, "n_trials": self.size.n_trials, "n_ended": self.n_ended}
+        return Row(where=where, **counts, **asdict(light.tally(found)), n_orphans=len(self.orphans()))
+
     def orphans(self) -> list[int]:
         """Return the processes that are left a while after the end."""
         with contextlib.suppress(AssertionError):
@@ -110,7 +158,7 @@ class Chaos:
             self._done |= dead.exitcode == 0
             self.n_ended += dead.exitcode != 0 and dead.pid not in self._killed
         while len(self._running) < self.size.n_coordinators and not self._done:
-            args = (self.folder, self.spec, self.url, self.size.n_slots, self.tag, self.size.epoch_s)
+            args = (self.folder, self.spec, self.url, self.size.n_slots, self.tag, self.size.epoch_s, self.ray)
             begun = self._context.Process(target=light.coordinate, args=args)
             begun.start()
             self._running.append(begun)
@@ -120,6 +168,7 @@ class Chaos:
         what, _, how = kind.rpartition(" ")
         does = {
             "trainer": lambda: self._signal(light.processes(self.tag), how),
+            "station": lambda: self._signal(_named("ray::Station", light.processes(self.ray_tag)), how),
             "coordinator": lambda: self._signal([p.pid for p in self._running if p.pid], how),
             "connection": lambda: self.server is not None and self.server.end_connection(self.random.choice),
             "server": self._restart,
@@ -176,3 +225,12 @@ class Chaos:
         for _, end in due:
             with contextlib.suppress(ProcessLookupError):
                 end()
+
+
+def _named(beginning: str, pids: Sequence[int]) -> list[int]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_text().startswith(beginning):
+                found.append(pid)
+    return found

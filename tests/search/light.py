@@ -1,6 +1,5 @@
 """Light studies: the real coordinator, storage and child processes around the light trainer."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -165,13 +164,29 @@ class Search:
         return trials.current(self.trials)
 
 
-def coordinate(folder: Path, spec: StudySpec, url: str, n_slots: int, tag: str, epoch_s: float) -> None:
-    """Run a coordinator to its end: what a process of its own does."""
-    os.environ[TAG] = tag
-    with polite_stop() as stop_asked:
-        runner = executor(folder, n_slots, **{TAG: tag, light_trainer.EPOCH_S: str(epoch_s)})
-        ending = Search(folder, spec, url, runner, stop_asked, heartbeat_s=0.5, grace_s=30.0).run()
+def coordinate(folder: Path, spec: StudySpec, url: str, n_slots: int, tag: str, epoch_s: float, ray: str = "") -> None:
+    """Run a coordinator to its end: what a process of its own does. `ray` is the address of a cluster."""
+    environment = {TAG: tag, light_trainer.EPOCH_S: str(epoch_s)}
+    try:
+        with polite_stop() as stop_asked:
+            runner = on_ray(ray, n_slots, environment) if ray else executor(folder, n_slots, **environment)
+            ending = Search(folder, spec, url, runner, stop_asked, heartbeat_s=0.5, grace_s=30.0).run()
+    except Exception as error:
+        print(f"a coordinator ended: {type(error).__name__}: {str(error).splitlines()[:1]}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(130 if ending == "interrupted" else 0)
+
+
+def on_ray(address: str, n_slots: int, environment: Mapping[str, str]) -> Executor:
+    from search.executors import ray_cluster
+
+    ray_cluster.join(address, namespace="pneumo")
+    return ray_cluster.RayExecutor(
+        n_slots=n_slots,
+        share=ray_cluster.Share(n_cpus=1.0),
+        environment={"PYTHONPATH": str(ROOT), **environment},
+        command=TRAINER,
+    )
 
 
 def processes(tag: str) -> list[int]:
