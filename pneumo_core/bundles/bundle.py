@@ -16,19 +16,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pneumo_core import codec
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION
 from pneumo_core.errors import BundleError, StorageError
 from pneumo_core.files import storage_errors
-from pneumo_core.scoring.certify import Certificate
+from pneumo_core.scoring.certify import Certificate, Guarantee
+from pneumo_core.scoring.halves import Halves
 from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec
 
 FORMAT = 1  # raise it whenever an older program would read a bundle wrongly
 FILE, CARD, REPORT = "bundle.json", "MODEL_CARD.md", "report.html"
-
-Guarantee = Literal["patient", "image", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +59,23 @@ class CalibrationCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certification:
+    """How a threshold came to be set, and on what: by `finalize`, or by `certify` on other images."""
+
+    time: str  # UTC, ISO 8601
+    images: str  # digest of the source: contents, labels, patients
+    threshold: float
+    guarantee: Guarantee
+    ceiling: float
+    confidence: float
+    shifts: tuple[str, ...] = ()
+    certificates: Mapping[str, Certificate]  # by unit
+    calibration: CalibrationCounts
+    halves: Halves | None = None  # this threshold and the one before, judged on images that set neither
+    before: Mapping[str, Any] = field(default_factory=dict)  # figures of all images at the threshold before
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """What `bundle.json` says. `frozen` is all that was settled before the test role was opened."""
 
@@ -77,6 +93,8 @@ class Bundle:
     confidence: float
     certificates: Mapping[str, Certificate]  # by unit
     calibration: CalibrationCounts
+    shifts: tuple[str, ...] = ()  # names; the promise holds under each of them as well
+    certifications: tuple[Certification, ...] = ()  # where `certify` set the threshold: all of them, oldest first
     fingerprint: Mapping[str, Any]  # of study and data
     environment: Mapping[str, str]
     selection: Mapping[str, Any] = field(default_factory=dict)  # how the members were chosen
@@ -90,7 +108,7 @@ class Bundle:
     def frozen(self) -> str:
         """Digest of models, preprocessing, threshold and certificates."""
         models = {member.file: self.files[member.file] for member in self.members}
-        parts = [self.members, models, self.preprocessing_version, self.threshold, self.guarantee]
+        parts = [self.members, models, self.preprocessing_version, self.threshold, self.guarantee, self.shifts]
         return codec.digest([*map(codec.to_json, parts), codec.to_json(dict(self.certificates))])
 
 

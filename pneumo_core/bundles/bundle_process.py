@@ -18,7 +18,9 @@ from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.progress import Progress
 
 if TYPE_CHECKING:
+    from pneumo_core.bundles.bundle import Bundle
     from pneumo_core.bundles.prediction import Prediction
+    from pneumo_core.data.manifest import Manifest
 
 PROGRESS_EVERY = 16  # images
 
@@ -36,6 +38,31 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certify:
+    """Set a bundle's threshold anew on a labelled source; None: the bundle's own ceiling and confidence."""
+
+    kind: Literal["certify"] = "certify"
+    bundle: str
+    source: str
+    cache: str
+    negative: str | None = None
+    positive: str | None = None
+    out: str
+    ceiling: float | None = None
+    confidence: float | None = None
+    leave_out_known: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureDrift:
+    """Compare images without labels with those that a bundle was certified on."""
+
+    kind: Literal["drift"] = "drift"
+    bundle: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Predict:
     """Score files."""
 
@@ -43,6 +70,7 @@ class Predict:
     bundle: str
     paths: tuple[str, ...]
     heatmaps: str | None = None
+    compare: bool = False  # with the images that the bundle was certified on, where there are many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +83,7 @@ class ExportTo:
     path: str
 
 
-Request = Evaluate | Predict | ExportTo
+Request = Evaluate | Certify | MeasureDrift | Predict | ExportTo
 
 
 def main() -> None:
@@ -87,6 +115,8 @@ def serve(request: Request, progress: Progress) -> Any:
         return _predict(request, progress)
     if isinstance(request, ExportTo):
         return _export(request)
+    if isinstance(request, MeasureDrift):
+        return _drift(request, progress)
     from pneumo_core.bundles import labelled
 
     manifest = labelled.scan(
@@ -97,20 +127,54 @@ def serve(request: Request, progress: Progress) -> Any:
         positive=request.positive,
         on_progress=progress,
     )
-    from pneumo_core.bundles import evaluate, predictor
+    if isinstance(request, Certify):
+        return _certify(request, about, manifest, progress)
+    from pneumo_core.bundles import evaluate, predictor, trained_on
 
-    found = evaluate.evaluate(predictor.load(Path(request.bundle)), manifest, on_progress=progress)
+    known = trained_on.read(Path(request.bundle))
+    found = evaluate.evaluate(predictor.load(Path(request.bundle)), manifest, known=known, on_progress=progress)
     extra = {"rejected": found.rejected, "notes": found.notes}
     return {**codec.to_json(found.assessment), **codec.to_json(extra)}
 
 
-def _predict(request: Predict, progress: Progress) -> list[dict[str, Any]]:
+def _certify(request: Certify, about: "Bundle", manifest: "Manifest", progress: Progress) -> dict[str, Any]:
+    from pneumo_core.bundles import bundle, recertify
+
+    folder, out = Path(request.bundle), Path(request.out)
+    bundle.check_free(out)
+    wanted = recertify.Wanted(
+        ceiling=about.ceiling if request.ceiling is None else request.ceiling,
+        confidence=about.confidence if request.confidence is None else request.confidence,
+    )
+    images = recertify.look_at(folder, manifest, leave_out_known=request.leave_out_known, on_progress=progress)
     from pneumo_core.bundles import evaluate, predictor
+
+    scores = evaluate.scores(predictor.load(folder), manifest, images.records, progress)
+    made = recertify.certification(about, images, scores, wanted)
+    recertify.write(folder, out, recertify.certified(about, made), images, scores)
+    return recertify.answer(about, made, images, out)
+
+
+def _drift(request: MeasureDrift, progress: Progress) -> dict[str, Any]:
+    from pneumo_core.bundles import unlabelled
+
+    paths = unlabelled.find(Path(request.folder))
+    from pneumo_core.bundles import predictor
+
+    found, rejected = unlabelled.drift_of(predictor.load(Path(request.bundle)), Path(request.bundle), paths, progress)
+    return {**codec.to_json(found), "line": found.line, "rejected": rejected}
+
+
+def _predict(request: Predict, progress: Progress) -> dict[str, Any]:
+    """Return the rows, and for many files in a line whether they are like those of the certificate."""
+    from pneumo_core.bundles import evaluate, predictor, unlabelled
 
     loaded = predictor.load(Path(request.bundle))
     folder = Path(request.heatmaps) if request.heatmaps else None
-    found = evaluate.predict(loaded, [Path(path) for path in request.paths], heatmaps=folder, on_progress=progress)
-    return [_row(prediction) for prediction in found]
+    paths = [Path(path) for path in request.paths]
+    found = evaluate.predict(loaded, paths, heatmaps=folder, on_progress=progress)
+    line = unlabelled.line(Path(request.bundle), found, progress) if request.compare else None
+    return {"rows": [_row(each) for each in found], "drift": line}
 
 
 def _export(request: ExportTo) -> dict[str, Any]:

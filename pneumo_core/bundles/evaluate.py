@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumo_core.bundles import heatmap
+from pneumo_core.bundles import heatmap, trace
 from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Arrays, Predictor, from_file, score_each
+from pneumo_core.bundles.trained_on import TrainedOn
 from pneumo_core.data import dataset, preprocess
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.preprocess import OVERSAMPLING
@@ -16,10 +17,11 @@ from pneumo_core.data.split import grouped
 from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.scoring.assess import Assessment, assess
+from pneumo_core.scoring.metrics import Floats
 
 TRAINED_ON = (
-    "these are the images that the bundle was made from, most of which trained it: the figures flatter; "
-    "the ones that count are those of the test role in its model card"
+    "of these images taught the bundle's networks, or look like images that did: the figures flatter; the ones that "
+    "count are those of the test role in its model card"
 )
 
 
@@ -32,24 +34,17 @@ class Evaluation:
     notes: tuple[str, ...]
 
 
-def evaluate(predictor: Predictor, manifest: Manifest, *, on_progress: Progress = silent) -> Evaluation:
-    """Score every image of a labelled source, scanned by `labelled.scan`; raises `DataError` where one has changed."""
-    bundle = predictor.bundle
-    read = dataset.reader(manifest)
+def evaluate(
+    predictor: Predictor, manifest: Manifest, *, known: TrainedOn | None = None, on_progress: Progress = silent
+) -> Evaluation:
+    """Score every image of a labelled source, scanned by `labelled.scan`; raises `DataError` where one has changed.
 
-    def decode(record: ImageRecord) -> Arrays:
-        specs = predictor.data_specs
-        pixels = [read(record, spec.channels, OVERSAMPLING * spec.image_size_px) for spec in specs]
-        return tuple(preprocess.to_size(image, spec) for image, spec in zip(pixels, specs, strict=True))
-
-    found = list(score_each(predictor, manifest.records, decode, on_progress))
-    for row in found:
-        if isinstance(row, str):
-            raise DataError(row)
-    records = manifest.records
+    `known` are the images that the bundle was made from, so that those among these can be told.
+    """
+    bundle, records = predictor.bundle, manifest.records
     assessment = assess(
         np.array([record.label for record in records]),
-        np.array(found, np.float64),
+        scores(predictor, manifest, records, on_progress),
         np.array(grouped(records)),
         np.array([record.kind for record in records]),
         threshold=bundle.threshold,
@@ -57,7 +52,25 @@ def evaluate(predictor: Predictor, manifest: Manifest, *, on_progress: Progress 
         confidence=bundle.confidence,
     )
     rejected = tuple((file.path, file.reason) for file in manifest.rejected)
-    return Evaluation(assessment=assessment, rejected=rejected, notes=_notes(predictor, manifest))
+    return Evaluation(assessment=assessment, rejected=rejected, notes=_notes(known, manifest, on_progress))
+
+
+def scores(
+    predictor: Predictor, manifest: Manifest, records: Sequence[ImageRecord], on_progress: Progress = silent
+) -> Floats:
+    """Return the scores of some images of a source, (n,); raises `DataError` where one has changed."""
+    read = dataset.reader(manifest)
+
+    def decode(record: ImageRecord) -> Arrays:
+        specs = predictor.data_specs
+        pixels = [read(record, spec.channels, OVERSAMPLING * spec.image_size_px) for spec in specs]
+        return tuple(preprocess.to_size(image, spec) for image, spec in zip(pixels, specs, strict=True))
+
+    found = list(score_each(predictor, records, decode, on_progress))
+    for row in found:
+        if isinstance(row, str):
+            raise DataError(row)
+    return np.array(found, np.float64)
 
 
 def predict(
@@ -82,7 +95,9 @@ def _prediction(predictor: Predictor, path: Path, row: float | str) -> Predictio
     return Prediction(path=str(path), score=row, decision=decision, threshold=bundle.threshold)
 
 
-def _notes(predictor: Predictor, manifest: Manifest) -> tuple[str, ...]:
-    data = predictor.bundle.fingerprint.get("data", {})
-    same = isinstance(data, dict) and data.get("digest") == manifest.digest
-    return (TRAINED_ON,) if same else ()
+def _notes(known: TrainedOn | None, manifest: Manifest, on_progress: Progress) -> tuple[str, ...]:
+    if known is None:
+        return ()
+    looks = trace.of_records(manifest, manifest.records, on_progress).looks
+    n_taught = int(known.knows([record.digest for record in manifest.records], looks).sum())
+    return (f"{n_taught} {TRAINED_ON}",) if n_taught else ()

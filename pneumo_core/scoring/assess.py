@@ -18,7 +18,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class KindRecall:
-    """Recall among the positive images of one kind (bacteria, virus), with its Wilson interval."""
+    """Recall among the positive images of one kind (bacteria, virus), with its clustered interval."""
 
     n: int
     recall: float
@@ -40,9 +40,10 @@ class PatientRecall:
 class Assessment:
     """Figures of one labelled set. A rate without a denominator is None.
 
-    `auc`, `pauc`, `brier` and `ece` have patient-bootstrap intervals, proportions Wilson's; `fnr_upper` is the
-    one-sided Clopper–Pearson bound. `exact` has the two-sided Clopper–Pearson intervals of the proportions and
-    `bootstrap` their patient-bootstrap ones, which alone allow for several images of one patient.
+    Intervals allow for several images of one patient: those of `auc`, `pauc` and `brier` are a patient bootstrap's,
+    those of proportions Wilson's for clustered images. `exact` has the two-sided Clopper–Pearson intervals of the
+    proportions and `fnr_upper` the one-sided bound, which take images as independent. No interval of `ece` covers;
+    `ece_if_calibrated` is the range in which calibrated scores would have it.
     """
 
     n: int
@@ -67,7 +68,7 @@ class Assessment:
     brier: float
     brier_ci: Pair
     ece: float
-    ece_ci: Pair
+    ece_if_calibrated: Pair
     n_patients: int
     n_positive_patients: int
     ceiling: float  # of the partial AUC
@@ -76,7 +77,6 @@ class Assessment:
     recall_by_kind: Mapping[str, KindRecall]
     by_patient: PatientRecall
     exact: Mapping[str, Pair]
-    bootstrap: Mapping[str, Pair]
 
 
 def assess(
@@ -97,95 +97,82 @@ def assess(
     labels, values = metrics.check_both_classes(y, scores)
     names = np.asarray(groups)
     counts = metrics.confusion(labels, values, threshold)
-    tallies = {name: tally for name, tally in _tallies(counts).items() if tally[1]}
-    resampled = intervals.patient_bootstrap(
-        labels, values, names, _measures(threshold, ceiling, tallies), seed=SEED, n_resamples=n_resamples,
-        confidence=confidence,
-    )  # fmt: skip
-    boot = {name: (interval.low, interval.high) for name, interval in resampled.items()}
-    wilson = {name: _pair(intervals.wilson(*tally, confidence)) for name, tally in tallies.items()}
-    rate = {name: hits / n for name, (hits, n) in tallies.items()}
+    hits = {name: right for name, right in _hits(labels, values >= threshold).items() if right[0].any()}
+    boot = intervals.patient_bootstrap(
+        labels, values, names, _measures(ceiling), seed=SEED, n_resamples=n_resamples, confidence=confidence
+    )
+    rate = {name: float(right[of].mean()) for name, (of, right) in hits.items()}
+    band = {name: _pair(intervals.clustered(right[of], names[of], confidence)) for name, (of, right) in hits.items()}
     n_positive = int(labels.sum())
     return Assessment(
         n=len(labels),
         n_positive=n_positive,
         auc=metrics.auc(labels, values),
-        auc_ci=boot["auc"],
+        auc_ci=_pair(boot["auc"]),
         accuracy=rate["accuracy"],
         threshold=threshold,
         recall=rate["recall"],
-        recall_ci=wilson["recall"],
+        recall_ci=band["recall"],
         fnr=counts.false_negative / n_positive,
         fnr_upper=intervals.upper_bound(counts.false_negative, n_positive, confidence),
         specificity=rate["specificity"],
-        specificity_ci=wilson["specificity"],
+        specificity_ci=band["specificity"],
         ppv=rate.get("ppv"),
-        ppv_ci=wilson.get("ppv"),
+        ppv_ci=band.get("ppv"),
         npv=rate.get("npv"),
-        npv_ci=wilson.get("npv"),
-        accuracy_ci=wilson["accuracy"],
+        npv_ci=band.get("npv"),
+        accuracy_ci=band["accuracy"],
         pauc=metrics.pauc(labels, values, ceiling),
-        pauc_ci=boot["pauc"],
+        pauc_ci=_pair(boot["pauc"]),
         brier=metrics.brier(labels, values),
-        brier_ci=boot["brier"],
+        brier_ci=_pair(boot["brier"]),
         ece=metrics.expected_calibration_error(labels, values),
-        ece_ci=boot["ece"],
+        ece_if_calibrated=_pair(intervals.calibrated_error(values, names, seed=SEED, confidence=confidence)),
         n_patients=len(np.unique(names)),
         n_positive_patients=len(np.unique(names[labels])),
         ceiling=ceiling,
         confidence=confidence,
         confusion=counts,
-        recall_by_kind=_by_kind(labels, values, np.asarray(kinds), threshold, confidence),
+        recall_by_kind=_by_kind(labels, values >= threshold, names, np.asarray(kinds), confidence),
         by_patient=_by_patient(labels, values, names, threshold, confidence),
-        exact={name: _pair(intervals.clopper_pearson(*tally, confidence)) for name, tally in tallies.items()},
-        bootstrap={name: boot[name] for name in tallies},
+        exact={
+            name: _pair(intervals.clopper_pearson(int(right[of].sum()), int(of.sum()), confidence))
+            for name, (of, right) in hits.items()
+        },
     )
 
 
-def _tallies(counts: Confusion) -> dict[str, tuple[int, int]]:
-    """Return hits and tries of each proportion."""
-    tp, fn, tn, fp = counts.true_positive, counts.false_negative, counts.true_negative, counts.false_positive
-    return {
-        "recall": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "ppv": (tp, tp + fp),
-        "npv": (tn, tn + fn),
-        "accuracy": (tp + tn, counts.n),
-    }
+def _hits(labels: Bools, called: Bools) -> dict[str, tuple[Bools, Bools]]:
+    """Return of each proportion which images it is of, and which images are called rightly, (n,) each."""
+    right = called == labels
+    everyone = np.ones(len(labels), bool)
+    of = {"recall": labels, "specificity": ~labels, "ppv": called, "npv": ~called, "accuracy": everyone}
+    return {name: (images, right) for name, images in of.items()}
 
 
-def _measures(threshold: float, ceiling: float, proportions: Mapping[str, object]) -> dict[str, Metric]:
-    def proportion(name: str) -> Metric:
-        def rate(labels: Bools, values: Floats) -> float | None:
-            hits, n = _tallies(metrics.confusion(labels, values, threshold))[name]
-            return hits / n if n else None
-
-        return rate
-
+def _measures(ceiling: float) -> dict[str, Metric]:
     return {
         "auc": metrics.auc,
         "pauc": lambda labels, values: metrics.pauc(labels, values, ceiling),
         "brier": metrics.brier,
-        "ece": metrics.expected_calibration_error,
-        **{name: proportion(name) for name in proportions},
     }
 
 
 def _by_kind(
-    labels: Bools, values: Floats, kinds: npt.NDArray[np.str_], threshold: float, confidence: float
+    labels: Bools, called: Bools, names: npt.NDArray[np.generic], kinds: npt.NDArray[np.str_], confidence: float
 ) -> dict[str, KindRecall]:
     """Return the recall of each kind of positive images; nothing where file names tell of one kind only."""
     found = np.unique(kinds[labels]).tolist()
     if len(found) < 2:
         return {}
-    called = {kind: values[labels & (kinds == kind)] >= threshold for kind in found}
+    of = {kind: labels & (kinds == kind) for kind in found}
     return {
         kind: KindRecall(
-            n=len(hits),
-            recall=float(hits.mean()),
-            recall_ci=_pair(intervals.wilson(int(hits.sum()), len(hits), confidence)),
+            n=int(rows.sum()),
+            recall=float(called[rows].mean()),
+            recall_ci=_pair(intervals.clustered(called[rows], names[rows], confidence)),
         )
-        for kind, hits in called.items()
+        for kind, rows in of.items()
     }
 
 

@@ -15,6 +15,7 @@ random from one patient taken at random, is missed: the case of a new patient wh
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,7 @@ from pneumo_core.scoring.intervals import upper_bound
 from pneumo_core.scoring.metrics import Floats, check_scores
 
 Unit = Literal["image", "patient"]
+Guarantee = Literal["patient", "image", "none"]
 NOISE = 1e-6  # relative; a float32 score moves by about 1e-7 with the batch it is computed in
 
 
@@ -99,6 +101,63 @@ def certify_patients(
     if names.shape != labels.shape:
         raise ValueError(f"`groups` must have shape {labels.shape} like `scores`, got {names.shape}")
     return _certify(lowest_by_patient(values[labels], names[labels]), "patient", ceiling, confidence, n_candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """Both certificates of one model on the same images, and what is promised where both are heeded."""
+
+    guarantee: Guarantee
+    certificates: tuple[Certificate, Certificate]  # by image, by patient
+    threshold: float | None  # the lower of theirs; None where neither certifies
+
+
+def certify_both(
+    y: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    patients_known: bool,
+    ceiling: float,
+    confidence: float = 0.95,
+) -> Certified:
+    """Certify by image and by patient; the lower threshold keeps both promises.
+
+    Without known patients, `groups` (n,) are the images themselves and nothing is promised by patient.
+    """
+    by_image = certify_images(y, scores, ceiling=ceiling, confidence=confidence)
+    by_patient = certify_patients(y, scores, groups, ceiling=ceiling, confidence=confidence)
+    thresholds = [c.threshold for c in (by_image, by_patient) if c.threshold is not None]
+    guarantee: Guarantee = "patient" if by_patient.certified and patients_known else "image"
+    return Certified(
+        guarantee=guarantee if thresholds else "none",
+        certificates=(by_image, by_patient),
+        threshold=min(thresholds, default=None),
+    )
+
+
+def certify_worst(
+    y: npt.ArrayLike,
+    scores: Mapping[str, npt.ArrayLike],
+    groups: npt.ArrayLike,
+    *,
+    patients_known: bool,
+    ceiling: float,
+    confidence: float = 0.95,
+) -> tuple[str, Certified]:
+    """Certify for the worst of several ways, named by the keys of `scores`, in which the same images may come.
+
+    Returns the way that asks for the lowest threshold, with its certificates. At that threshold the promise holds for
+    every way at once, with the same confidence and without a correction: it is broken only if the threshold is above
+    what the way that is worst in truth allows, and that way's own threshold, which isn't lower, is so with
+    probability 1 − `confidence` at most.
+    """
+    found = {
+        name: certify_both(y, values, groups, patients_known=patients_known, ceiling=ceiling, confidence=confidence)
+        for name, values in scores.items()
+    }
+    worst = min(found, key=lambda name: math.inf if (t := found[name].threshold) is None else t)
+    return worst, found[worst]
 
 
 def lowest_by_patient(scores: Floats, groups: npt.NDArray[np.generic]) -> Floats:

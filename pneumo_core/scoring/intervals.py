@@ -1,4 +1,4 @@
-"""Confidence intervals: exact and score intervals for proportions, a patient bootstrap for everything else."""
+"""Confidence intervals: exact and score intervals for proportions, a patient bootstrap for areas and errors."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pneumo_core.scoring.metrics import Bools, Floats, Ints, check_scores
+from pneumo_core.scoring.metrics import (
+    Bools,
+    Floats,
+    Ints,
+    check_probabilities,
+    check_scores,
+    expected_calibration_error,
+)
+
+PRIOR_CLUSTERS = 4  # see `clustered`
 
 Metric = Callable[[Bools, Floats], float | None]  # of (y, scores), each (n,); None where it isn't defined
 
@@ -41,13 +50,67 @@ def upper_bound(n_hits: int, n: int, confidence: float = 0.95) -> float:
 def wilson(n_hits: int, n: int, confidence: float = 0.95) -> Interval:
     """Return the score interval of Wilson (1927): covers on average as often as it says, and is shorter."""
     _check_counts(n_hits, n, confidence)
+    return _wilson(n_hits / n, n, confidence)
+
+
+def _wilson(share: float, n: float, confidence: float) -> Interval:
     z = float(special.ndtri((1 + confidence) / 2))
-    share = n_hits / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low = 0.0 if n_hits == 0 else float(middle - half)  # exact at the ends, where rounding would leave 1e-17
-    high = 1.0 if n_hits == n else float(middle + half)
+    low = 0.0 if share == 0 else float(middle - half)  # exact at the ends, where rounding would leave 1e-17
+    high = 1.0 if share == 1 else float(middle + half)
     return Interval(low=low, high=high, confidence=confidence)
+
+
+def clustered(hits: npt.ArrayLike, groups: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Return Wilson's interval of the share of `hits` (n,) for images of which some are of one patient.
+
+    `groups` (n,) names the patient. The number of images counts as n divided by the design effect (Kish 1965; Korn &
+    Graubard 1998), which the patients' hits tell: their variance over that of independent images. Few patients with
+    a miss tell little of it, so it is drawn towards its largest value, that of images that agree in each patient, with
+    the weight of `PRIOR_CLUSTERS` patients; it is that value where nothing or everything is hit. Never shorter than
+    Wilson's. `docs/objective.md` has its coverage.
+    """
+    found = np.asarray(hits, np.float64)
+    if not len(found):
+        raise ValueError("`hits` must not be empty")
+    patients = _patient_numbers(groups, len(found))
+    n_images, n_hits = np.bincount(patients), np.bincount(patients, weights=found)  # (k,) a patient
+    effect = _design_effect(n_images, n_hits.astype(np.float64))
+    return _wilson(float(found.mean()), len(found) / effect, confidence)
+
+
+def _design_effect(n_images: Ints, n_hits: Floats) -> float:
+    """Return by how much the images of (k,) patients tell less than as many independent ones; at least 1."""
+    n, k = float(n_images.sum()), len(n_images)
+    share = float(n_hits.sum()) / n
+    largest = float((n_images**2).sum()) / n
+    if share in (0.0, 1.0) or k < 2:
+        return largest
+    variance = k / (k - 1) * float(((n_hits - share * n_images) ** 2).sum()) / n**2
+    n_telling = min(int((n_hits > 0).sum()), int((n_hits < n_images).sum()))
+    told = variance * n / (share * (1 - share))
+    return max(1.0, (n_telling * told + PRIOR_CLUSTERS * largest) / (n_telling + PRIOR_CLUSTERS))
+
+
+def calibrated_error(
+    scores: npt.ArrayLike, groups: npt.ArrayLike, *, seed: int, n_draws: int = 500, confidence: float = 0.95
+) -> Interval:
+    """Return between which values the calibration error of these `scores` (n,) would lie if they were calibrated.
+
+    The error is a mean of absolute gaps: chance alone makes it greater than 0, so that no resampling interval of it
+    covers the truth of a calibrated model. Outcomes are drawn from the scores instead; the images of one patient,
+    named by `groups` (n,), share their draw, which is as alike as calibrated ones can be. An error above the range
+    isn't chance.
+    """
+    values = check_probabilities(np.zeros(len(np.asarray(scores)), int), scores)[1]
+    patients = _patient_numbers(groups, len(values))
+    generator = np.random.default_rng(seed)
+    n_patients = int(patients.max()) + 1
+    errors = [
+        expected_calibration_error(generator.random(n_patients)[patients] < values, values) for _ in range(n_draws)
+    ]
+    return _percentile_interval("calibrated error", errors, confidence)
 
 
 def patient_bootstrap(

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, UserError
-from search.cli import bundle, dashboard, data, export, report, weights, worker
+from search.cli import bundle, certify, dashboard, data, export, report, weights, worker
 from search.cli.options import (
     DONE,
     FAILED,
@@ -53,6 +53,8 @@ app.command()(dashboard.dashboard)
 app.command()(bundle.finalize)
 app.command()(bundle.evaluate)
 app.command()(bundle.predict)
+app.command()(certify.certify)
+app.command()(certify.drift)
 app.command()(export.export)
 
 

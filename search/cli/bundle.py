@@ -108,20 +108,25 @@ def predict(
     heatmaps: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score single images: score, decision, threshold. A bad file is one error row."""
+    """Score single images: score, decision, threshold. A bad file is one error row.
+
+    With 30 files or more, a line on standard error says whether they are like those that the bundle was certified on.
+    """
     from pneumo_core.bundles.bundle_process import Predict
     from search.bundle_client import ask
     from search.cli.show_bundle import show_predictions
     from search.watching.make import view_maker
 
     paths = tuple(str(file) for file in files)
-    request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None)
+    request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None, compare=True)
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:
-        print(json.dumps(answer))
+        print(json.dumps(answer["rows"]))
     else:
-        show_predictions(Console(), answer)
+        show_predictions(Console(), answer["rows"])
+    if answer["drift"]:
+        Console(stderr=True).print(answer["drift"], highlight=False, markup=False, soft_wrap=True)
 
 
 def _interrupt(_number: int, _frame: types.FrameType | None) -> NoReturn:

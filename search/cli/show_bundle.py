@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pneumo_core.bundles.promise import promise
 from search.finalizing.finalize import Finalized
 from search.finalizing.model_card import FIGURES
-from search.finalizing.threshold import promise
 
 
 def show_finalized(console: Console, found: Finalized) -> None:
@@ -72,8 +72,9 @@ def show_figures(console: Console, figures: Mapping[str, Any]) -> None:
         table.add_column(heading)
     for title, key in FIGURES:
         if figures[key] is not None:
-            low, high = figures[f"{key}_ci"]
-            table.add_row(title, f"{figures[key]:.4f}", f"{low:.4f} to {high:.4f}")
+            low, high = figures.get(f"{key}_ci") or figures[f"{key}_if_calibrated"]
+            chance = "" if f"{key}_ci" in figures else " if calibrated"
+            table.add_row(title, f"{figures[key]:.4f}", f"{low:.4f} to {high:.4f}{chance}")
     for kind, found in figures["recall_by_kind"].items():
         low, high = found["recall_ci"]
         table.add_row(Text(f"Recall, {kind} ({found['n']})"), f"{found['recall']:.4f}", f"{low:.4f} to {high:.4f}")

@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
 from pneumo_core.bundles.bundle import Bundle, Member
+from pneumo_core.bundles.promise import promise
 from pneumo_core.data import folds, preprocess
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION, RoleArrays
 from pneumo_core.data.split import Role
@@ -28,11 +29,11 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
 from pneumo_core.wire import RunTrial, Scored, ScoreRole, TrialDone, TrialError
 from search import fingerprint, openings
-from search.finalizing import model_card
+from search.finalizing import model_card, traces
 from search.finalizing.choose import Choice, choose
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
 from search.finalizing.jobs import Jobs
-from search.finalizing.threshold import Settled, promise, settle
+from search.finalizing.threshold import Settled, settle
 from search.prepared import Prepared
 
 Say = Callable[[str], None]
@@ -205,10 +206,11 @@ class Finalizer:
             self.objective,
             (validation.y, scores),
             calibration,
-            calibration_scores,
+            {"": calibration_scores},
             ceiling=self.ceiling,
             confidence=self.options.confidence,
             leaks=self.prepared.split.leaks,
+            patients_known=traces.patients_known(self.prepared, "calibration"),
         )
 
     def _role(self, members: Sequence[Member], role: Role) -> RoleArrays:
@@ -263,6 +265,7 @@ class Finalizer:
             for name, file in models.items():
                 shutil.copyfile(file, folder / name)
             (folder / bundles.CARD).write_text(model_card.card(whole, facts), "utf-8")
+            traces.leave(folder, self.prepared, lambda role: self._scores(whole.members, models, role))
             if self.extra is not None:
                 bundles.seal(folder, whole)  # the report has its networks show where they look
                 self.extra(folder)

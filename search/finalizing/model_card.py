@@ -13,10 +13,10 @@ from typing import Any
 import optuna
 
 from pneumo_core.bundles.bundle import Bundle
+from pneumo_core.bundles.promise import promise
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
 from search import records
-from search.finalizing.threshold import promise
 from search.prepared import Prepared
 
 _KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
@@ -237,8 +237,11 @@ def _results(bundle: Bundle, known: Facts) -> str:
         f"{t['threshold']:.6g}. These images have been opened **{bundle.n_test_openings}** time(s) by the studies of "
         "this database, this one included.\n\n"
         f"{_table(head, rows)}"
-        "\n\nIntervals: Wilson for proportions, patient bootstrap (2,000 resamples) for the others. Predictive values "
-        "hold at this sample's share of positives only.\n\n"
+        "\n\nIntervals allow for several images of one patient: Wilson with the effective number of images for "
+        "proportions, patient bootstrap (2,000 resamples) for areas and Brier score; Clopper–Pearson takes images as "
+        "independent. The calibration error has no interval that covers; calibrated scores would have one of "
+        f"{_interval(t['ece_if_calibrated'])} on these images by chance. Predictive values hold at this sample's share "
+        "of positives only.\n\n"
         f"False-negative rate {t['fnr']:.2%}; one-sided upper bound {t['fnr_upper']:.2%} by image. By patient "
         f"{patient['n_missed']} of {patient['n']} missed ({patient['fnr']:.2%}), "
         f"upper bound {patient['fnr_upper']:.2%}.{by_kind}"

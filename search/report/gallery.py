@@ -92,7 +92,7 @@ def from_bundle(bundle: Path, progress: Progress) -> OverlaysFor:
             return {}
         with tempfile.TemporaryDirectory() as folder:
             paths = tuple(map(str, files.values()))
-            found = ask(Predict(bundle=str(bundle), paths=paths, heatmaps=folder), progress)
+            found = ask(Predict(bundle=str(bundle), paths=paths, heatmaps=folder), progress)["rows"]
             drawn = zip(files, found, strict=True)
             return {row: Path(one["heatmap"]).read_bytes() for row, one in drawn if "heatmap" in one}
 

@@ -47,7 +47,7 @@ def measure(
         scores=scores,
         threshold=threshold,
         confusion=confusion,
-        estimates=_proportions(confusion),
+        estimates=_proportions(validation, scores >= threshold),
         auc=Estimate(value=metrics.auc(y, scores), interval=areas["auc"]),
         pauc=Estimate(value=metrics.pauc(y, scores, objective.fnr_ceiling), interval=areas["pauc"]),
         brier=metrics.brier(y, scores),
@@ -60,22 +60,19 @@ def measure(
     )
 
 
-def proportion(hits: int, n: int) -> Estimate:
-    """Return `hits` of `n` with Wilson's interval."""
-    return Estimate(value=hits / n, interval=intervals.wilson(hits, n, CONFIDENCE), hits=hits, n=n)
+def proportion(hits: Bools, groups: npt.NDArray[np.generic]) -> Estimate:
+    """Return the share of `hits` (n,) with its interval; `groups` (n,) names the patient of each image."""
+    interval = intervals.clustered(hits, groups, CONFIDENCE)
+    return Estimate(value=float(hits.mean()), interval=interval, hits=int(hits.sum()), n=len(hits))
 
 
-def _proportions(c: Confusion) -> dict[str, Estimate]:
-    n_positive, n_negative = c.true_positive + c.false_negative, c.true_negative + c.false_positive
-    counts = {
-        "recall": (c.true_positive, n_positive),
-        "fnr": (c.false_negative, n_positive),
-        "specificity": (c.true_negative, n_negative),
-        "ppv": (c.true_positive, c.true_positive + c.false_positive),
-        "npv": (c.true_negative, c.true_negative + c.false_negative),
-        "accuracy": (c.true_positive + c.true_negative, c.n),
-    }
-    return {name: proportion(hits, n) for name, (hits, n) in counts.items() if n}
+def _proportions(validation: Validation, called: Bools) -> dict[str, Estimate]:
+    y, groups = validation.y, np.asarray(validation.groups)
+    right = called == y
+    everyone = np.ones(len(y), bool)
+    of = {"recall": y, "specificity": ~y, "ppv": called, "npv": ~called, "accuracy": everyone}
+    shares = {name: (rows, right) for name, rows in of.items()} | {"fnr": (y, ~right)}
+    return {name: proportion(hits[rows], groups[rows]) for name, (rows, hits) in shares.items() if rows.any()}
 
 
 def _region(c: Confusion) -> tuple[intervals.Interval, intervals.Interval]:
@@ -86,17 +83,17 @@ def _region(c: Confusion) -> tuple[intervals.Interval, intervals.Interval]:
 
 def _recall_by_kind(validation: Validation, scores: Floats, threshold: float) -> dict[str, Estimate]:
     found: Bools = scores >= threshold
-    kinds = np.asarray(validation.kinds)
+    kinds, groups = np.asarray(validation.kinds), np.asarray(validation.groups)
     names = sorted(set(kinds[validation.y].tolist()))
-    mine = {name: found[validation.y & (kinds == name)] for name in names}
-    return {name: proportion(int(hits.sum()), len(hits)) for name, hits in mine.items()} if len(names) > 1 else {}
+    mine = {name: validation.y & (kinds == name) for name in names}
+    return {name: proportion(found[rows], groups[rows]) for name, rows in mine.items()} if len(names) > 1 else {}
 
 
 def _patients_missed(validation: Validation, scores: Floats, threshold: float) -> Estimate:
     ill: Bools = validation.y
     groups = np.asarray(validation.groups)
-    missed = set(groups[ill & (scores < threshold)])
-    return proportion(len(missed), len(set(groups[ill])))
+    patients = np.unique(groups[ill])
+    return proportion(np.isin(patients, groups[ill & (scores < threshold)]), patients)
 
 
 def compare(

@@ -19,8 +19,9 @@ _WORDS = (
     ),
     (
         "Intervals",
-        "95 %. Proportions: Wilson, by image. Areas and margins: bootstrap over patients; it can't see what these "
-        "images never show, so beside a perfect figure it shrinks to a point and says little.",
+        "95 %, with several images of one patient allowed for. Proportions: Wilson with the effective number of "
+        "images. Areas and margins: bootstrap over patients; it can't see what these images never show, so beside a "
+        "perfect figure it shrinks to a point and says little.",
     ),
 )
 

@@ -143,11 +143,10 @@ def test_a_request_becomes_json(tmp_path: Path) -> None:
     answer = bundle_process.serve(request, lambda *said: heard.append(said))
     assert answer["n"] == 24
     assert heard
-    assert math.isfinite(answer["ece_ci"][1])
+    assert math.isfinite(answer["ece_if_calibrated"][1])
     asked = Predict(bundle=str(tmp_path / "b"), paths=(str(folder / "no.png"),))
-    assert bundle_process.serve(asked, lambda *said: None) == [
-        {"path": str(folder / "no.png"), "error": "does not exist"}
-    ]
+    rows = [{"path": str(folder / "no.png"), "error": "does not exist"}]
+    assert bundle_process.serve(asked, lambda *said: None) == {"rows": rows, "drift": None}
     assert codec.from_json(bundle_process.Request, codec.to_json(asked)) == asked  # type: ignore[arg-type]
 
 

@@ -7,9 +7,18 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks.coverage import coverage
 from pneumo_core import codec
 from pneumo_core.scoring import metrics
-from pneumo_core.scoring.intervals import Interval, clopper_pearson, patient_bootstrap, upper_bound, wilson
+from pneumo_core.scoring.intervals import (
+    Interval,
+    calibrated_error,
+    clopper_pearson,
+    clustered,
+    patient_bootstrap,
+    upper_bound,
+    wilson,
+)
 
 properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
 
@@ -156,3 +165,34 @@ def test_impossible_arguments_are_refused() -> None:
         patient_bootstrap([0, 1], [0.1, 0.2], ["a"], {}, seed=0)
     with pytest.raises(ValueError, match="`n_resamples` must be ≥ 1"):
         patient_bootstrap([0, 1], [0.1, 0.2], ["a", "b"], {}, seed=0, n_resamples=0)
+
+
+@pytest.mark.parametrize("likeness", [0.01, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.9, 0.97, 0.99])
+def test_the_clustered_interval_covers_where_patients_have_several_images(share: float, likeness: float) -> None:
+    ours, by_image = coverage(150, share, likeness, n_draws=200)
+    assert ours >= 0.92
+    if likeness >= 0.6:
+        assert by_image < 0.9
+
+
+def test_with_one_image_a_patient_the_clustered_interval_is_wilson_s() -> None:
+    hits = np.arange(200) % 10 > 0
+    found, alone = clustered(hits, np.arange(200)), wilson(180, 200)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=1e-3)
+    everything = clustered(np.ones(40, bool), np.arange(40) // 2)
+    assert (everything.low, everything.high) == (wilson(20, 20).low, 1.0)
+
+
+def test_the_range_of_the_calibration_error_holds_calibrated_scores_and_no_others() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    for seed in range(60):
+        scores = rng.beta(0.4, 0.3, 300)
+        y = rng.random(300) < scores
+        found = calibrated_error(scores, np.arange(300), seed=seed, n_draws=100)
+        inside += found.low <= metrics.expected_calibration_error(y, scores) <= found.high
+        assert (
+            metrics.expected_calibration_error(y, scores**3)
+            > calibrated_error(scores**3, np.arange(300), seed=seed, n_draws=100).high
+        )
+    assert inside >= 0.9 * 60
