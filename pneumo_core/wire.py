@@ -53,13 +53,15 @@ class RunFold:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRole:
-    """Coordinator to trainer: score every image of a role with a saved model; no trial ever sends this."""
+    """Coordinator to trainer: score images of a role with a saved model; no trial ever sends this."""
 
     kind: Literal["score"] = "score"
     number: int
     model: str  # `.keras` file
     arrays: str
     role: Role
+    shift: str = ""  # a name of `shifts.ALL`; "": the images as they are
+    rows: tuple[int, ...] | None = None  # of the role; None: all
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from pneumo_core.errors import BundleError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.scoring.certify import Certificate, Guarantee
 from pneumo_core.scoring.halves import Halves
+from pneumo_core.scoring.shifted import ShiftFigures
 from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec
 
 FORMAT = 1  # raise it whenever an older program would read a bundle wrongly
@@ -99,6 +100,7 @@ class Bundle:
     environment: Mapping[str, str]
     selection: Mapping[str, Any] = field(default_factory=dict)  # how the members were chosen
     test: Mapping[str, Any] = field(default_factory=dict)
+    under_shifts: tuple[ShiftFigures, ...] = ()  # of test images, at the threshold
     n_test_openings: int = 0  # of the same images by any study, this one included
     n_calibration_uses: int = 0  # likewise
     created: str = ""  # UTC, ISO 8601

@@ -152,6 +152,7 @@ def certified(about: Bundle, made: Certification) -> Bundle:
         shifts=made.shifts,
         certificates=made.certificates,
         calibration=made.calibration,
+        under_shifts=(),  # those were of another threshold
         certifications=(*(about.certifications or (first,)), made),
     )
 

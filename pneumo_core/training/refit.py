@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from pneumo_core import shifts
 from pneumo_core.data import folds, preprocess, shifted
 from pneumo_core.models import model, network
 from pneumo_core.result import TrialResult
@@ -37,9 +38,11 @@ def fold_scores(task: RunFold, on_epoch: OnEpoch) -> tuple[float, ...]:
 
 
 def role_scores(task: ScoreRole) -> tuple[float, ...]:
-    """Return the scores of every image of a role under the model saved in `task.model`."""
+    """Return the scores of images of a role, as they are or under a shift, by the model saved in `task.model`."""
     try:
         x = preprocess.open_role(Path(task.arrays), task.role).x
+        x = x if task.rows is None else x[list(task.rows)]
+        x = shifts.apply(task.shift, x) if task.shift else x
         return tuple(network.scores(network.load(Path(task.model)), x).tolist())
     finally:
         free_memory()

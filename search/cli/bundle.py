@@ -33,6 +33,9 @@ def finalize(
     seeds: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
     ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the study's.")] = None,
     confidence: Annotated[float, typer.Option(help="Of the certificate and of all intervals.")] = 0.95,
+    under_shifts: Annotated[
+        bool, typer.Option(help="Certify for the worst of the study's shifts as well: `docs/your_own_data.md`.")
+    ] = False,
     storage: StorageOption = None,
     name: NameOption = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Trainings side by side.")] = None,
@@ -52,7 +55,9 @@ def finalize(
     from search.home import Home
     from search.watching.make import view_maker
 
-    options = Options(top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence)
+    options = Options(
+        top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence, under_shifts=under_shifts
+    )
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)
     with view_maker(console) as (_, progress):

@@ -29,7 +29,7 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
 from pneumo_core.wire import RunTrial, Scored, ScoreRole, TrialDone, TrialError
 from search import fingerprint, openings
-from search.finalizing import model_card, traces
+from search.finalizing import model_card, traces, under_shifts
 from search.finalizing.choose import Choice, choose
 from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
 from search.finalizing.jobs import Jobs
@@ -49,6 +49,7 @@ class Options:
     n_seeds: int = 2  # 3 folds alone are too few for the signed-rank test to drop anyone
     ceiling: float | None = None  # of the false-negative rate; None: the study's
     confidence: float = 0.95
+    under_shifts: bool = False  # certify for changed images as well, see `under_shifts`
 
     def __post_init__(self) -> None:
         check_range("top", self.top, 1, 1000)
@@ -171,6 +172,7 @@ class Finalizer:
             certificates={certificate.unit: certificate for certificate in settled.certificates},
             calibration=settled.counts,
             n_calibration_uses=n_uses,
+            shifts=settled.shifts,
             fingerprint=self._mark,
             environment={**trained[0][1].environment, "pneumo-search": metadata.version("pneumo-search")},
             selection=_selection(self.options, found, choice, settled),
@@ -198,15 +200,21 @@ class Finalizer:
     def _settle(self, members: Sequence[Member], models: Mapping[str, Path], results: list[TrialResult]) -> Settled:
         validation = self._role(members, "validation")
         scores = np.mean([result.scores for result in results], axis=0)
-        calibration, calibration_scores = None, np.zeros(0)
+        calibration: RoleArrays | None = None
+        calibration_scores: Mapping[str, np.ndarray] = {}
         if "calibration" in self.prepared.split.roles:
             calibration = self._role(members, "calibration")
-            calibration_scores = self._scores(members, models, "calibration")
+            calibration_scores = under_shifts.of_calibration(
+                calibration,
+                self._scores(members, models, "calibration"),
+                under_shifts.stated(self.objective) if self.options.under_shifts else (),
+                lambda role, shift, rows: self._scores(members, models, role, shift, rows),
+            )
         return settle(
             self.objective,
             (validation.y, scores),
             calibration,
-            {"": calibration_scores},
+            calibration_scores,
             ceiling=self.ceiling,
             confidence=self.options.confidence,
             leaks=self.prepared.split.leaks,
@@ -216,14 +224,23 @@ class Finalizer:
     def _role(self, members: Sequence[Member], role: Role) -> RoleArrays:
         return preprocess.open_role(self.prepared.arrays_for(members[0].data), role)
 
-    def _scores(self, members: Sequence[Member], models: Mapping[str, Path], role: Role) -> np.ndarray:
-        """Return the bundle's scores of a role, (n,): the mean over its members."""
+    def _scores(
+        self,
+        members: Sequence[Member],
+        models: Mapping[str, Path],
+        role: Role,
+        shift: str = "",
+        rows: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Return the bundle's scores of a role, or of some `rows` of it under a shift, (n,): the mean over members."""
         tasks = [
             ScoreRole(
                 number=0,
                 model=str(models[member.file].absolute()),
                 arrays=str(self.prepared.arrays_for(member.data)),
                 role=role,
+                shift=shift,
+                rows=None if rows is None else tuple(rows),
             )
             for member in members
         ]
@@ -255,8 +272,14 @@ class Finalizer:
             ceiling=draft.ceiling,
             confidence=draft.confidence,
         )
+        shifted = under_shifts.of_test(
+            role,
+            draft.threshold,
+            draft.confidence,
+            lambda name, shift, rows: self._scores(draft.members, models, name, shift, rows),
+        )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return replace(draft, test=codec.to_json(found), n_test_openings=n_openings, created=now)
+        return replace(draft, test=codec.to_json(found), under_shifts=shifted, n_test_openings=n_openings, created=now)
 
     def _write(self, whole: Bundle, models: Mapping[str, Path], out: Path) -> Bundle:
         facts = model_card.facts(self.study, self.prepared)

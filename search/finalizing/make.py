@@ -1,9 +1,11 @@
 """From what the user asks to a running finalize: the steps of `pneumo finalize`, as a function."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 
+from pneumo_core.bundles import bundle
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
 from search import fingerprint
@@ -71,7 +73,8 @@ def _report(
 
     store = artifacts.store(place.artifacts)
     options = evidence.Options(overlays_for=gallery.from_bundle(folder, progress), progress=progress)
-    page.write(gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options), folder)
+    data = gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options)
+    page.write(replace(data, bundle=bundle.read(folder)), folder)
 
 
 def _source_of(stored: optuna.Study, place: str | None) -> SourceSpec:

@@ -16,6 +16,7 @@ from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
+from pneumo_core.scoring import shifted
 from search import records
 from search.prepared import Prepared
 
@@ -104,6 +105,7 @@ def card(bundle: Bundle, known: Facts) -> str:
         ("How it was found", _search(bundle, known)),
         ("Threshold and guarantee", _threshold(bundle)),
         ("Results on the test role", _results(bundle, known)),
+        ("What the threshold is worth on changed images", _shifted(bundle)),
         ("Limits", _limits(bundle, known)),
         ("Where reporting items are answered", _items()),
         ("How to use it", _how(bundle)),
@@ -246,6 +248,40 @@ def _results(bundle: Bundle, known: Facts) -> str:
         f"{patient['n_missed']} of {patient['n']} missed ({patient['fnr']:.2%}), "
         f"upper bound {patient['fnr_upper']:.2%}.{by_kind}"
     )
+
+
+def _shifted(bundle: Bundle) -> str:
+    found = bundle.under_shifts
+    if not found:
+        return "Not measured."
+    least_recall, least_specificity = shifted.worst(found)
+    rows = [
+        (
+            shifted.spoken(f.shift),
+            _bold(f"{f.recall:.3f}", f.shift == least_recall) + f" ({f.recall_ci[0]:.3f} to {f.recall_ci[1]:.3f})",
+            _bold(f"{f.specificity:.3f}", f.shift == least_specificity)
+            + f" ({f.specificity_ci[0]:.3f} to {f.specificity_ci[1]:.3f})",
+        )
+        for f in found
+    ]
+    held = (
+        "The certificate covers these changes, one at a time."
+        if bundle.shifts
+        else (
+            "The certificate covers none of these changes: it is about images as they are (`finalize --under-shifts` "
+            "certifies for them)."
+        )
+    )
+    return (
+        f"Recall and specificity at {bundle.threshold:.6g} on {found[0].n_positive} positive and "
+        f"{found[0].n_negative} negative test images, each time changed in one fixed way; the worst in bold. {held} A "
+        "hospital's images differ in several ways at once: see `pneumo drift` and `pneumo certify`.\n\n"
+        f"{_table(('images', 'recall', 'specificity'), rows)}"
+    )
+
+
+def _bold(text: str, is_bold: bool) -> str:
+    return f"**{text}**" if is_bold else text
 
 
 def _limits(bundle: Bundle, known: Facts) -> str:

@@ -23,6 +23,7 @@ class Settled:
     counts: CalibrationCounts
     validation: Metrics  # at the plug-in threshold
     calibration_specificity: float | None  # at the threshold
+    shifts: tuple[str, ...] = ()  # that the promise holds under, too
 
 
 def settle(
@@ -55,6 +56,7 @@ def settle(
         guarantee="none" if leaks else found.guarantee,
         certificates=found.certificates,
         counts=_counts(calibration),
+        shifts=() if found.threshold is None or leaks else tuple(name for name in values if name),
         validation=plug_in,
         calibration_specificity=metrics.confusion(y, values[""], threshold).specificity if calibration else None,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.intervals import Interval
 from pneumo_core.scoring.metrics import Bools, Confusion, Floats
@@ -180,6 +181,7 @@ class ReportData:
     versions: Mapping[str, str]  # of what made the report
     n_folds: int | None = None  # that trials are judged out of; None: on the validation role
     n_openings: int = 0  # how often the images of the test role were opened, by any study
+    bundle: Bundle | None = None  # that `finalize` is making, whose report this is
     no_data: str = ""  # why there is nothing below, and what to do
     flow: DataFlow | None = None
     validation: Validation | None = None

@@ -1,5 +1,6 @@
 """The page: everything in one file, nothing fetched, readable in print."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
 from search.home import Home
 from search.prepared import Prepared
-from search.report import sections_search, sections_study, sections_trial
+from search.report import sections_bundle, sections_search, sections_study, sections_trial
 from search.report import source as sources
 from search.report.data import ReportData
 from search.report.evidence import Options
@@ -42,7 +43,7 @@ def render(data: ReportData) -> str:
 def sections(data: ReportData) -> list[Section]:
     """Return the parts of the page in order."""
     shown = f"Trial {data.shown.number} on {data.judged_on}" if data.shown else "Best trial"
-    parts = [
+    parts: list[tuple[str, str, Callable[[ReportData], Html]]] = [
         ("summary", "Summary", sections_study.summary),
         ("data", "Data", sections_search.data_flow),
         ("search", "Search", sections_search.history),
@@ -56,6 +57,8 @@ def sections(data: ReportData) -> list[Section]:
         ("environment", "Environment", sections_study.environment),
         ("words", "What the words mean", sections_study.words),
     ]
+    if data.bundle is not None:
+        parts.insert(5, ("shifts", "The bundle on changed images", sections_bundle.under_shifts))
     return [Section(id=name, title=title, body=make(data)) for name, title, make in parts]
 
 

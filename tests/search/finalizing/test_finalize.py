@@ -1,6 +1,7 @@
 """Finalize: what is confirmed, chosen, certified, opened and kept, on made-up trainings."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pneumo_core import shifts
 from pneumo_core.bundles import bundle
+from pneumo_core.bundles.promise import promise
 from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFailed
 from pneumo_core.scoring.assess import assess
 from pneumo_core.specs import SplitSpec
@@ -332,3 +335,33 @@ def test_test_figures_are_those_of_the_scores(make: Make, tmp_path: Path) -> Non
     assert about.test["specificity"] == np.mean(scores[y == 0] < about.threshold)
     kinds = about.test["recall_by_kind"]
     assert sum(kind["n"] for kind in kinds.values()) == y.sum()
+
+
+def test_card_and_bundle_say_what_the_threshold_is_worth_under_each_shift(make: Make, tmp_path: Path) -> None:
+    found = run(make()[0], tmp_path / "b").bundle
+    assert [row.shift for row in found.under_shifts] == ["", *shifts.ALL]
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    [dark] = [line for line in card.splitlines() if line.startswith("| dark |")]  # the made-up models are worse there
+    assert dark.count("**") == 4
+    assert "The certificate covers none of these changes" in card
+
+
+def test_a_threshold_is_certified_for_the_worst_shift_and_says_so(make: Make, tmp_path: Path) -> None:
+    plain = run(make((0.2,), ceiling=0.1)[0], tmp_path / "plain").bundle
+    found = run(make((0.2,), ceiling=0.1, under_shifts=True)[0], tmp_path / "b").bundle
+    assert found.threshold < plain.threshold
+    assert found.shifts == shifts.ALL
+    assert f"under each of {len(shifts.ALL)} changes alone" in promise(found)
+    assert "nothing is promised of other changes" in promise(found)
+    assert promise(plain) == promise(replace(found, shifts=()))
+
+
+def test_nothing_is_promised_by_patient_where_patients_are_unknown(tmp_path: Path, phantoms: Path) -> None:
+    for i, file in enumerate(sorted(phantoms.rglob("*.png"))):
+        (tmp_path / "images" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, tmp_path / "images" / file.parent.name / f"{i}.png")
+    made = finalizer(*stored(tmp_path, tmp_path / "images", (0.1,)), FakeExecutor(), [], ceiling=0.2)
+    found = run(made, tmp_path / "b").bundle
+    assert found.certificates["patient"].certified
+    assert found.guarantee == "image"
+    assert "which images are of one patient is not known" in promise(found)
