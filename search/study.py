@@ -20,19 +20,21 @@ from search import fingerprint as fingerprints
 from search import trials
 from search.executors import process
 from search.fingerprint import Fingerprint
-from search.storage.database import exclusive, redacted
+from search.storage.database import exclusively, redacted
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
 from studies.spec import BudgetSpec, StudySpec
 
 _BESIDE = ".copying-"  # begins the name of a study that is being copied
+_PLACE = "place_in_queue"  # attribute of a queued point
 FORMAT = 1  # of what this package writes into a study
 
 
 def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint) -> optuna.Study:
     """Create the study or resume it. Raises `StudyError` when the stored one differs."""
     directions = [StudyDirection.MAXIMIZE] * n_objectives(spec)
-    with exclusive(storage):
+
+    def opened() -> optuna.Study:
         known = spec.name in {s.study_name for s in storage.get_all_studies()}
         study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions, load_if_exists=True)
         if not known or "fingerprint" not in study.user_attrs:
@@ -41,7 +43,9 @@ def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
         _refuse_changed(study, spec, fingerprint)
         _enqueue(study, spec)
         _settle(study, spec)
-    return study
+        return study
+
+    return exclusively(storage, opened)
 
 
 def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint, wait_s: float = 0.0) -> optuna.Study:
@@ -204,11 +208,12 @@ def _refuse_changed(study: optuna.Study, spec: StudySpec, fingerprint: Fingerpri
 
 
 def _enqueue(study: optuna.Study, spec: StudySpec) -> None:
-    """Queue the study's own points once; done under the lock, so a second launch finds them queued."""
-    done = study.user_attrs.get("n_enqueued", 0)
-    for point in spec.enqueue[done:]:
-        study.enqueue_trial(dict(point))
-    if len(spec.enqueue) > done:
+    """Queue the study's own points, each once: a point carries its place, should this end in the middle."""
+    queued = [int(trial.user_attrs.get(_PLACE, -1)) for trial in study.get_trials(deepcopy=False)]
+    done = max([study.user_attrs.get("n_enqueued", 0), *(place + 1 for place in queued)])
+    for place, point in enumerate(spec.enqueue[done:], start=done):
+        study.enqueue_trial(dict(point), user_attrs={_PLACE: place})
+    if len(spec.enqueue) > study.user_attrs.get("n_enqueued", 0):
         study.set_user_attr("n_enqueued", len(spec.enqueue))
 
 

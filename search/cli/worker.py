@@ -39,7 +39,7 @@ def worker(
     timeout: Annotated[str | None, typer.Option(metavar="2h", help="Leave the study after 2h, 90m, 30s ...")] = None,
     hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
     trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
-    wait: Annotated[str | None, typer.Option(metavar="10m", help="Wait so long for the study to be launched.")] = None,
+    wait: Annotated[str | None, typer.Option(metavar="10m", help="Wait so long for a launch with work left.")] = None,
     home: HomeOption = Path("runs"),
 ) -> None:
     """Join a study that was launched, and work until its budget is reached.

@@ -13,6 +13,7 @@ from search import trials
 from search.storage.database import exclusive, open_storage
 from search.storage.locks import LockHeld
 from search.storage.patience import ConnectionLost, PatientStorage
+from search.study import open_study, stored_budget
 from tests.search import light
 from tests.search.chaos import Chaos, Size
 from tests.search.light import Faulty, Search, study
@@ -129,6 +130,26 @@ def test_a_connection_that_ends_in_mid_query_is_replaced(url: str, server: Serve
     found = opened._get_trials(study_id, None, {numbers[0]}, numbers[0])
     assert ended
     assert [trial._trial_id for trial in found] == numbers
+
+
+def test_a_study_is_opened_once_whole_however_often_the_connection_ends(
+    tmp_path: Path, url: str, server: Server
+) -> None:
+    spec = study(n_trials=4, enqueue=({"x": 0.5}, {"x": 0.25}))
+    opened = open_storage(url)
+    n_statements = 0
+
+    @sqlalchemy.event.listens_for(opened.engine, "before_cursor_execute")
+    def end(*_: Any) -> None:
+        nonlocal n_statements
+        n_statements += 1
+        if n_statements in (5, 30, 70):
+            server.end_connection(max)
+
+    found = open_study(spec, opened, {"study": {"name": spec.name}})
+    assert n_statements > 70
+    assert [trial.system_attrs["fixed_params"]["x"] for trial in found.trials] == [0.5, 0.25]
+    assert stored_budget(found) == spec.budget
 
 
 def test_whoever_lost_the_lock_writes_nothing_more(url: str, server: Server) -> None:
