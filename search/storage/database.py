@@ -1,5 +1,6 @@
 """Databases behind one door: safe for several writers, created once, never printed with a password."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def open_storage(url: str, *, create: bool = True) -> PatientStorage:
     SQLite runs in WAL mode with immediate transactions: without them concurrent processes run enqueued
     trials twice (Optuna reads, then writes).
     """
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a traceback for a connection that broke
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its lines would break the view, which says the same
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":

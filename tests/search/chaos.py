@@ -26,7 +26,7 @@ STOPS = ("trainer stopped", "coordinator stopped")
 CONNECTIONS = ("connection ended",) * 9 + ("server restarted",)
 FILES = ("file truncated", "file deleted", "trainer killed")  # nobody reads a checkpoint but after a kill
 FULL = ("disk full",)
-STATIONS = ("trainer killed", "station killed", "coordinator killed")
+STATIONS = ("trainer killed",) * 6 + ("station killed",) * 3 + ("coordinator killed",)
 
 
 class Server(Protocol):
@@ -76,14 +76,17 @@ class Row:
         return not (self.n_lost or self.n_twice or self.n_changed or self.n_orphans)
 
 
+def line(row: Row) -> str:
+    """Return a line of the table."""
+    kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(row.faults.items()))
+    numbers = row.faults.total(), row.n_trials, row.n_lost, row.n_twice, row.n_changed, row.n_orphans, row.n_ended
+    return f"| {row.where} | {kinds} | " + " | ".join(map(str, numbers)) + " |"
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
     head = "| where | what went wrong | faults | trials | lost | run twice | changed | orphans | coordinators ended |"
-    lines = [head, "|---|---" + "|--:" * 7 + "|"]
-    for row in rows:
-        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(row.faults.items()))
-        numbers = row.faults.total(), row.n_trials, row.n_lost, row.n_twice, row.n_changed, row.n_orphans, row.n_ended
-        lines.append(f"| {row.where} | {kinds} | " + " | ".join(map(str, numbers)) + " |")
+    lines = [head, "|---|---" + "|--:" * 7 + "|", *map(line, rows)]
     n_faults, n_trials = sum(row.faults.total() for row in rows), sum(row.n_trials for row in rows)
     return "\n".join([*lines, f"\n{n_faults} faults, {n_trials} trials"])
 
@@ -142,8 +145,16 @@ class Chaos:
         """Let everything go wrong, and return what came of it."""
         found = self.run()
         kinds = Counter({kind: n for kind, n in self.n_faults.items() if n})
-        counts = {"faults": kinds, "n_trials": self.size.n_trials, "n_ended": self.n_ended}
-        return Row(where=where, **counts, **asdict(light.tally(found)), n_orphans=len(self.orphans()))
+        row = Row(
+            where=where,
+            faults=kinds,
+            n_trials=self.size.n_trials,
+            n_ended=self.n_ended,
+            n_orphans=len(self.orphans()),
+            **asdict(light.tally(found)),
+        )
+        print(f"\n{line(row)}", flush=True)
+        return row
 
     def orphans(self) -> list[int]:
         """Return the processes that are left a while after the end."""

@@ -29,7 +29,7 @@ STOPS = Size(n_faults=200, n_trials=300, n_coordinators=3, n_slots=1, kinds=chao
 FILES = Size(n_faults=200, n_trials=300, n_coordinators=2, n_slots=1, kinds=chaos.FILES)
 FULL = Size(n_faults=30, n_trials=150, n_coordinators=2, n_slots=1, kinds=chaos.FULL, mean_pause_s=1.0)
 CONNECTIONS = Size(n_faults=400, n_trials=400, n_coordinators=3, n_slots=1, kinds=chaos.CONNECTIONS, mean_pause_s=0.1)
-ON_RAY = Size(n_faults=150, n_trials=200, n_coordinators=1, n_slots=2, kinds=chaos.STATIONS)
+ON_RAY = Size(n_faults=150, n_trials=200, n_coordinators=1, n_slots=2, kinds=chaos.STATIONS, epoch_s=0.2)
 
 
 @pytest.mark.parametrize("size", SMALL.values(), ids=SMALL)
