@@ -34,6 +34,7 @@ from pneumo_core.wire import EpochDone, RunTrial, Task, TrialDone
 from search import factory, fingerprint, trials
 from search.coordinator import Coordinator
 from search.executors.protocol import Event
+from search.kept import KeptNetworks
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.storage.owner import this_process
@@ -205,6 +206,7 @@ def _coordinator(
         executor=stopwatch,
         arrays_for=arrays_for,
         checkpoints=folder / "checkpoints",
+        networks=KeptNetworks(folder / "networks"),
         artifacts=artifacts.store(folder / "artifacts"),
         view=stopwatch,
         stop_asked=lambda: False,

@@ -31,6 +31,7 @@ from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
 from search import diagnosis, factory, own_metrics, promotion, records, trials
 from search.executors.protocol import Event, Executor
+from search.kept import KeptNetworks
 from search.storage import artifacts
 from search.storage.database import exclusively
 from search.storage.locks import LockHeld, Wait
@@ -74,6 +75,7 @@ class Coordinator:
     executor: Executor
     arrays_for: Callable[[DataSpec], Path]
     checkpoints: Path
+    networks: KeptNetworks
     artifacts: FileSystemArtifactStore
     view: View
     stop_asked: Callable[[], bool]
@@ -351,11 +353,16 @@ class Coordinator:
             seed=derive(self.spec.seed, run.spec.digest, 0),
             arrays=str(arrays),
             checkpoint=str(run.checkpoint),
+            save=str(self.networks.file(run.spec.digest).absolute()) if self._is_whole(run) else None,
             n_folds=self.spec.folds,
             fold_seed=fold_seed(self.spec),
             stage=run.stage,
         )
         self.executor.submit(task, alone=run.alone)
+
+    def _is_whole(self, run: Running) -> bool:
+        """Return whether the run ends in one network that a bundle could take."""
+        return self.spec.folds is None and run.stage.until_epoch is None
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready) or event.number not in self._running:
@@ -403,6 +410,7 @@ class Coordinator:
         self._failures.clear()
         if result.stopped != "paused":
             checkpoint.remove(run.checkpoint)
+            self.networks.tidy(self._ledger().finished)
         self.view.finished(run.trial.number, result)
 
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:

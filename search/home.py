@@ -37,6 +37,10 @@ class Home:
         """Return the folder of a study's checkpoints; a study made anew has another, wherever it is stored."""
         return self.path / "checkpoints" / f"{study.study_name}-{study.user_attrs['uid']}"
 
+    def networks(self, study: optuna.Study) -> Path:
+        """Return the folder of the networks that a study's best trials left."""
+        return self.path / "networks" / f"{study.study_name}-{study.user_attrs['uid']}"
+
     def check_writable(self) -> None:
         """Raise `StorageError` at once when the folder can't be written, rather than after the first trial."""
         try:

@@ -17,6 +17,7 @@ from search.executors.devices import slot_environments
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.home import Home
+from search.kept import KeptNetworks
 from search.prepared import Prepared, split_for
 from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
@@ -107,6 +108,7 @@ def launch(
             executor=executor,
             arrays_for=prepared.arrays_for,
             checkpoints=home.checkpoints(stored),
+            networks=KeptNetworks(home.networks(stored)),
             artifacts=artifacts.store(home.artifacts),
             view=Views((view, *logs)),
             stop_asked=stop_asked,

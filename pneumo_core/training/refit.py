@@ -14,12 +14,14 @@ from pneumo_core.wire import RunFold, RunTrial, ScoreRole
 
 
 def train_and_save(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
-    """Run a trial and keep its model in the file `task.save`, whole or not at all."""
+    """Run a trial and keep its network in the file `task.save`, whole or not at all; that of a pruned one is not."""
     assert task.save is not None
     file, checkpoint = Path(task.save), Path(task.checkpoint) if task.checkpoint else None
     try:
         arrays = shifted.open_fit_arrays(Path(task.arrays), task.objective.shifts)
-        trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint)
+        trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint, task.stage)
+        if trained.result.stopped in ("pruned", "paused"):
+            return trained.result
         unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
         file.parent.mkdir(parents=True, exist_ok=True)
         model.in_float32(trained.model).save(unfinished)

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from pneumo_core import files
 from pneumo_core.errors import UserError
 from pneumo_core.training import checkpoint
-from pneumo_core.wire import Ready, ScoreRole, Task, TrialDone, TrialError
+from pneumo_core.wire import Ready, RunTrial, ScoreRole, Task, TrialDone, TrialError
 from search.executors.devices import common_environment, gpu_environment
 from search.executors.local import TRAINER, Limits, LocalExecutor
 from search.executors.protocol import Event
@@ -84,6 +84,7 @@ class Station:
         if not isinstance(task, ScoreRole) and task.checkpoint and not Path(task.checkpoint).parent.exists():
             self._checkpoints[task.number] = self._shared / "checkpoints" / Path(task.checkpoint).name
             task = dataclasses.replace(task, checkpoint=str(self._checkpoints[task.number]))
+            task = dataclasses.replace(task, save=None) if isinstance(task, RunTrial) else task  # nobody would find it
         self._local.submit(task)
 
     def reply(self, number: int, stop: bool) -> None:

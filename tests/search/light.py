@@ -17,6 +17,7 @@ from search import factory, promotion, trials
 from search.coordinator import Coordinator, Ending
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
+from search.kept import KeptNetworks
 from search.stopping import polite_stop
 from search.storage import artifacts
 from search.storage.database import open_storage
@@ -132,6 +133,7 @@ class Search:
             executor=self.runner or executor(self.folder),
             arrays_for=self.arrays_for,
             checkpoints=self.folder / "checkpoints",
+            networks=KeptNetworks(self.folder / "networks"),
             artifacts=artifacts.store(self.folder / "artifacts"),
             view=self.view,
             stop_asked=self.stop_asked,
