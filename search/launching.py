@@ -92,8 +92,8 @@ def launch(
         stored = study.open_study(spec, storage, mark)
     longest = max(trial.train.epochs for trial in found.trials)
     stored.pruner = factory.pruner(spec.pruner, longest, spec.folds, spec.fidelity)
-    for data in sorted(promotion.images_wanted(spec.fidelity, found.trials), key=_by_size):
-        arrays = prepared.arrays_for(data)
+    smallest = min(promotion.images_wanted(spec.fidelity, found.trials), key=_by_size)
+    arrays = prepared.arrays_for(smallest)  # the others when a trial first needs them
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
     logs = () if tensorboard is None else (TensorBoard(tensorboard, stored),)

@@ -1,6 +1,6 @@
 """Confidence intervals: exact and score intervals for proportions, a patient bootstrap for areas and errors."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,28 +136,34 @@ def patient_bootstrap(
     interval can't see what the sample never shows: at 100 % recall it is [1, 1], and `clopper_pearson` over
     patients is the honest one. Below about 20 patients in a class it is too short.
     """
-    if n_resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(f"`n_resamples` must be ≥ 1 and `confidence` in (0, 1), got {n_resamples!r}, {confidence!r}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must be in (0, 1), got {confidence!r}")
     labels, values = check_scores(y, scores)
-    patients = _patient_numbers(groups, len(labels))
     order = np.argsort(values, kind="stable")  # resamples come out sorted, which metrics sort again for nearly nothing
-    labels, values, patients = labels[order], values[order], patients[order]
-    strata = _strata(labels, patients) if stratified else [np.unique(patients)]
+    labels, values = labels[order], values[order]
+    drawn = resamples(labels, np.asarray(groups)[order], seed=seed, n_resamples=n_resamples, stratified=stratified)
     found: dict[str, list[float]] = {name: [] for name in metrics}
-    for rows in _resamples(labels, patients, strata, n_resamples, np.random.default_rng(seed)):
+    for rows in drawn:
         for name, metric in metrics.items():
             value = metric(labels[rows], values[rows])
             if value is not None:
                 found[name].append(value)
-    return {name: _percentile_interval(name, sample, confidence) for name, sample in found.items()}
+    return {name: percentile_interval(name, sample, confidence) for name, sample in found.items()}
 
 
-def _resamples(
-    labels: Bools, patients: Ints, strata: list[Ints], n_resamples: int, generator: np.random.Generator
+def resamples(
+    y: npt.ArrayLike, groups: npt.ArrayLike, *, seed: int, n_resamples: int = 2000, stratified: bool = True
 ) -> Iterator[Ints]:
-    """Yield the row numbers of each resample, ascending, a row as often as its patient was drawn."""
-    rows = np.arange(len(labels))
-    n_classes = len(np.unique(labels))
+    """Yield the row numbers of each resample of whole patients, ascending, a row as often as its patient was drawn.
+
+    See `patient_bootstrap`; for what is no metric of labels and scores, such as a difference of two networks.
+    """
+    if n_resamples < 1:
+        raise ValueError(f"`n_resamples` must be at least 1, got {n_resamples!r}")
+    labels = np.asarray(y, np.bool_)
+    patients = _patient_numbers(groups, len(labels))
+    strata = _strata(labels, patients) if stratified else [np.unique(patients)]
+    generator, rows, n_classes = np.random.default_rng(seed), np.arange(len(labels)), len(np.unique(labels))
     for _ in range(n_resamples):
         drawn = _draw(rows, patients, strata, generator)
         while len(np.unique(labels[drawn])) < n_classes:
@@ -187,7 +193,8 @@ def _patient_numbers(groups: npt.ArrayLike, n: int) -> Ints:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _percentile_interval(name: str, sample: list[float], confidence: float) -> Interval:
+def percentile_interval(name: str, sample: Sequence[float], confidence: float) -> Interval:
+    """Return the interval between the quantiles of what resamples gave; raises `ValueError` where that is nothing."""
     if not sample:
         raise ValueError(f"`metrics` must be defined on some resample, got none for {name!r}")
     low, high = np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -1,97 +1,103 @@
-"""One model, or the average of the best few where that is better beyond noise."""
+"""The members of a bundle: the best few different trials, averaged unless that is worse than the best alone.
 
-from collections.abc import Mapping, Sequence
+One training varies by more outside its archive than validation can show (there ± .014 in AUC where all were .998
+inside), and an average of different ones does not. So several are taken unless they do harm, not where a gain is
+certain: inside one archive none ever is. `docs/results.md` compares this rule with a greedy choice.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from optuna.trial import FrozenTrial
 
+from pneumo_core import codec
 from pneumo_core.scoring import operating
-from pneumo_core.scoring.intervals import Metric, patient_bootstrap
-from pneumo_core.scoring.metrics import Bools, Floats, Ints
-from pneumo_core.specs import ObjectiveSpec
-from search.finalizing.confirm import Confirmed
+from pneumo_core.scoring.average import average
+from pneumo_core.scoring.intervals import percentile_interval, resamples
+from pneumo_core.scoring.metrics import Floats
+from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from search import records
 
-MAX_MEMBERS = 3  # each costs its time at every prediction
-CONFIDENCE = 0.95  # of all comparisons together
-N_RESAMPLES = 1000
+CONFIDENCE = 0.95
+N_RESAMPLES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A trial that may end up in the bundle."""
+
+    trial: int
+    value: float  # in the search
+    spec: TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A chosen candidate with its network and what that gives to the validation images."""
+
+    candidate: Candidate
+    network: Path
+    scores: Floats  # (n,)
+    shifted: Floats | None  # (n,) of the same images, each under its shift
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What averaging the best `n_members` would add to the best one alone, over the held-out images of all folds."""
+    """The average's pruning metric less that of the best member alone, on validation; an interval over patients."""
 
-    n_members: int
-    mean: float  # of the pruning metric, over folds
+    mean: float
     low: float
     high: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The chosen candidates, best first, and what was weighed."""
+    """What the bundle is made of, best first."""
 
-    members: tuple[Confirmed, ...]
-    gains: tuple[Gain, ...]
+    members: tuple[Member, ...]
+    gain: Gain | None  # None where there was one to choose from
 
 
-def choose(confirmed: Sequence[Confirmed], y: np.ndarray, groups: np.ndarray, objective: ObjectiveSpec) -> Choice:
-    """Return the best candidate, or the average of the best 2 or 3 where its gain is above 0 with confidence.
+def candidates(found: Sequence[FrozenTrial], most: int) -> list[Candidate]:
+    """Return the best `most` feasible trials, best first; trials of the same spec count once."""
+    unique: dict[str, Candidate] = {}
+    for trial in records.ranked(list(found)):
+        spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
+        unique.setdefault(spec.digest, Candidate(trial=trial.number, value=sum(trial.values), spec=spec))
+    return list(unique.values())[:most]
 
-    `y` and `groups` (n,) are those of the pooled images that the folds' rows count. The gain is that of the
-    threshold-free metric that the objective prunes by, on images that taught no model; its interval is a patient
-    bootstrap, tightened for the number of comparisons.
+
+def choose(members: Sequence[Member], y: np.ndarray, groups: np.ndarray, objective: ObjectiveSpec) -> Choice:
+    """Return all of `members`, or the first alone where averaging is worse beyond noise on validation.
+
+    `y` and `groups` (n,) are those of the validation images.
     """
-    sizes = range(2, min(MAX_MEMBERS, len(confirmed)) + 1)
-    if not sizes:
-        return Choice(members=tuple(confirmed[:1]), gains=())
-    folds, rows, alone = _stacked(confirmed[0])
-    averages = {n: np.mean([_stacked(found)[2] for found in confirmed[:n]], axis=0) for n in sizes}
-    metrics: Mapping[str, Metric] = {
-        str(n): _gain(y[rows], folds, alone, average, objective) for n, average in averages.items()
-    }
-    everything = np.arange(len(rows), dtype=np.float64)
-    found = patient_bootstrap(
-        y[rows],
-        everything,  # "scores" that say which rows were drawn
-        groups[rows],
-        metrics,
-        seed=0,
-        n_resamples=N_RESAMPLES,
-        confidence=1 - (1 - CONFIDENCE) / len(metrics),
-    )
-    gains = tuple(
-        Gain(
-            n_members=n,
-            mean=metrics[str(n)](y[rows] == 1, everything) or 0.0,
-            low=found[str(n)].low,
-            high=found[str(n)].high,
-        )
-        for n in sizes
-    )
-    better = [gain for gain in gains if gain.low > 0]
-    n_members = max(better, key=lambda gain: gain.mean).n_members if better else 1
-    return Choice(members=tuple(confirmed[:n_members]), gains=gains)
+    if len(members) == 1:
+        return Choice(members=tuple(members), gain=None)
+    found = gain(members, y, groups, objective)
+    return Choice(members=tuple(members[:1] if found.high < 0 else members), gain=found)
 
 
-def _stacked(found: Confirmed) -> tuple[Ints, Ints, Floats]:
-    """Return fold, row and score of every held-out image, (m,) each, in the order of the plan."""
-    steps = [found.steps[position] for position in sorted(found.steps)]
-    folds = np.repeat(np.arange(len(steps)), [len(step.rows) for step in steps])
-    return folds, np.concatenate([step.rows for step in steps]), np.concatenate([step.scores for step in steps])
+def gain(members: Sequence[Member], y: np.ndarray, groups: np.ndarray, objective: ObjectiveSpec) -> Gain:
+    """Return what averaging `members` adds to the first alone; a patient's images are drawn together."""
+    labels, alone = pooled(members[:1], y)
+    _, together = pooled(members, y)
+    patients = np.tile(groups, len(labels) // len(groups))
+
+    def difference(rows: np.ndarray) -> float:
+        of = [operating.pruning_metric(labels[rows], scores[rows], objective) for scores in (together, alone)]
+        return of[0] - of[1]
+
+    drawn = [difference(rows) for rows in resamples(labels, patients, seed=0, n_resamples=N_RESAMPLES)]
+    interval = percentile_interval("gain", drawn, CONFIDENCE)
+    return Gain(mean=difference(np.arange(len(labels))), low=interval.low, high=interval.high)
 
 
-def _gain(y: np.ndarray, folds: Ints, alone: Floats, average: Floats, objective: ObjectiveSpec) -> Metric:
-    """Return the function from drawn rows to the mean difference over folds; None where a fold lost a class."""
-
-    def gain(_labels: Bools, drawn: Floats) -> float | None:
-        at = drawn.astype(np.int64)
-        differences = []
-        for fold in np.unique(folds):
-            mine = at[folds[at] == fold]
-            if len(np.unique(y[mine])) < 2:
-                return None
-            better, plain = (operating.pruning_metric(y[mine], s[mine], objective) for s in (average, alone))
-            differences.append(better - plain)
-        return float(np.mean(differences))
-
-    return gain
+def pooled(members: Sequence[Member], y: np.ndarray) -> tuple[np.ndarray, Floats]:
+    """Return labels and scores of the average of `members`, shifted images included where all were judged by them."""
+    shifted = [member.shifted for member in members if member.shifted is not None]
+    whole = average(shifted) if len(shifted) == len(members) else None
+    return operating.pooled(y, average([member.scores for member in members]), whole)
