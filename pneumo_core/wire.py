@@ -49,6 +49,7 @@ class RunFold:
     index: int  # of the fold held out
     fold_seed: int  # of the division into folds
     checkpoint: str | None = None
+    save: str | None = None  # keep the trained model in this `.keras` file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class ScoreRole:
     model: str  # `.keras` file
     arrays: str
     role: Role
-    shift: str = ""  # a name of `shifts.ALL`; "": the images as they are
+    shifts: tuple[str, ...] = ("",)  # names of `shifts.ALL`, "": the images as they are; scored under one after another
     rows: tuple[int, ...] | None = None  # of the role; None: all
 
 

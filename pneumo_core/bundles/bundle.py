@@ -1,6 +1,6 @@
 """A bundle: one folder with all that it takes to use a chosen model, and to know what it is worth.
 
-    model.keras (or model-1.keras, ... whose scores are averaged) · bundle.json · MODEL_CARD.md · report.html
+    model.keras (or model-1.keras, ... whose logits are averaged) · bundle.json · MODEL_CARD.md · report.html
 
 `bundle.json` names every other file with its digest, and carries a digest of itself: whatever was cut short or altered
 is noticed. This module knows files and JSON only; `predictor` loads the models.
@@ -86,7 +86,7 @@ class Bundle:
     negative: str
     positive: str
     preprocessing_version: int = PREPROCESSING_VERSION
-    members: tuple[Member, ...]  # the score of an image is the mean of theirs
+    members: tuple[Member, ...]  # the score of an image is the `average` of theirs
     objective: ObjectiveSpec
     threshold: float  # positive iff score >= threshold
     guarantee: Guarantee  # by what unit the threshold is certified; "none": it is a plug-in threshold

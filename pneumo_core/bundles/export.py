@@ -22,6 +22,7 @@ from pneumo_core.bundles.predictor import Arrays, Predictor
 from pneumo_core.data import phantom
 from pneumo_core.errors import PneumoError
 from pneumo_core.files import storage_errors
+from pneumo_core.scoring.average import LEAST
 from pneumo_core.specs import DataSpec
 
 TOLERANCE = 1e-4  # of a score; other kernels add in another order
@@ -59,18 +60,32 @@ def write(predictor: Predictor, target: Format, path: Path) -> Export:
 
 
 def graph(predictor: Predictor) -> keras.Model:
-    """Return one model from the pixels of each preprocessing, (n, h, w, c), to the mean score, (n, 1)."""
+    """Return one model from the pixels of each preprocessing, (n, h, w, c), to the bundle's score, (n, 1)."""
     specs = predictor.data_specs
     names = exported.input_names(specs)
     inputs = {spec: keras.Input(spec.shape, name=name) for spec, name in zip(specs, names, strict=True)}
-    scores = []
+    outputs = []
     for position, (member, model) in enumerate(zip(predictor.bundle.members, predictor.models, strict=True), start=1):
         model.name = f"network_{position}"
         pixels = inputs[member.data]
         is_flat = len(model.input_shape) == 2
-        scores.append(model(layers.Flatten(name=f"flat_{position}")(pixels) if is_flat else pixels, training=False))
-    score = layers.Average(name=SCORE)(scores) if len(scores) > 1 else scores[0]
+        pixels = layers.Flatten(name=f"flat_{position}")(pixels) if is_flat else pixels
+        outputs.append((model if len(predictor.models) == 1 else logit_of(model))(pixels, training=False))
+    several = len(outputs) > 1
+    score = layers.Activation("sigmoid", name=SCORE)(layers.Average(name="logit")(outputs)) if several else outputs[0]
     return keras.Model(list(inputs.values()), {SCORE: score}, name=KEY)
+
+
+def logit_of(model: keras.Model) -> keras.Model:
+    """Return `model` without its last sigmoid: as one of several, whose logits are averaged.
+
+    What ends otherwise (a network of others, in softmax) gets the logit of its score.
+    """
+    last = model.layers[-1]
+    if isinstance(last, layers.Activation) and last.activation is keras.activations.sigmoid:
+        return keras.Model(model.inputs, last.input, name=model.name)
+    score = keras.ops.clip(model.output, LEAST, 1 - LEAST)
+    return keras.Model(model.inputs, keras.ops.log(score) - keras.ops.log1p(-score), name=model.name)
 
 
 def _convert(model: keras.Model, target: Format, path: Path) -> None:

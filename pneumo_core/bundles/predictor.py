@@ -17,6 +17,7 @@ from pneumo_core.errors import DataError
 from pneumo_core.models import network
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
+from pneumo_core.scoring.average import average
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import DataSpec
 
@@ -41,12 +42,12 @@ class Predictor:
         return tuple(dict.fromkeys(member.data for member in self.bundle.members))
 
     def scores(self, images: Sequence[Arrays]) -> Floats:
-        """Return the score of each image, (n,): the mean over the members."""
+        """Return the score of each image, (n,): the average of the members'."""
         specs = self.data_specs
         stacked = {spec: np.stack([image[i] for image in images]) for i, spec in enumerate(specs)}  # (n, h, w, c) each
         members = zip(self.bundle.members, self.models, strict=True)
         scores = [network.scores(model, stacked[member.data]) for member, model in members]
-        return np.asarray(np.mean(scores, axis=0), np.float64)
+        return average(scores)
 
 
 def load(folder: Path) -> Predictor:

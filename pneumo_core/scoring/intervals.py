@@ -110,7 +110,7 @@ def calibrated_error(
     errors = [
         expected_calibration_error(generator.random(n_patients)[patients] < values, values) for _ in range(n_draws)
     ]
-    return _percentile_interval("calibrated error", errors, confidence)
+    return percentile_interval("calibrated error", errors, confidence)
 
 
 def patient_bootstrap(

@@ -1,7 +1,11 @@
 """Train again what a search found: on one fold, or for good; and score a role with what was saved."""
 
 import os
+from functools import partial
 from pathlib import Path
+
+import keras
+import numpy as np
 
 from pneumo_core import shifts
 from pneumo_core.data import folds, preprocess, shifted
@@ -22,29 +26,37 @@ def train_and_save(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
         trained = build_and_train(task.spec, task.objective, arrays, task.seed, on_epoch, checkpoint, task.stage)
         if trained.result.stopped in ("pruned", "paused"):
             return trained.result
-        unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
-        file.parent.mkdir(parents=True, exist_ok=True)
-        model.in_float32(trained.model).save(unfinished)
-        unfinished.replace(file)
+        _save(trained.model, file)
         return trained.result
     finally:
         free_memory()
 
 
 def fold_scores(task: RunFold, on_epoch: OnEpoch) -> tuple[float, ...]:
-    """Train on one fold's part of train and validation; return the scores of the rows that it holds out."""
+    """Train on one fold of train and validation, save where asked, and return the scores of what it holds out."""
     pooled, checkpoint = folds.pool(Path(task.arrays)), Path(task.checkpoint) if task.checkpoint else None
     fold = folds.parts(pooled.y, pooled.groups, task.n_folds, task.index, task.fold_seed)
-    _, scores = cross_validate.train_fold(task.spec, task.objective, pooled, fold, task.seed, on_epoch, checkpoint)
+    save = partial(_save, file=Path(task.save)) if task.save else None
+    _, scores = cross_validate.train_fold(
+        task.spec, task.objective, pooled, fold, task.seed, on_epoch, checkpoint, save=save
+    )
     return tuple(scores.tolist())
 
 
 def role_scores(task: ScoreRole) -> tuple[float, ...]:
-    """Return the scores of images of a role, as they are or under a shift, by the model saved in `task.model`."""
+    """Return the scores of images of a role, shift by shift, under the model saved in `task.model`."""
     try:
         x = preprocess.open_role(Path(task.arrays), task.role).x
         x = x if task.rows is None else x[list(task.rows)]
-        x = shifts.apply(task.shift, x) if task.shift else x
-        return tuple(network.scores(network.load(Path(task.model)), x).tolist())
+        trained = network.load(Path(task.model))
+        parts = [network.scores(trained, shifts.apply(name, x) if name else x) for name in task.shifts]
+        return tuple(np.concatenate(parts).tolist())
     finally:
         free_memory()
+
+
+def _save(trained: keras.Model, file: Path) -> None:
+    unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model.in_float32(trained).save(unfinished)
+    unfinished.replace(file)

@@ -28,9 +28,10 @@ def finalize(
     study: StudyArgument,
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
     data: Annotated[str | None, typer.Option(metavar="SRC", help="The study's images, where it names none.")] = None,
-    top: Annotated[int, typer.Option(help="Best feasible trials to confirm.")] = 5,
-    folds: Annotated[int, typer.Option(help="Patient-grouped folds of train and validation.")] = 3,
-    seeds: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
+    members: Annotated[int, typer.Option(metavar="K", help="Networks to average; 1 for a single one.")] = 5,
+    retrain: Annotated[
+        bool, typer.Option(help="Train the best trial on K folds instead of taking the networks of the K best trials.")
+    ] = False,
     ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the study's.")] = None,
     confidence: Annotated[float, typer.Option(help="Of the certificate and of all intervals.")] = 0.95,
     under_shifts: Annotated[
@@ -44,9 +45,10 @@ def finalize(
     home: HomeOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Confirm the best trials, certify a threshold, open the test role once, and write the bundle.
+    """Average the best trials' networks, certify a threshold, open the test role once, and write the bundle.
 
-    Ctrl-C stops; the same command goes on from what was finished.
+    Nothing is trained without --retrain, unless a trial's network is missing here. Ctrl-C stops; the same command
+    resumes.
     """
     from search.cli.report import usual_source
     from search.cli.show_bundle import show_finalized, summary
@@ -56,7 +58,7 @@ def finalize(
     from search.watching.make import view_maker
 
     options = Options(
-        top=top, n_folds=folds, n_seeds=seeds, ceiling=ceiling, confidence=confidence, under_shifts=under_shifts
+        members=members, retrain=retrain, ceiling=ceiling, confidence=confidence, under_shifts=under_shifts
     )
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)

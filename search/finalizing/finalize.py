@@ -1,6 +1,7 @@
-"""From a finished search to one bundle: confirm, choose, certify, open the test role once, write.
+"""From a finished search to one bundle: choose, average, certify, open the test role once, write.
 
-Every step's work is kept under `home/finalize/STUDY/`, so that a finalize that was killed goes on where it stood.
+Nothing is trained unless asked for: the members are networks that the search's own trials left. Every step's work is
+kept under `home/finalize/STUDY/`, so that a finalize that was killed resumes where it stood.
 """
 
 import shutil
@@ -17,26 +18,24 @@ from optuna.storages import RDBStorage
 
 from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
-from pneumo_core.bundles.bundle import Bundle, Member
+from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
-from pneumo_core.data import folds, preprocess
+from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION, RoleArrays
 from pneumo_core.data.split import Role
-from pneumo_core.errors import StudyError, TrialFailed
-from pneumo_core.result import TrialResult
+from pneumo_core.errors import StudyError
 from pneumo_core.scoring.assess import assess
-from pneumo_core.seeds import derive
+from pneumo_core.scoring.average import average
 from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
-from pneumo_core.wire import RunTrial, Scored, ScoreRole, TrialDone, TrialError
+from pneumo_core.wire import Scored, ScoreRole
 from search import fingerprint, openings
 from search.finalizing import model_card, traces, under_shifts
-from search.finalizing.choose import Choice, choose
-from search.finalizing.confirm import Candidate, Confirmed, FoldPlan, candidates, confirm
+from search.finalizing.choose import Candidate, Choice, Member, candidates, choose, pooled
 from search.finalizing.jobs import Jobs
+from search.finalizing.members import Say, Workshop, failed
 from search.finalizing.threshold import Settled, settle
 from search.prepared import Prepared
 
-Say = Callable[[str], None]
 Extra = Callable[[Path], None]
 
 
@@ -44,17 +43,14 @@ Extra = Callable[[Path], None]
 class Options:
     """What a user may decide."""
 
-    top: int = 5  # trials to confirm
-    n_folds: int = 3
-    n_seeds: int = 2  # 3 folds alone are too few for the signed-rank test to drop anyone
+    members: int = 5  # networks to average: the gain of more is small, and each costs its time at every prediction
+    retrain: bool = False  # train the winner on so many folds instead of taking the networks of the trials
     ceiling: float | None = None  # of the false-negative rate; None: the study's
     confidence: float = 0.95
     under_shifts: bool = False  # certify for changed images as well, see `under_shifts`
 
     def __post_init__(self) -> None:
-        check_range("top", self.top, 1, 1000)
-        check_range("folds", self.n_folds, 2, 100)
-        check_range("seeds", self.n_seeds, 1, 100)
+        check_range("members", self.members, 2 if self.retrain else 1, 100)
         if self.ceiling is not None:
             check_range("ceiling", self.ceiling, 0.0001, 0.9999)
         check_range("confidence", self.confidence, 0.5, 0.99999)
@@ -86,6 +82,7 @@ class Finalizer:
     storage: RDBStorage
     prepared: Prepared
     jobs: Jobs
+    workshop: Workshop
     options: Options
     say: Say
     extra: Extra | None = None  # writes more files into the bundle before it is sealed, such as the report
@@ -94,19 +91,18 @@ class Finalizer:
         """Return the bundle made in `out`; None where no trial is feasible.
 
         Raises `StorageError` where `out` holds something else than the bundle of this very finalize, `StudyError`
-        where the data isn't the study's, `TrialFailed` where no candidate can be trained.
+        where the data isn't the study's, `TrialFailed` where no network is left and none can be trained.
         """
         _refuse_other_data(self.study, self.prepared)
-        rivals = candidates(self.study.get_trials(deepcopy=False), self.options.top)
+        rivals = candidates(self.study.get_trials(deepcopy=False), 1 if self.options.retrain else self.options.members)
         if not rivals:
             return None
         name = self._id(rivals)
         if (there := _already(out, name)) is not None:
             return Finalized(bundle=there, folder=out, was_there=True)
-        found = self._confirm(rivals)
-        choice = self._choose(found)
-        self.say(_describe_choice(choice))
-        draft, models = self._draft(name, found, choice)
+        choice, validation = self._chosen(rivals)
+        self.say(_describe_choice(choice, self.options))
+        draft, models = self._draft(name, choice, validation)
         self.say(_describe_threshold(draft))
         whole = self._open_test(draft, models, out)
         return Finalized(bundle=self._write(whole, models, out), folder=out)
@@ -128,36 +124,26 @@ class Finalizer:
         asked = codec.to_json(self.options) | {"ceiling": self.ceiling}
         return codec.digest([self._mark, asked, [rival.spec.digest for rival in rivals], PREPROCESSING_VERSION])
 
-    def _arrays(self, candidate: Candidate) -> Path:
-        return self.prepared.arrays_for(candidate.spec.data)
+    def _chosen(self, rivals: Sequence[Candidate]) -> tuple[Choice, tuple[np.ndarray, np.ndarray]]:
+        """Return the members, and labels and scores (n,) of images that did not teach them."""
+        if self.options.retrain:
+            members, y, scores = self.workshop.of_folds(rivals[0], self.options.members)
+            return Choice(members=tuple(members), gain=None), (y, scores)
+        found = self.workshop.of_trials(rivals)
+        role = preprocess.open_role(self.prepared.arrays_for(found[0].candidate.spec.data), "validation")
+        choice = choose(found, np.asarray(role.y), np.array(role.groups), self.objective)
+        return choice, pooled(choice.members, np.asarray(role.y))
 
-    def _confirm(self, rivals: Sequence[Candidate]) -> list[Confirmed]:
-        options = self.options
-        plan = FoldPlan(n_folds=options.n_folds, n_seeds=options.n_seeds, seed=self._mark["study"]["seed"])
-        n_trainings = len(rivals) * len(plan.steps())
-        self.say(f"Confirming {len(rivals)} trials on {options.n_folds} folds × {options.n_seeds} seeds: {n_trainings}")
-        found = confirm(rivals, self.jobs, plan, self.objective, self.prepared.arrays_for, self.say)
-        if found[0].fate != "confirmed":
-            raise TrialFailed("no_candidate", f"no candidate could be confirmed; the last failed: {found[-1].message}")
-        return found
-
-    def _choose(self, found: Sequence[Confirmed]) -> Choice:
-        confirmed = [rival for rival in found if rival.fate == "confirmed"]
-        y, groups = folds.labels(self._arrays(confirmed[0].candidate))
-        return choose(confirmed, y, groups, self.objective)
-
-    def _draft(self, name: str, found: Sequence[Confirmed], choice: Choice) -> tuple[Bundle, dict[str, Path]]:
-        """Train the chosen for good and set the threshold: all that is settled before the test role is opened."""
-        chosen = [rival.candidate for rival in choice.members]
-        trained = [self._train(candidate) for candidate in chosen]
-        names = ["model.keras"] if len(chosen) == 1 else [f"model-{i}.keras" for i in range(1, len(chosen) + 1)]
-        models = dict(zip(names, (file for file, _ in trained), strict=True))
-        members = tuple(
-            Member(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec)
-            for file, candidate in zip(names, chosen, strict=True)
-        )
+    def _draft(
+        self, name: str, choice: Choice, validation: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[Bundle, dict[str, Path]]:
+        """Set the threshold of the chosen: all that is settled before the test role is opened."""
+        several = len(choice.members) > 1
+        names = [f"model-{i}.keras" if several else "model.keras" for i in range(1, len(choice.members) + 1)]
+        models = dict(zip(names, (member.network for member in choice.members), strict=True))
+        members = tuple(_of_bundle(file, member) for file, member in zip(names, choice.members, strict=True))
         n_uses = openings.log(self.study, self.storage, self.prepared, "calibration", bundle=name)
-        settled = self._settle(members, models, [result for _, result in trained])
+        settled = self._settle(members, models, validation)
         draft = Bundle(
             study=self.study.study_name,
             finalize_id=name,
@@ -174,45 +160,31 @@ class Finalizer:
             n_calibration_uses=n_uses,
             shifts=settled.shifts,
             fingerprint=self._mark,
-            environment={**trained[0][1].environment, "pneumo-search": metadata.version("pneumo-search")},
-            selection=_selection(self.options, found, choice, settled),
+            environment={**choice.members[0].environment, "pneumo-search": metadata.version("pneumo-search")},
+            selection=_selection(self.options, choice, settled),
             files={file: bundles.facts_of(path) for file, path in models.items()},
         )
         return draft, models
 
-    def _train(self, candidate: Candidate) -> tuple[Path, TrialResult]:
-        """Train a candidate as the search did: same spec, seed and roles. Returns its model and its result."""
-        task = RunTrial(
-            number=0,
-            spec=candidate.spec,
-            objective=self.objective,
-            seed=derive(self._mark["study"]["seed"], candidate.spec.digest, 0),
-            arrays=str(self._arrays(candidate)),
-        )
-        file = self.jobs.folder / "models" / f"{self.jobs.identity(task)}.keras"
-        self.say(f"Training trial {candidate.trial} for the bundle")
-        for _, answer in self.jobs.answers([replace(task, save=str(file.absolute()))]):
-            if isinstance(answer, TrialDone):
-                return file, answer.result
-            _fail(answer)
-        raise AssertionError("a job ends in an answer")
-
-    def _settle(self, members: Sequence[Member], models: Mapping[str, Path], results: list[TrialResult]) -> Settled:
-        validation = self._role(members, "validation")
-        scores = np.mean([result.scores for result in results], axis=0)
+    def _settle(
+        self,
+        members: Sequence[bundles.Member],
+        models: Mapping[str, Path],
+        validation: tuple[np.ndarray, np.ndarray],
+    ) -> Settled:
         calibration: RoleArrays | None = None
         calibration_scores: Mapping[str, np.ndarray] = {}
         if "calibration" in self.prepared.split.roles:
             calibration = self._role(members, "calibration")
             calibration_scores = under_shifts.of_calibration(
                 calibration,
-                self._scores(members, models, "calibration"),
+                self._scores(members, models, "calibration")[0],
                 under_shifts.stated(self.objective) if self.options.under_shifts else (),
-                lambda role, shift, rows: self._scores(members, models, role, shift, rows),
+                lambda role, names, rows: self._scores(members, models, role, names, rows),
             )
         return settle(
             self.objective,
-            (validation.y, scores),
+            validation,
             calibration,
             calibration_scores,
             ceiling=self.ceiling,
@@ -221,25 +193,25 @@ class Finalizer:
             patients_known=traces.patients_known(self.prepared, "calibration"),
         )
 
-    def _role(self, members: Sequence[Member], role: Role) -> RoleArrays:
+    def _role(self, members: Sequence[bundles.Member], role: Role) -> RoleArrays:
         return preprocess.open_role(self.prepared.arrays_for(members[0].data), role)
 
     def _scores(
         self,
-        members: Sequence[Member],
+        members: Sequence[bundles.Member],
         models: Mapping[str, Path],
         role: Role,
-        shift: str = "",
+        shifts: Sequence[str] = ("",),
         rows: Sequence[int] | None = None,
     ) -> np.ndarray:
-        """Return the bundle's scores of a role, or of some `rows` of it under a shift, (n,): the mean over members."""
+        """Return the bundle's scores of a role, or of some `rows` of it, under each of `shifts`, (shifts, n)."""
         tasks = [
             ScoreRole(
                 number=0,
                 model=str(models[member.file].absolute()),
                 arrays=str(self.prepared.arrays_for(member.data)),
                 role=role,
-                shift=shift,
+                shifts=tuple(shifts),
                 rows=None if rows is None else tuple(rows),
             )
             for member in members
@@ -249,8 +221,8 @@ class Finalizer:
             if isinstance(answer, Scored):
                 scores[position] = answer.scores
             else:
-                _fail(answer)
-        return np.asarray(np.mean([scores[position] for position in range(len(tasks))], axis=0))
+                raise failed(answer)
+        return average([scores[position] for position in range(len(tasks))]).reshape(len(shifts), -1)
 
     def _open_test(self, draft: Bundle, models: Mapping[str, Path], out: Path) -> Bundle:
         """Log that the test role is opened, then score it once."""
@@ -265,7 +237,7 @@ class Finalizer:
         role = self._role(draft.members, "test")
         found = assess(
             role.y,
-            self._scores(draft.members, models, "test"),
+            self._scores(draft.members, models, "test")[0],
             np.array(role.groups),
             np.array(role.kinds),
             threshold=draft.threshold,
@@ -276,7 +248,7 @@ class Finalizer:
             role,
             draft.threshold,
             draft.confidence,
-            lambda name, shift, rows: self._scores(draft.members, models, name, shift, rows),
+            lambda role, names, rows: self._scores(draft.members, models, role, names, rows),
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(draft, test=codec.to_json(found), under_shifts=shifted, n_test_openings=n_openings, created=now)
@@ -288,7 +260,7 @@ class Finalizer:
             for name, file in models.items():
                 shutil.copyfile(file, folder / name)
             (folder / bundles.CARD).write_text(model_card.card(whole, facts), "utf-8")
-            traces.leave(folder, self.prepared, lambda role: self._scores(whole.members, models, role))
+            traces.leave(folder, self.prepared, lambda role: self._scores(whole.members, models, role)[0])
             if self.extra is not None:
                 bundles.seal(folder, whole)  # the report has its networks show where they look
                 self.extra(folder)
@@ -324,39 +296,28 @@ def _already(out: Path, name: str) -> Bundle | None:
     return None
 
 
-def _fail(answer: TrialDone | Scored | TrialError) -> None:
-    assert isinstance(answer, TrialError)
-    raise TrialFailed(answer.reason, f"{answer.reason}: {answer.message}")
+def _of_bundle(file: str, member: Member) -> bundles.Member:
+    candidate = member.candidate
+    return bundles.Member(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec)
 
 
-def _selection(options: Options, found: Sequence[Confirmed], choice: Choice, settled: Settled) -> dict[str, Any]:
+def _selection(options: Options, choice: Choice, settled: Settled) -> dict[str, Any]:
     return {
         "options": codec.to_json(options),
-        "candidates": [
-            {
-                "trial": rival.candidate.trial,
-                "value_in_search": rival.candidate.value,
-                "fate": rival.fate,
-                "n_trainings": len(rival.steps),
-                "mean": rival.mean if rival.steps else None,
-                "spread": rival.spread if rival.steps else None,
-                "mean_constraint": rival.mean_constraint if rival.steps else None,
-                "message": rival.message,
-            }
-            for rival in found
-        ],
-        "gains_of_averaging": codec.to_json(choice.gains),
+        "members": [{"trial": m.candidate.trial, "value_in_search": m.candidate.value} for m in choice.members],
+        "gain_of_averaging": codec.to_json(choice.gain),
         "validation": codec.to_json(settled.validation),
         "calibration_specificity": settled.calibration_specificity,
     }
 
 
-def _describe_choice(choice: Choice) -> str:
-    numbers = ", ".join(str(found.candidate.trial) for found in choice.members)
+def _describe_choice(choice: Choice, options: Options) -> str:
+    numbers = ", ".join(str(member.candidate.trial) for member in choice.members)
+    if options.retrain:
+        return f"Chosen: the average of trial {choice.members[0].candidate.trial} trained on {options.members} folds"
     if len(choice.members) > 1:
-        return f"Chosen: the average of trials {numbers}: better than the best alone beyond noise"
-    tried = "; no average is better beyond noise" if choice.gains else ""
-    return f"Chosen: trial {numbers}{tried}"
+        return f"Chosen: the average of trials {numbers}"
+    return f"Chosen: trial {numbers} alone" + (": averaging is worse beyond noise" if choice.gain else "")
 
 
 def _describe_threshold(draft: Bundle) -> str:

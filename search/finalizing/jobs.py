@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,16 @@ from typing import Any
 from pneumo_core import codec, files
 from pneumo_core.bundles.bundle import facts_of
 from pneumo_core.errors import StorageError
+from pneumo_core.progress import Progress, silent
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode
 from search.executors.protocol import Event, Executor
 from search.trials import CHILD_DIED, DISK_FULL, OUT_OF_MEMORY
 
 Answer = TrialDone | Scored | TrialError
-OnEpoch = Callable[[Task, EpochDone], None]
 
 MAX_DEATHS = 2  # a trainer may die this often in one job, which goes on from its checkpoint
 POLL_S = 0.5
-
-
-def unheard(_task: Task, _event: EpochDone) -> None:
-    """Ignore an epoch."""
 
 
 @dataclass
@@ -33,7 +29,7 @@ class Jobs:
     executor: Executor
     folder: Path
     program: Mapping[str, Any]  # code, versions and backend: another program's answers are none to this one
-    on_epoch: OnEpoch = unheard
+    progress: Progress = silent
     _n_started: int = 0
     _deaths: Counter[str] = field(default_factory=Counter)
     _alone: set[str] = field(default_factory=set)  # ran out of memory beside others
@@ -52,6 +48,7 @@ class Jobs:
             else:
                 yield position, kept
         running: dict[int, int] = {}  # number to position
+        n_missing = len(missing)
         try:
             while missing or running:
                 while missing and self._n_free(running) > 0:
@@ -64,6 +61,7 @@ class Jobs:
                     answer = self._hear(tasks[at], event)
                     if answer is not None:
                         del running[answer.number]
+                        self.progress(_doing(tasks[at]), n_missing - len(missing) - len(running), n_missing)
                         yield at, answer
                     elif isinstance(event, TrialError):
                         del running[event.number]
@@ -99,7 +97,7 @@ class Jobs:
     def _hear(self, task: Task, event: Event) -> Answer | None:
         """Return the answer in `event`, kept; None where the task goes on, or has to be started again."""
         if isinstance(event, EpochDone):
-            self.on_epoch(task, event)
+            self._say_epoch(task, event)
             self.executor.reply(event.number, stop=False)
         elif isinstance(event, TrialError):
             return None if self._may_retry(task, event) else event
@@ -107,6 +105,10 @@ class Jobs:
             self._keep(task, event)
             return event
         return None
+
+    def _say_epoch(self, task: Task, event: EpochDone) -> None:
+        if isinstance(task, RunTrial | RunFold):
+            self.progress("epochs of this training, at most", event.epoch + 1, task.spec.train.epochs)
 
     def _may_retry(self, task: Task, error: TrialError) -> bool:
         """Return whether to start `task` again, as a search does: after a death, and alone where memory ran out."""
@@ -129,7 +131,7 @@ class Jobs:
             answer = decode(self._file(task).read_bytes())
         except (OSError, ValueError):
             return None
-        if isinstance(task, RunTrial) and task.save and not Path(task.save).is_file():
+        if isinstance(task, RunTrial | RunFold) and task.save and not Path(task.save).is_file():
             return None
         return answer if isinstance(answer, TrialDone | Scored) else None
 
@@ -144,6 +146,14 @@ class Jobs:
 
     def _checkpoint(self, task: Task) -> Path:
         return self.folder / "checkpoints" / f"{self.identity(task)}.npz"
+
+
+def _doing(task: Task) -> str:
+    """Return what a person is waiting for."""
+    if not isinstance(task, ScoreRole):
+        return "trainings"
+    changed = "" if task.shifts == ("",) else f" under {len(task.shifts)} changes"
+    return f"networks that score {task.role} images{changed}"
 
 
 def _title(task: Task) -> str:

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import optuna
 
+from pneumo_core import codec
 from pneumo_core.bundles import bundle
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
+from pneumo_core.specs import ObjectiveSpec
 from search import fingerprint
-from search.finalizing.finalize import Finalized, Finalizer, Options, Say, split_of
+from search.finalizing.finalize import Finalized, Finalizer, Options, split_of
 from search.finalizing.jobs import Jobs
+from search.finalizing.members import Say, Workshop
 from search.home import Home
+from search.kept import KeptNetworks
 from search.launching import local_executor
 from search.prepared import Prepared, read_source
 from search.storage import artifacts
@@ -46,15 +50,18 @@ def make_bundle(
     executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
     try:
         prepared = read_source(_source_of(stored, source), home, progress)
+        jobs = Jobs(
+            executor=executor,
+            folder=(home.path / "finalize" / stored.study_name).absolute(),
+            program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
+            progress=progress,
+        )
         finalizer = Finalizer(
             study=stored,
             storage=storage,
             prepared=prepared,
-            jobs=Jobs(
-                executor=executor,
-                folder=(home.path / "finalize" / stored.study_name).absolute(),
-                program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
-            ),
+            jobs=jobs,
+            workshop=_workshop(stored, home, jobs, prepared, say),
             options=options,
             say=say,
             extra=lambda folder: _report(stored, storage_url, home, prepared, folder, progress),
@@ -63,6 +70,19 @@ def make_bundle(
     finally:
         executor.close()
         storage.remove_session()
+
+
+def _workshop(stored: optuna.Study, home: Home, jobs: Jobs, prepared: Prepared, say: Say) -> Workshop:
+    return Workshop(
+        study=stored,
+        objective=codec.from_json(ObjectiveSpec, stored.user_attrs["objective"]),
+        seed=stored.user_attrs["fingerprint"]["study"]["seed"],
+        store=artifacts.store(home.artifacts),
+        kept=KeptNetworks(home.networks(stored)),
+        jobs=jobs,
+        arrays_for=prepared.arrays_for,
+        say=say,
+    )
 
 
 def _report(

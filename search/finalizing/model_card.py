@@ -125,7 +125,7 @@ def _model(bundle: Bundle) -> str:
         )
         for m in bundle.members
     ]
-    combined = "\nThe score of an image is the mean of the networks' scores.\n" if len(rows) > 1 else ""
+    combined = "\nThe score of an image is the sigmoid of the mean of the networks' logits.\n" if len(rows) > 1 else ""
     return (
         f"Tells `{bundle.positive}` from `{bundle.negative}` on chest X-rays. Made {bundle.created} by study "
         f"`{bundle.study}`. The score is in [0, 1]; it is no calibrated probability.\n\n"
@@ -174,23 +174,23 @@ def _population(known: Facts) -> str:
 
 
 def _search(bundle: Bundle, known: Facts) -> str:
-    options, rivals = bundle.selection.get("options", {}), bundle.selection.get("candidates", [])
+    options, chosen = bundle.selection.get("options", {}), bundle.selection.get("members", [])
     space = _table(("parameter", "range"), [(f"`{name}`", value) for name, value in known.space.items()])
-    rows = [
-        (
-            str(r["trial"]),
-            _number(r["value_in_search"]),
-            f"{_number(r['mean'])} ± {_number(r['spread'])}",
-            str(r["n_trainings"]),
-            r["fate"],
-        )
-        for r in rivals
-    ]
-    tried = _table(("trial", "value in search", "held-out folds, mean ± sd", "trainings", "fate"), rows)
-    gains = "".join(
-        f"\n- average of the best {g['n_members']}: {g['mean']:+.4f} ({g['low']:+.4f} to {g['high']:+.4f})"
-        for g in bundle.selection.get("gains_of_averaging", [])
+    rows = [(str(m["trial"]), _number(m["value_in_search"])) for m in chosen]
+    gain = bundle.selection.get("gain_of_averaging")
+    gained = (
+        f"\nGain of averaging on validation (threshold-free metric, interval over patients): {gain['mean']:+.4f} "
+        f"({gain['low']:+.4f} to {gain['high']:+.4f})\n"
+        if gain
+        else ""
     )
+    rule = (
+        f"the best trial was trained again on {len(chosen)} patient-grouped folds of train and validation"
+        if options.get("retrain")
+        else f"the networks that the best {options.get('members', '?')} feasible trials left, averaged unless that is "
+        "worse than the best alone beyond noise"
+    )
+    judged = f", under {len(bundle.objective.shifts)} shifts as well" if bundle.objective.shifts else ""
     definition = known.definition
     return (
         f"Objective: `{bundle.objective.kind}`, FNR ceiling {bundle.objective.fnr_ceiling:g}, specificity floor "
@@ -198,12 +198,8 @@ def _search(bundle: Bundle, known: Facts) -> str:
         f"{definition.get('pruner', '?')}, budget {definition.get('trials', '?')} trials: {known.n_complete} complete, "
         f"{known.n_pruned} pruned, {known.n_failed} failed.\n\n"
         f"Search space:\n\n{space}\n\n"
-        f"Selection rule: the best {options.get('top', '?')} feasible trials were trained again on "
-        f"{options.get('n_folds', '?')} patient-grouped folds × {options.get('n_seeds', '?')} seeds of train and "
-        "validation, with separate images to stop by; a trial that a signed-rank test finds worse than the best was "
-        "dropped; the rest were ranked by their mean, those over the ceiling last. An average of the best few is "
-        "taken only when its gain on the held-out images is above 0 with 95 % confidence.\n\n"
-        f"{tried}\n" + (f"\nGain of averaging (threshold-free metric, interval):{gains}\n" if gains else "")
+        f"Trials were ranked on validation{judged}. Members: {rule}.\n\n"
+        f"{_table(('trial', 'value in search'), rows)}\n{gained}"
     )
 
 

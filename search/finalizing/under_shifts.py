@@ -13,8 +13,8 @@ from pneumo_core.specs import ObjectiveSpec
 N_POSITIVE, N_NEGATIVE = 120, 80  # test images that are scored under each shift: at most so many of each class
 _SEED = 0
 
-Scores = Callable[[Role, str, Sequence[int]], np.ndarray]
-"""Called as `scores(role, shift, rows)`: the bundle's scores (m,) of those rows under a shift."""
+Scores = Callable[[Role, Sequence[str], Sequence[int]], np.ndarray]
+"""Called as `scores(role, names, rows)`: the bundle's scores (shifts, m) of those rows under each shift."""
 
 
 def stated(objective: ObjectiveSpec) -> tuple[str, ...]:
@@ -31,9 +31,9 @@ def of_calibration(
     """
     positive = np.flatnonzero(np.asarray(calibration.y) == 1)
     found = {UNCHANGED: unchanged}
-    for name in names:
+    for name, of_positive in zip(names, scores("calibration", names, positive.tolist()) if names else (), strict=True):
         found[name] = unchanged.copy()
-        found[name][positive] = scores("calibration", name, positive.tolist())
+        found[name][positive] = of_positive
     return found
 
 
@@ -41,9 +41,10 @@ def of_test(test: RoleArrays, threshold: float, confidence: float, scores: Score
     """Return what the threshold does on a sample of the test role, as it is and under every shift there is."""
     rows = _sample(np.asarray(test.y))
     y, groups = np.asarray(test.y)[rows], np.array(test.groups)[rows]
+    names = (UNCHANGED, *shifts.ALL)
     return tuple(
-        figures(name, y, scores("test", name, rows.tolist()), groups, threshold=threshold, confidence=confidence)
-        for name in (UNCHANGED, *shifts.ALL)
+        figures(name, y, of_shift, groups, threshold=threshold, confidence=confidence)
+        for name, of_shift in zip(names, scores("test", names, rows.tolist()), strict=True)
     )
 
 

@@ -17,8 +17,11 @@ from search import fingerprint, study, trials
 from search.executors.protocol import Event
 from search.finalizing.finalize import Finalizer, Options
 from search.finalizing.jobs import Jobs
+from search.finalizing.members import Workshop
 from search.home import Home
+from search.kept import KeptNetworks
 from search.prepared import Prepared, read_source
+from search.storage import artifacts
 from search.storage.database import open_storage
 from search.storage.owner import this_process
 from spaces.base import Suggest
@@ -105,7 +108,7 @@ class FakeExecutor:
             return TrialError(number=task.number, reason="child_died", message="killed")
         if isinstance(task, RunFold | RunTrial) and task.spec.train.learning_rate in self.fails:
             return TrialError(number=task.number, reason="nan_loss", message="the loss became NaN")
-        if isinstance(task, RunFold) and task.spec.train.learning_rate in self.hungry and not self._is_held:
+        if isinstance(task, RunTrial) and task.spec.train.learning_rate in self.hungry and not self._is_held:
             return TrialError(number=task.number, reason="out_of_memory", message="no memory for this trial")
         if self.full_after is not None and self.served.total() > self.full_after:
             return TrialError(number=task.number, reason="disk_full", message="No space left on device")
@@ -113,18 +116,26 @@ class FakeExecutor:
         if isinstance(task, RunFold):
             y, groups = folds.labels(arrays)
             rows = folds.parts(y, groups, task.n_folds, task.index, task.fold_seed)[2]
+            assert task.save is not None
+            write_model(Path(task.save), task.spec.train.learning_rate + self.flaw)
             return Scored(number=task.number, scores=made_up(y[rows], task.spec.train.learning_rate, task.seed))
         if isinstance(task, RunTrial):
             assert task.save is not None
-            Path(task.save).parent.mkdir(parents=True, exist_ok=True)
-            Path(task.save).write_text(f"a model of noise {task.spec.train.learning_rate + self.flaw}")
+            write_model(Path(task.save), task.spec.train.learning_rate + self.flaw)
             y = preprocess.open_fit_arrays(arrays).y_validation
             scores = made_up(y, task.spec.train.learning_rate, task.seed)
             return TrialDone(number=task.number, result=result(task.spec, scores))
         noise = float(Path(task.model).read_text().rsplit(" ", 1)[-1])
         y = preprocess.open_role(arrays, task.role).y
         y = y if task.rows is None else y[list(task.rows)]
-        return Scored(number=task.number, scores=made_up(y, noise + (task.shift == "dark"), 7))
+        seed = round(noise * 1e6)  # networks err on different images
+        parts = [made_up(y, noise + (name == "dark"), seed) for name in task.shifts]
+        return Scored(number=task.number, scores=tuple(score for part in parts for score in part))
+
+
+def write_model(file: Path, noise: float) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"a model of noise {noise}")
 
 
 def made_up(y: np.ndarray, noise: float, seed: int) -> tuple[float, ...]:
@@ -134,31 +145,57 @@ def made_up(y: np.ndarray, noise: float, seed: int) -> tuple[float, ...]:
 
 
 def stored(
-    folder: Path, images: Path, noises: Sequence[float], *, constraint: float = -0.03, split: SplitSpec | None = None
+    folder: Path,
+    images: Path,
+    noises: Sequence[float],
+    *,
+    constraint: float = -0.03,
+    split: SplitSpec | None = None,
+    keep: bool = True,
 ) -> tuple[optuna.Study, Prepared, Home]:
-    """Store a study whose trials are complete and have `noises`, the first valued best; return it with its data."""
+    """Store a study whose trials are complete and have `noises`, the first valued best; return it with its data.
+
+    With `keep` the trials left their networks.
+    """
     home = Home(folder / "runs")
     source = SourceSpec(source=str(images), split=split or SplitSpec())
     prepared = read_source(source, home)
     spec = StudySpec(name="made-up", space=space, data=source, objective=ObjectiveSpec())
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
     made = study.open_study(spec, open_storage(home.storage_url), mark)
+    y = preprocess.open_fit_arrays(prepared.arrays_for(spec_of(1).data)).y_validation
     for i, noise in enumerate(noises):
         trial = made.ask()
         trial.suggest_float(NOISE, 1e-3, 1.0)
         trials.begin(trial, spec_of(noise), this_process())
-        trials.finish(made, trial, result(spec_of(noise), constraint=constraint, value=0.99 - i / 1000))
+        scores = made_up(y, noise, round(noise * 1e6))
+        ended = result(spec_of(noise), scores, constraint=constraint, value=0.99 - i / 1000)
+        artifacts.save_result(artifacts.store(home.artifacts), trial, ended)
+        trials.finish(made, trial, ended)
+        if keep:
+            write_model(KeptNetworks(home.networks(made)).file(spec_of(noise).digest), noise)
     return made, prepared, home
 
 
 def finalizer(
     made: optuna.Study, prepared: Prepared, home: Home, executor: FakeExecutor, said: list[str], **options: object
 ) -> Finalizer:
+    jobs = Jobs(executor=executor, folder=home.path / "finalize" / "made-up", program={"backend": "none"})
     return Finalizer(
         study=made,
         storage=open_storage(home.storage_url),
         prepared=prepared,
-        jobs=Jobs(executor=executor, folder=home.path / "finalize" / "made-up", program={"backend": "none"}),
-        options=Options(**{"top": 3, "n_folds": 2, "n_seeds": 2, **options}),  # type: ignore[arg-type]
+        jobs=jobs,
+        workshop=Workshop(
+            study=made,
+            objective=ObjectiveSpec(),
+            seed=0,
+            store=artifacts.store(home.artifacts),
+            kept=KeptNetworks(home.networks(made)),
+            jobs=jobs,
+            arrays_for=prepared.arrays_for,
+            say=said.append,
+        ),
+        options=Options(**{"members": 3, **options}),  # type: ignore[arg-type]
         say=said.append,
     )

@@ -1,4 +1,4 @@
-"""Finalize: what is confirmed, chosen, certified, opened and kept, on made-up trainings."""
+"""Finalize: what is chosen, averaged, certified, opened and kept, on made-up networks."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from pneumo_core.bundles.promise import promise
 from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFailed
 from pneumo_core.scoring.assess import assess
 from pneumo_core.specs import SplitSpec
-from pneumo_core.wire import RunFold, Task, TrialError
+from pneumo_core.wire import RunTrial, Task, TrialError
 from search import openings
 from search.executors.protocol import Event
 from search.finalizing import choose, finalize
@@ -42,10 +42,11 @@ def make(tmp_path: Path, phantoms: Path) -> Make:
         executor: FakeExecutor | None = None,
         constraint: float = -0.03,
         split: SplitSpec | None = None,
+        keep: bool = True,
         **options: object,
     ) -> tuple[Finalizer, FakeExecutor, list[str]]:
         if not studies:
-            studies["it"] = stored(tmp_path, phantoms, noises, constraint=constraint, split=split)
+            studies["it"] = stored(tmp_path, phantoms, noises, constraint=constraint, split=split, keep=keep)
         said: list[str] = []
         executor = executor or FakeExecutor()
         return finalizer(*studies["it"], executor, said, **options), executor, said
@@ -57,7 +58,7 @@ class Starved(FakeExecutor):
     """Never has memory for the first noise level."""
 
     def _answer(self, task: Task) -> Event:
-        if isinstance(task, RunFold) and task.spec.train.learning_rate == 0.2:
+        if isinstance(task, RunTrial) and task.spec.train.learning_rate == 0.2:
             return TrialError(number=task.number, reason="out_of_memory", message="no memory for this trial")
         return super()._answer(task)
 
@@ -79,97 +80,107 @@ def test_a_bundle_has_all_that_the_contract_names(make: Make, tmp_path: Path) ->
     assert about.fingerprint["data"]["digest"] == made.prepared.manifest.digest
     assert about.test["n"] == len(made.prepared.split.indices("test"))
     assert about.n_test_openings == 1
-    assert executor.served["run_fold"] <= 12
-    assert any("Confirming 3 trials" in line for line in said)
+    assert set(executor.served) == {"score"}  # nothing is trained
+    assert any("average of trials 0, 1, 2" in line for line in said)
 
 
-def test_the_best_on_the_folds_wins_not_the_luckiest_of_the_search(make: Make, tmp_path: Path) -> None:
-    made, *_ = make((0.9, 0.9001, 0.05))
-    found = run(made, tmp_path / "b")
-    assert found.bundle.members[0].trial == 2
+def test_the_best_trials_are_averaged_in_the_order_of_the_search(make: Make, tmp_path: Path) -> None:
+    found = run(make((0.5, 0.51, 0.52, 0.53), members=3)[0], tmp_path / "b").bundle
+    assert [member.trial for member in found.members] == [0, 1, 2]
+    assert [member.file for member in found.members] == [f"model-{i}.keras" for i in range(1, 4)]
+    assert found.selection["gain_of_averaging"]["mean"] > 0  # networks that err on different images
 
 
-def test_a_clearly_worse_trial_is_dropped_before_its_last_fold(make: Make, tmp_path: Path) -> None:
-    made, executor, said = make((0.05, 0.99), n_folds=5)
-    run(made, tmp_path / "b")
-    assert executor.served["run_fold"] < 20
-    assert any("dropped" in line for line in said)
+def test_an_average_that_is_worse_beyond_noise_is_not_taken(make: Make, tmp_path: Path) -> None:
+    made, _, said = make((0.01, 3.0, 3.1))
+    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [0]
+    assert any("worse beyond noise" in line for line in said)
 
 
-def test_equal_models_are_not_averaged_without_need(make: Make, tmp_path: Path) -> None:
-    made, *_ = make((0.01, 0.0101, 0.0102))
-    assert len(run(made, tmp_path / "b").bundle.members) == 1
-
-
-def test_models_whose_noise_cancels_are_averaged(make: Make, tmp_path: Path) -> None:
-    made, *_ = make((0.7, 0.7001, 0.7002))
+def test_one_member_is_a_single_network(make: Make, tmp_path: Path) -> None:
+    made, *_ = make(members=1)
     found = run(made, tmp_path / "b").bundle
-    assert len(found.members) > 1
-    assert [member.file for member in found.members] == [f"model-{i}.keras" for i in range(1, len(found.members) + 1)]
+    assert [member.file for member in found.members] == ["model.keras"]
+    assert found.selection["gain_of_averaging"] is None
+
+
+def test_the_winner_s_fold_networks_are_members_on_request(make: Make, tmp_path: Path) -> None:
+    made, executor, _ = make((0.2, 0.3), retrain=True, members=4)
+    found = run(made, tmp_path / "b").bundle
+    assert executor.served["run_fold"] == 4
+    assert [member.trial for member in found.members] == [0] * 4
+    assert "4 patient-grouped folds" in (tmp_path / "b" / "MODEL_CARD.md").read_text()
+
+
+def test_networks_that_are_not_kept_are_trained_again(make: Make, tmp_path: Path) -> None:
+    made, executor, said = make((0.2, 0.3), keep=False)
+    assert len(run(made, tmp_path / "b").bundle.members) == 2
+    assert executor.served["run"] == 2
+    assert any("not kept here" in line for line in said)
 
 
 def test_a_trial_that_cannot_be_trained_again_is_left_out(make: Make, tmp_path: Path) -> None:
-    made, _, said = make((0.2, 0.3), executor=FakeExecutor(fails=(0.2,)))
+    made, _, said = make((0.2, 0.3), executor=FakeExecutor(fails=(0.2,)), keep=False)
     assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [1]
-    assert any("failed: nan_loss" in line for line in said)
+    assert any("left out: nan_loss" in line for line in said)
 
 
 def test_no_candidate_left_is_a_failure_that_names_the_reason(make: Make, tmp_path: Path) -> None:
-    made, *_ = make((0.2,), executor=FakeExecutor(fails=(0.2,)))
+    made, *_ = make((0.2,), executor=FakeExecutor(fails=(0.2,)), keep=False)
     with pytest.raises(TrialFailed, match="nan_loss"):
         made.run(tmp_path / "b")
 
 
 def test_a_trainer_that_died_gets_another_chance(make: Make, tmp_path: Path) -> None:
-    made, executor, _ = make((0.2,), executor=FakeExecutor(deaths=2))
+    made, executor, _ = make((0.2,), executor=FakeExecutor(deaths=2), keep=False)
     run(made, tmp_path / "b")
     assert executor.deaths == 0
 
 
 @pytest.mark.parametrize("n_slots", [1, 2])
 def test_a_training_that_needs_its_device_alone_gets_it(make: Make, tmp_path: Path, n_slots: int) -> None:
-    made, executor, said = make((0.2, 0.9), executor=FakeExecutor(n_slots=n_slots, hungry=(0.2,)))
-    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [0]
-    assert executor.served_alone == 4  # each fold of it, once
-    assert not any("failed" in line for line in said)
+    made, executor, said = make((0.2, 0.21), executor=FakeExecutor(n_slots=n_slots, hungry=(0.2,)), keep=False)
+    assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [0, 1]
+    assert executor.served_alone == 1
+    assert not any("left out" in line for line in said)
 
 
 def test_memory_that_runs_out_alone_as_well_is_a_failure(make: Make, tmp_path: Path) -> None:
-    made, executor, said = make((0.2, 0.3), executor=Starved())
+    made, executor, said = make((0.2, 0.3), executor=Starved(), keep=False)
     assert [member.trial for member in run(made, tmp_path / "b").bundle.members] == [1]
-    assert any("failed: out_of_memory" in line for line in said)
+    assert any("left out: out_of_memory" in line for line in said)
     assert executor.served_alone == 1
 
 
-@pytest.mark.parametrize("full_after", [0, 5, 12, 13, 14])
+@pytest.mark.parametrize("full_after", [0, 2, 5, 9])
 def test_a_full_disk_stops_finalize_which_goes_on_once_there_is_room(
     make: Make, tmp_path: Path, full_after: int
 ) -> None:
     noises = (0.01, 0.0101, 0.0102)
-    made, *_ = make(noises, executor=FakeExecutor(n_slots=2, full_after=full_after))
+    made, *_ = make(noises, executor=FakeExecutor(n_slots=2, full_after=full_after), keep=False)
     with pytest.raises(StorageError, match=r"No space left.* the same command goes on once there is room"):
         made.run(tmp_path / "b")
     assert not (tmp_path / "b").exists()
     made, executor, _ = make()
     found = run(made, tmp_path / "b").bundle
-    assert executor.served.total() <= 16 - full_after  # one that ran beside it may be run again
+    assert executor.served.total() <= 13 - full_after  # 3 trainings and 9 scorings; one beside it may be run again
     assert found.n_test_openings == 1
-    assert all(candidate["fate"] == "confirmed" for candidate in found.selection["candidates"])
+    assert len(found.members) == 3
 
 
 def test_scores_of_other_weights_never_certify_a_model(make: Make, tmp_path: Path) -> None:
-    first = run(make((0.2,), ceiling=0.4)[0], tmp_path / "first").bundle
+    first = run(make((0.2,), ceiling=0.4, keep=False)[0], tmp_path / "first").bundle
     made, executor, _ = make(ceiling=0.4, executor=FakeExecutor(flaw=0.7))
     for file in made.jobs.folder.glob("models/*"):
         file.unlink()
     second = run(made, tmp_path / "second").bundle
-    assert executor.served == {"run": 1, "score": 2}
+    assert executor.served == {"run": 1, "score": 3}
     assert second.threshold != first.threshold
     assert second.test != first.test
 
 
 def test_an_answer_to_a_model_that_went_missing_never_meets_the_next_one(make: Make, tmp_path: Path) -> None:
-    run(make((0.2,))[0], tmp_path / "first")
+    run(make((0.2,), keep=False)[0], tmp_path / "first")
     made, *_ = make(executor=FakeExecutor(flaw=0.7, stop_after=0))
     [model] = made.jobs.folder.glob("models/*")
     model.unlink()
@@ -182,11 +193,11 @@ def test_an_answer_to_a_model_that_went_missing_never_meets_the_next_one(make: M
 
 
 def test_answers_of_another_program_are_none_and_those_of_this_one_stay(make: Make, tmp_path: Path) -> None:
-    for name, program, n_trained in (("a", "1.0", 5), ("b", "1.1", 5), ("c", "1.1", 0), ("d", "1.0", 0)):
-        made, executor, _ = make((0.2,))
+    for name, program, n_trained in (("a", "1.0", 1), ("b", "1.1", 1), ("c", "1.1", 0), ("d", "1.0", 0)):
+        made, executor, _ = make((0.2,), keep=False)
         made.jobs.program = {"backend": "none", "pneumo-search": program}
         run(made, tmp_path / name)
-        assert executor.served["run_fold"] + executor.served["run"] == n_trained
+        assert executor.served["run"] == n_trained
 
 
 def test_a_study_without_a_feasible_trial_gives_none_and_opens_nothing(make: Make, tmp_path: Path) -> None:
@@ -196,13 +207,13 @@ def test_a_study_without_a_feasible_trial_gives_none_and_opens_nothing(make: Mak
     assert openings.logged(made.study) == []
 
 
-@pytest.mark.parametrize("stop_after", [0, 5, 13, 14])
+@pytest.mark.parametrize("stop_after", [0, 2, 4, 11])
 def test_after_a_kill_only_the_rest_is_done_and_the_test_is_opened_once(
     make: Make, tmp_path: Path, stop_after: int
 ) -> None:
     noises = (0.01, 0.0101, 0.0102)
     whole = FakeExecutor()
-    reference = run(make(noises, executor=whole)[0], tmp_path / "reference").bundle
+    reference = run(make(noises, executor=whole, keep=False)[0], tmp_path / "reference").bundle
     made, *_ = make()
     kept = made.jobs.folder
     for file in (*kept.glob("*.json"), *kept.glob("models/*")):
@@ -244,7 +255,7 @@ def test_the_same_command_again_finds_its_bundle_and_opens_nothing(make: Make, t
 def test_another_finalize_never_overwrites(make: Make, tmp_path: Path) -> None:
     first = run(make()[0], tmp_path / "b").bundle
     with pytest.raises(StorageError, match="never overwritten"):
-        make(top=1)[0].run(tmp_path / "b")
+        make(members=1)[0].run(tmp_path / "b")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
     with pytest.raises(StorageError, match="there already"):
@@ -311,7 +322,7 @@ def test_the_card_answers_what_it_must_and_claims_no_population_it_does_not_know
         "Not a medical device",
         "Population: unknown",
         "learning_rate",
-        "Selection rule",
+        "Members: the networks",
         "opened **1** time(s)",
         "Assumptions",
         "TRIPOD+AI",
@@ -326,8 +337,8 @@ def test_the_card_answers_what_it_must_and_claims_no_population_it_does_not_know
 def test_test_figures_are_those_of_the_scores(make: Make, tmp_path: Path) -> None:
     made, *_ = make((0.2,))
     about = run(made, tmp_path / "b").bundle
-    [kept] = made.jobs.folder.glob("scores-test-*.json")
-    scores = np.array(json.loads(kept.read_text())["scores"])
+    kept = [json.loads(file.read_text())["scores"] for file in made.jobs.folder.glob("scores-test-*.json")]
+    scores = np.array(min(kept, key=len))  # not those under shifts
     records = made.prepared.manifest.records
     rows = sorted(made.prepared.split.indices("test"), key=lambda row: records[row].path)
     y = np.array([records[row].label for row in rows])
