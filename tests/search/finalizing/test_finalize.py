@@ -358,8 +358,8 @@ def test_card_and_bundle_say_what_the_threshold_is_worth_under_each_shift(make: 
 
 
 def test_a_threshold_is_certified_for_the_worst_shift_and_says_so(make: Make, tmp_path: Path) -> None:
-    plain = run(make((0.2,), ceiling=0.1)[0], tmp_path / "plain").bundle
-    found = run(make((0.2,), ceiling=0.1, under_shifts=True)[0], tmp_path / "b").bundle
+    plain = run(make((0.2,), ceiling=0.4)[0], tmp_path / "plain").bundle
+    found = run(make((0.2,), ceiling=0.4, under_shifts=True)[0], tmp_path / "b").bundle
     assert found.threshold < plain.threshold
     assert found.shifts == shifts.ALL
     assert f"under each of {len(shifts.ALL)} changes alone" in promise(found)
