@@ -1,6 +1,7 @@
 """From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from search.storage.patience import ConnectionLost, PatientStorage
 from search.tensorboard import TensorBoard
 from search.watching.views import MakeView, Views
 from studies.probing import probe
-from studies.spec import StudySpec, fold_seed
+from studies.spec import SourceSpec, StudySpec, fold_seed
 
 RAY_PORT = 10001  # of a Ray head for clients from elsewhere
 
@@ -40,22 +41,30 @@ class Outcome:
     diagnosis: str = ""
 
 
+def _as_it_is(source: SourceSpec) -> SourceSpec:
+    return source
+
+
 def with_options(
     spec: StudySpec,
     *,
     name: str | None = None,
     data: str | None = None,
+    reading: Callable[[SourceSpec], SourceSpec] = _as_it_is,
     protocol: str | None = None,
     trials: int | None = None,
     timeout_s: float | None = None,
 ) -> StudySpec:
-    """Return the study with what the command line overrides. Raises `ValueError` for impossible values."""
+    """Return the study with what the command line overrides; `reading` changes how its images are read.
+
+    Raises `ValueError` for impossible values.
+    """
     budget = {k: v for k, v in {"trials": trials, "timeout_s": timeout_s}.items() if v is not None}
     split = split_for(protocol, spec.data.split)
     return dataclasses.replace(
         spec,
         name=name or spec.name,
-        data=dataclasses.replace(spec.data, split=split, source=data or spec.data.source),
+        data=reading(dataclasses.replace(spec.data, split=split, source=data or spec.data.source)),
         budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
     )
 

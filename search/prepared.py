@@ -48,12 +48,6 @@ def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> 
     """Scan a source and give its images their roles."""
     if source.source is None:
         raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
-    manifest = scan(
-        source.source,
-        cache_dir=home.cache,
-        negative=source.negative,
-        positive=source.positive,
-        on_progress=progress,
-    )
+    manifest = scan(source, cache_dir=home.cache, on_progress=progress)
     split = assign_roles(manifest, source.split)
     return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)

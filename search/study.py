@@ -1,6 +1,7 @@
 """Creating, resuming and finding studies; a changed one is refused with the difference shown."""
 
 import contextlib
+import dataclasses
 import hashlib
 import time
 import uuid
@@ -23,7 +24,7 @@ from search.fingerprint import Fingerprint
 from search.storage.database import exclusively, redacted
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
-from studies.spec import BudgetSpec, StudySpec
+from studies.spec import BudgetSpec, SourceSpec, StudySpec
 
 _BESIDE = ".copying-"  # begins the name of a study that is being copied
 _PLACE = "place_in_queue"  # attribute of a queued point
@@ -149,6 +150,12 @@ def stored_budget(study: optuna.Study) -> BudgetSpec:
     return codec.from_json(BudgetSpec, study.user_attrs["budget"])
 
 
+def stored_source(study: optuna.Study, place: str | None) -> SourceSpec:
+    """Return how the study's images are read and divided, in `place`; None: where it was launched with them."""
+    stored = codec.from_json(SourceSpec, study.user_attrs["source"])
+    return dataclasses.replace(stored, source=place or stored.source)
+
+
 def load_study(name: str, storage: RDBStorage) -> optuna.Study:
     """Return a stored study. Raises `StudyError` naming the nearest when there is none."""
     names = study_names(storage)
@@ -164,6 +171,7 @@ def n_objectives(spec: StudySpec) -> int:
 def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) -> None:
     study.set_user_attr("format", FORMAT)
     study.set_user_attr("objective", codec.to_json(spec.objective))
+    study.set_user_attr("source", codec.to_json(spec.data))
     study.set_user_attr(
         "definition",
         {

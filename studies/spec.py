@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
+from pneumo_core.data.source_spec import LabelTable as LabelTable
+from pneumo_core.data.source_spec import SourceSpec as SourceSpec
 from pneumo_core.errors import nearest
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, KerasTunerSpec, ObjectiveSpec, SplitSpec, TrialSpec, check_range, smallest_px
+from pneumo_core.specs import DataSpec, KerasTunerSpec, ObjectiveSpec, TrialSpec, check_range, smallest_px
 from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
@@ -164,23 +166,6 @@ class BudgetSpec:
             check_range("patience_trials", self.patience_trials, 1, 10_000_000)
         check_range("max_retries", self.max_retries, 0, 1000)
         check_range("max_same_failures", self.max_same_failures, 1, 1_000_000)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSpec:
-    """Which images: a folder, a MedMNIST `.npz` or `phantom`; None leaves it to `--data`."""
-
-    source: str | None = None
-    negative: str = "NORMAL"
-    positive: str = "PNEUMONIA"
-    split: SplitSpec = field(default_factory=SplitSpec)
-
-    def __post_init__(self) -> None:
-        for name in ("negative", "positive"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` must be the name of a class folder, got an empty text")
-        if self.negative == self.positive:
-            raise ValueError(f"`negative` and `positive` must differ, got {self.negative!r} for both")
 
 
 @dataclass(frozen=True, kw_only=True)

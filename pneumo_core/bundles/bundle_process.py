@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pneumo_core import codec, lifeline
 from pneumo_core.bundles.formats import Format
+from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.progress import Progress
 
@@ -31,10 +32,8 @@ class Evaluate:
 
     kind: Literal["evaluate"] = "evaluate"
     bundle: str
-    source: str
+    source: SourceSpec
     cache: str
-    negative: str | None = None
-    positive: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,8 @@ class Certify:
 
     kind: Literal["certify"] = "certify"
     bundle: str
-    source: str
+    source: SourceSpec
     cache: str
-    negative: str | None = None
-    positive: str | None = None
     out: str
     ceiling: float | None = None
     confidence: float | None = None
@@ -119,14 +116,7 @@ def serve(request: Request, progress: Progress) -> Any:
         return _drift(request, progress)
     from pneumo_core.bundles import labelled
 
-    manifest = labelled.scan(
-        about,
-        request.source,
-        cache_dir=Path(request.cache),
-        negative=request.negative,
-        positive=request.positive,
-        on_progress=progress,
-    )
+    manifest = labelled.scan(about, request.source, cache_dir=Path(request.cache), on_progress=progress)
     if isinstance(request, Certify):
         return _certify(request, about, manifest, progress)
     from pneumo_core.bundles import evaluate, predictor, trained_on

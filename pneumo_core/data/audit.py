@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumo_core.data.manifest import ImageRecord, Manifest, Rejected
-from pneumo_core.data.split import USED_ROLES, Split, grouped
+from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
+from pneumo_core.data.split import USED_ROLES, Split, grouped, patient_notes
 
 _FOLDS = 5
 _SHORTCUT_AUC = 0.7  # a header that tells more than this is worth a warning
@@ -84,6 +84,7 @@ class Audit:
     leak: Leak
     roles: tuple[RoleCount, ...]
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     shortcuts: Shortcuts | None  # None: too few groups to cross-validate
 
     @property
@@ -122,7 +123,8 @@ def audit(manifest: Manifest, split: Split | None = None, *, seed: int = 0) -> A
         duplicates=count_duplicates(records, manifest.n_divided_looks),
         leak=count_leak(records, groups),
         roles=_role_counts(manifest, split) if split else (),
-        notes=split.notes if split else (),
+        notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest))),
+        left_out=manifest.left_out,
         shortcuts=find_shortcuts(records, groups, seed=seed),
     )
 

@@ -1,23 +1,25 @@
 """Look into every file of a source once: header, digest, thumbnail; remembered per file, so a second scan is quick."""
 
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core import codec, files
 from pneumo_core.data import dicom, duplicates, reading
-from pneumo_core.data.sources import Found
+from pneumo_core.data.folders import Entry
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress
 
-_VERSION = 1  # of what is remembered; a new one forgets everything
+_VERSION = 2  # of what is remembered; a new one forgets everything
+_CLOCK_NS = 2_000_000_000  # how coarse the clock of a file system may be (FAT: 2 s)
 _DECODE_PX = 2 * duplicates.THUMBNAIL_PX
 _NO_THUMBNAIL = np.zeros((duplicates.THUMBNAIL_PX, duplicates.THUMBNAIL_PX), np.uint8)
 
@@ -34,24 +36,58 @@ class Facts:
     patient: str = ""  # digest of a DICOM file's patient identifier
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A file as it was when it was looked at."""
+
+    entry: Entry
+    facts: Facts
+    thumbnail: NDArray[np.uint8]  # (32, 32)
+
+
 def inspect_all(
-    root: Path, found: Sequence[Found], cache_dir: Path, on_progress: Progress
+    root: Path, found: Sequence[Entry], cache_dir: Path, on_progress: Progress
 ) -> tuple[list[Facts], NDArray[np.uint8]]:
-    """Return the facts (n) and thumbnails (n, 32, 32) of the `found` files, opening only new and changed ones."""
+    """Return the facts (n) and thumbnails (n, 32, 32) of the `found` files, decoding only new and changed ones.
+
+    A file is the same where path, size, times of change and inode are. Where only size and modification time are, or
+    where it changed while it was looked at last, its digest decides.
+    """
     memory = cache_dir / "scans" / f"{codec.digest([str(root.resolve()), _VERSION])}.npz"
-    known = _recall(memory)
-    fresh = [entry for entry in found if _key(entry) not in known]
+    began_ns = time.time_ns()
+    known, seen_ns = _recall(memory)
+    fresh = [entry for entry in found if not _is_same(entry, known.get(entry.path), seen_ns)]
     looked = map_in_order(
-        lambda entry: inspect_file(root / entry.path, entry.problem),
+        lambda entry: _look(root, entry, known.get(entry.path)),
         fresh,
         what="reading images",
         on_progress=on_progress,
     )
-    known.update(zip(map(_key, fresh), looked, strict=True))
-    results = [known[_key(entry)] for entry in found]
+    known.update((entry.path, seen) for entry, seen in zip(fresh, looked, strict=True))
+    results = [known[entry.path] for entry in found]
     if fresh:
-        _remember(memory, [_key(entry) for entry in found], results)
-    return [facts for facts, _ in results], np.stack([thumb for _, thumb in results] or [_NO_THUMBNAIL])[: len(found)]
+        _remember(memory, results, began_ns)
+    thumbnails = np.stack([seen.thumbnail for seen in results] or [_NO_THUMBNAIL])
+    return [seen.facts for seen in results], thumbnails[: len(found)]
+
+
+def _is_same(entry: Entry, seen: _Seen | None, seen_ns: int) -> bool:
+    """Tell whether a file is certainly the one that was seen."""
+    return seen is not None and entry == seen.entry and entry.ctime_ns < seen_ns - _CLOCK_NS
+
+
+def _look(root: Path, entry: Entry, seen: _Seen | None) -> _Seen:
+    """Return what a file is, without decoding where its digest is known."""
+    if seen is not None and (entry.size, entry.mtime_ns, entry.problem) == (
+        seen.entry.size,
+        seen.entry.mtime_ns,
+        seen.entry.problem,
+    ):
+        with contextlib.suppress(DataError):
+            if content_digest(reading.read_bytes(root / entry.path)) == seen.facts.digest:
+                return _Seen(entry=entry, facts=seen.facts, thumbnail=seen.thumbnail)
+    facts, thumbnail = inspect_file(root / entry.path, entry.problem)
+    return _Seen(entry=entry, facts=facts, thumbnail=thumbnail)
 
 
 def inspect_file(path: Path, problem: str | None = None) -> tuple[Facts, NDArray[np.uint8]]:
@@ -76,27 +112,28 @@ def content_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _key(entry: Found) -> tuple[str, int, int, str]:
-    return entry.path, entry.size, entry.mtime_ns, entry.problem or ""
-
-
-def _recall(memory: Path) -> dict[Any, tuple[Facts, NDArray[np.uint8]]]:
-    """Return what is remembered; nothing where the memory is missing or damaged."""
+def _recall(memory: Path) -> tuple[dict[str, _Seen], int]:
+    """Return what is remembered by path, and when it was seen; nothing where the memory is missing or damaged."""
     try:
         with memory.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             rows, thumbs = json.loads(stored["facts"].tobytes()), stored["thumbnails"]
-        return {tuple(key): (Facts(**facts), thumb) for (key, facts), thumb in zip(rows, thumbs, strict=True)}
+            seen_ns = int(stored["seen_ns"])
+        seen = [
+            _Seen(entry=Entry(**entry), facts=Facts(**facts), thumbnail=thumb)
+            for (entry, facts), thumb in zip(rows, thumbs, strict=True)
+        ]
+        return {of_file.entry.path: of_file for of_file in seen}, seen_ns
     except Exception:  # a cache: whatever is wrong with it, it is made anew
-        return {}
+        return {}, 0
 
 
-def _remember(memory: Path, keys: list[Any], results: list[tuple[Facts, NDArray[np.uint8]]]) -> None:
-    rows = [[key, asdict(facts)] for key, (facts, _) in zip(keys, results, strict=True)]
+def _remember(memory: Path, results: list[_Seen], seen_ns: int) -> None:
+    rows = [[asdict(seen.entry), asdict(seen.facts)] for seen in results]
     facts = np.frombuffer(json.dumps(rows).encode(), np.uint8)
-    thumbs = np.stack([thumb for _, thumb in results])
+    thumbs = np.stack([seen.thumbnail for seen in results])
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
-            np.savez(file, facts=facts, thumbnails=thumbs)
+            np.savez(file, facts=facts, thumbnails=thumbs, seen_ns=np.int64(seen_ns))
 
     files.write_file(memory, write)

@@ -20,7 +20,7 @@ class ImageRecord:
     path: str
     label: int  # 1: positive class
     group: str  # patient
-    kind: str  # normal, bacteria, virus, or the class name
+    kind: str  # normal, bacteria, virus, or the folder or value that gave the label
     official_role: OfficialRole | None
     width_px: int
     height_px: int
@@ -44,6 +44,20 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Files, or rows of a table, that are not read as labelled images, and why."""
+
+    n: int
+    what: str  # files, rows
+    reason: str
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.examples)
+        return f"{self.n} {self.what} left out, {self.reason}: {shown}{', ...' if self.n > len(self.examples) else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A scanned source. `records` and `rejected` are in the order of their paths."""
 
@@ -53,6 +67,9 @@ class Manifest:
     records: tuple[ImageRecord, ...]
     rejected: tuple[Rejected, ...] = ()
     n_divided_looks: int = 0  # images that look the same in sets too large to stay whole, see `duplicates`
+    left_out: tuple[LeftOut, ...] = ()
+    patients: str = ""  # how patients are known, "" where they aren't
+    notes: tuple[str, ...] = ()  # what else there is to know about how the source was read
 
     @cached_property
     def digest(self) -> str:
@@ -62,6 +79,11 @@ class Manifest:
 
     def n_of_class(self, label: int) -> int:
         return sum(record.label == label for record in self.records)
+
+    @cached_property
+    def n_unknown_patients(self) -> int:
+        """Return the number of images whose patient isn't known."""
+        return sum(not record.names_patient for record in self.records)
 
     def class_name(self, label: int) -> str:
         return self.positive if label else self.negative

@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG")
 MAX_FILE_BYTES = 512 * 2**20  # far above any radiograph (a 16-bit 4,000 × 5,000 px one is 40 MB)
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
-_NOT_AN_IMAGE = "is not a JPEG, PNG or DICOM image"
+NOT_AN_IMAGE = "is not a JPEG, PNG or DICOM image"
 _FILTERS_LOCK = threading.Lock()  # the interpreter's warning filters are shared by all threads
 
 
@@ -100,7 +100,7 @@ def _open(data: bytes) -> Image.Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"has more than the {MAX_PIXELS} pixels an image may have") from error
     except Exception as error:  # see `decode`
-        raise DataError(_NOT_AN_IMAGE) from error
+        raise DataError(NOT_AN_IMAGE) from error
 
 
 def _verify(data: bytes) -> None:

@@ -1,11 +1,16 @@
-"""Find the candidate files of a folder source, and say what is wrong with a folder that isn't one."""
+"""Find the candidate files of a folder with class folders, and say what is wrong with a folder that has none.
 
-import os
-from collections.abc import Iterator
+A class folder is found whatever its Unicode form or case, and several may be one class. What isn't read is counted:
+masks, folders of other classes, class folders beside `train/`, files that are in none.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumo_core.data.manifest import OfficialRole
+from pneumo_core.data import naming
+from pneumo_core.data.folders import Entry, Tally, Walk, all_subfolders, count
+from pneumo_core.data.manifest import LeftOut, OfficialRole
 from pneumo_core.errors import DataError
 
 ROLE_FOLDERS: dict[str, OfficialRole] = {
@@ -13,138 +18,196 @@ ROLE_FOLDERS: dict[str, OfficialRole] = {
     "val": "val",
     "valid": "val",
     "validation": "val",
-    "calibration": "val",  # written by `split.write_links`
+    "calibration": "val",  # written by `links.write`
     "test": "test",
 }
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
+TABLE_ENDINGS = (".csv", ".tsv")
+_OUTSIDE = "in no class folder"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A directory entry among the images. `problem` says why it must not be opened."""
+    """A file among the images, with its label. `within` is its path below the class folder, or below the source."""
 
-    path: str  # relative to the source, with forward slashes
+    entry: Entry
     label: int
     official_role: OfficialRole | None
-    size: int
-    mtime_ns: int
-    problem: str | None = None
+    kind: str  # the folder or the value that gave the label
+    within: str
+    patient: str = ""  # what a table says
+
+    @property
+    def path(self) -> str:
+        return self.entry.path
 
 
-def find(root: Path, negative: str, positive: str) -> list[Found]:
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """Every candidate of a source by path, and what was left out."""
+
+    found: tuple[Found, ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClassFolder:
+    folder: Path
+    label: int
+    role: OfficialRole | None
+
+
+def find(root: Path, negatives: Sequence[str], positives: Sequence[str], *, follow_links: bool = False) -> Sighting:
     """Return every file in the class folders of `root`, sorted by path.
 
     The class folders are looked for under `train/`, `val/` and `test/` and, where these have none, in `root` itself.
-    Hidden files and what operating systems leave behind are passed over; links out of the folder are a problem.
-    Raises `DataError` naming what is there for a folder that isn't in this layout.
+    Links out of the folder are a problem unless `follow_links`. Raises `DataError` naming what is there for a folder
+    that isn't in this layout.
     """
+    walk = walk_in(root, follow_links)
+    names = (tuple(negatives), tuple(positives))
+    classes = _class_folders(walk, names)
+    found = [file for of_class in classes for file in _files(walk, of_class)]
+    _tally_unread(walk, [of_class.folder for of_class in classes])
+    return Sighting(
+        found=tuple(sorted(found, key=lambda file: file.path)),
+        left_out=walk.tally.told(),
+        notes=tuple(_several(walk.root, classes)),
+    )
+
+
+def walk_in(root: Path, follow_links: bool) -> Walk:
+    """Return the walk over `root`; raises `DataError` naming what is beside it where it isn't a folder."""
     if not root.is_dir():
         raise DataError(f"`{root}` {'is not a folder' if root.exists() else 'does not exist'}{_siblings(root)}")
-    classes = _class_folders(root, negative, positive)
-    found = [
-        entry
-        for folder, label, role in classes
-        for entry in _files(str(folder), folder.relative_to(root).as_posix(), root.resolve(), label, role)
-    ]
-    return sorted(found, key=lambda entry: entry.path)
+    return Walk(root=root, tally=Tally(), follow_links=follow_links)
 
 
-def _class_folders(root: Path, negative: str, positive: str) -> list[tuple[Path, int, OfficialRole | None]]:
+def role_of(path: str) -> OfficialRole | None:
+    """Return the official role that the first two folders of a relative path name."""
+    return next(
+        (ROLE_FOLDERS[part.casefold()] for part in path.split("/")[:-1][:2] if part.casefold() in ROLE_FOLDERS), None
+    )
+
+
+def _files(walk: Walk, of_class: _ClassFolder) -> Iterator[Found]:
+    prefix = len(of_class.folder.relative_to(walk.root).as_posix()) + 1
+    for entry in walk.files(of_class.folder):
+        yield Found(
+            entry=entry,
+            label=of_class.label,
+            official_role=of_class.role,
+            kind=of_class.folder.name,
+            within=entry.path[prefix:],
+        )
+
+
+def _class_folders(walk: Walk, names: tuple[tuple[str, ...], tuple[str, ...]]) -> list[_ClassFolder]:
+    root = walk.root
     places: list[tuple[Path, OfficialRole | None]] = [
         (folder, ROLE_FOLDERS[folder.name.casefold()])
-        for folder in _folders(root)
+        for folder in walk.subfolders(root)
         if folder.name.casefold() in ROLE_FOLDERS
     ]
     for candidates in (places, [(root, None)]):
         classes = [
-            (folder, label, role)
+            _ClassFolder(folder=folder, label=label, role=role)
             for place, role in candidates
-            for label, name in ((0, negative), (1, positive))
-            if (folder := _named(place, name)) is not None
+            for label, of_class in enumerate(names)
+            for folder in _named(walk, place, of_class)
         ]
-        if {label for _, label, _ in classes} == {0, 1}:
+        if {found.label for found in classes} == {0, 1}:
             return classes
         if classes:
-            missing = negative if classes[0][1] == 1 else positive
-            raise DataError(f"`{root}` has no class folder `{missing}`{_remedy(root)}")
-    raise DataError(f"`{root}` has neither class folder `{negative}` nor `{positive}`{_remedy(root)}")
+            missing = names[1 - classes[0].label]
+            raise DataError(f"`{root}` has no class folder {_or(missing)}{_remedy(walk)}")
+    raise DataError(f"`{root}` has neither class folder {_or(names[0])} nor {_or(names[1])}{_remedy(walk)}")
 
 
-def _named(place: Path, name: str) -> Path | None:
-    """Return the folder `name` in `place`: exactly so, else in another case."""
-    folders = _folders(place)
-    same = [folder for folder in folders if folder.name == name]
-    alike = [folder for folder in folders if folder.name.casefold() == name.casefold()]
-    return next(iter(same + alike), None)
+def _named(walk: Walk, place: Path, names: Sequence[str]) -> list[Path]:
+    wanted = {naming.key(name) for name in names}
+    return [folder for folder in walk.subfolders(place) if naming.key(folder.name) in wanted]
 
 
-def _folders(place: Path) -> list[Path]:
-    return sorted(entry for entry in _subfolders(place) if not _leaves(entry, place.resolve()))
+def _several(root: Path, classes: Sequence[_ClassFolder]) -> Iterator[str]:
+    """Say which class folders of one place are read as one class though only their case or Unicode form differs."""
+    by_key: dict[tuple[Path, str], list[str]] = {}
+    for found in classes:
+        by_key.setdefault((found.folder.parent, naming.key(found.folder.name)), []).append(found.folder.name)
+    for (place, _), folders in by_key.items():
+        if len(folders) > 1:
+            yield f"read as one class: {', '.join(f'`{name}/`' for name in folders)} in `{place}`"
 
 
-def _subfolders(place: Path) -> list[Path]:
-    return [entry for entry in place.iterdir() if not _is_litter(entry.name) and entry.is_dir()]
+def _tally_unread(walk: Walk, read: Sequence[Path]) -> None:
+    """Count what lies beside the class folders that are read."""
+    places = {folder.parent for folder in read}
+    for place in sorted(places | {walk.root}):
+        for folder in all_subfolders(place):
+            if folder in read or folder in places:
+                continue
+            if n := count(folder):
+                walk.tally.add(*_unread(walk, folder, beside=walk.root not in places), n)
+        for file in sorted(place.iterdir()):
+            if file.is_file() and not naming.is_litter(file.name):
+                walk.tally.add(*_loose(walk.root, file))
 
 
-def _leaves(path: Path, real_root: Path) -> bool:
-    return path.is_symlink() and not path.resolve().is_relative_to(real_root)
+def _unread(walk: Walk, folder: Path, *, beside: bool) -> tuple[str, str]:
+    """Return why a folder isn't read, and its path."""
+    shown = f"{folder.relative_to(walk.root).as_posix()}/"
+    if walk.leaves(folder):
+        return "a link that leaves the folder; --follow-links reads it", shown
+    if naming.is_mask_folder(folder.name):
+        return "masks beside images", shown
+    if folder.name.casefold() in ROLE_FOLDERS:
+        return "a folder without class folders", shown
+    if beside and folder.parent == walk.root:
+        return "besides `train/`, `val/` and `test/`, which are read", shown
+    return f"of no class that is read (--positive or --negative {folder.name!r} reads it)", shown
 
 
-def _remedy(root: Path) -> str:
-    places = [root, *(folder for folder in _folders(root) if folder.name.casefold() in ROLE_FOLDERS)]
-    seen = sorted({_described(folder, root.resolve()) for place in places for folder in _subfolders(place)})
+def _loose(root: Path, file: Path) -> tuple[str, str]:
+    shown = file.relative_to(root).as_posix()
+    if naming.ending(file.name) in TABLE_ENDINGS:
+        return "a table; --labels reads labels and patients from it", shown
+    return (_OUTSIDE if naming.may_be_image(file.name) else "no image"), shown
+
+
+def _remedy(walk: Walk) -> str:
+    root = walk.root
+    places = [root, *(folder for folder in walk.subfolders(root) if folder.name.casefold() in ROLE_FOLDERS)]
+    seen = sorted({_described(walk, folder) for place in places for folder in all_subfolders(place)})
     there = f"folders there: {', '.join(seen)}" if seen else "there are no folders in it"
-    inner = next((f for f in _folders(root) if any(g.name.casefold() in ROLE_FOLDERS for g in _folders(f))), None)
-    hint = f"; did you mean `{inner}`?" if inner else "; name the two class folders with `negative` and `positive`"
+    if tables := _tables(root):
+        return f"; {there}; labels in a table? --labels {tables[0]!r}"
+    inner = next(
+        (f for f in walk.subfolders(root) if any(g.name.casefold() in ROLE_FOLDERS for g in walk.subfolders(f))), None
+    )
+    hint = f"; did you mean `{inner}`?" if inner else "; name the class folders with --negative and --positive"
     return f"; {there}{hint}"
 
 
-def _described(folder: Path, real_root: Path) -> str:
-    return f"{folder.name} (a link that leaves the folder)" if _leaves(folder, real_root) else folder.name
+def _tables(root: Path) -> list[str]:
+    """Return the tables in `root`, by name; the caller has found no class folders."""
+    return sorted(file.name for file in root.iterdir() if file.is_file() and naming.ending(file.name) in TABLE_ENDINGS)
+
+
+def _described(walk: Walk, folder: Path) -> str:
+    return (
+        f"{folder.name} (a link that leaves the folder; --follow-links reads it)"
+        if walk.leaves(folder)
+        else folder.name
+    )
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
 
 
 def _siblings(root: Path) -> str:
     parent = root.parent
     if not parent.is_dir():
         return f"; nor does `{parent}`"
-    names = [folder.name for folder in _folders(parent)]
+    names = [folder.name for folder in sorted(all_subfolders(parent))]
     return f"; folders in `{parent}`: {', '.join(names[:10])}" if names else f"; `{parent}` has no folders"
-
-
-def _files(folder: str, within: str, real_root: Path, label: int, role: OfficialRole | None) -> Iterator[Found]:
-    """Yield what is in `folder`, whose path relative to the source is `within`. Strings: `Path` is 5 times slower."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = f"{within}/{entry.name}"
-            if _is_litter(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path, path, real_root, label, role)
-                continue
-            problem = _problem(entry, real_root)
-            stat = entry.stat(follow_symlinks=problem is None)
-            yield Found(
-                path=path,
-                label=label,
-                official_role=role,
-                size=stat.st_size,
-                mtime_ns=stat.st_mtime_ns,
-                problem=problem,
-            )
-
-
-def _problem(entry: "os.DirEntry[str]", real_root: Path) -> str | None:
-    if entry.is_symlink():
-        try:
-            target = Path(entry.path).resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "is a broken link"
-        if not target.is_relative_to(real_root):
-            return "is a link that leaves the folder"
-    if not entry.is_file():
-        return "is not a regular file"
-    return None
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LITTER

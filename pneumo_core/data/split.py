@@ -41,6 +41,12 @@ class Split:
     spec: SplitSpec
     digest: str  # of the spec and of which content has which role
     notes: tuple[str, ...] = ()
+    n_unknown_patients: int = 0  # images whose patient isn't known, each a patient of its own
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether the patient of every image is known; else nothing can be said by patient."""
+        return self.n_unknown_patients == 0
 
     @property
     def leaks(self) -> bool:
@@ -73,12 +79,7 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
         notes = [LEAK_WARNING, _say_leak(roles, groups)]
     else:
         roles, notes, shares = _assign_grouped(manifest, groups, spec)
-    if n_unknown := sum(not record.names_patient for record in manifest.records):
-        notes.append(
-            f"{n_unknown} of {len(groups)} images name no patient: each counts as a patient of its own, so that other "
-            "images of the same patient may be in other roles, and figures by patient are by image"
-        )
-    notes += _say_looks(manifest)
+    notes += [*patient_notes(manifest), *_say_looks(manifest)]
     _check(manifest, roles, shares)
     dealt = sorted([record.path, record.digest, role] for record, role in zip(manifest.records, roles, strict=True))
     return Split(
@@ -87,7 +88,19 @@ def assign_roles(manifest: Manifest, spec: SplitSpec) -> Split:
         spec=spec,
         digest=codec.digest([spec, dealt, groups_digest(manifest, groups)]),
         notes=tuple(notes),
+        n_unknown_patients=manifest.n_unknown_patients,
     )
+
+
+def patient_notes(manifest: Manifest) -> list[str]:
+    """Return how patients are known, and for how many images they aren't."""
+    how = [f"patients are known by {manifest.patients}"] if manifest.patients else []
+    n_unknown, n = manifest.n_unknown_patients, len(manifest.records)
+    unknown = (
+        f"{n_unknown} of {n} images name no patient: each counts as a patient of its own, so that other "
+        "images of the same patient may be in other roles, and figures by patient are by image"
+    )
+    return [*how, *([unknown] if n_unknown else [])]
 
 
 def _say_leak(roles: Sequence[Role], groups: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from search.cli.options import (
     existing_storage,
     study_name,
 )
+from search.cli.reading import ReadingOptions, with_reading
 from search.duration import parse_duration
 from search.stopping import terminate_like_interrupt
 
@@ -59,8 +60,11 @@ app.command()(export.export)
 
 
 @app.command()
+@with_reading
 def launch(
     study: StudyArgument,
+    *,
+    reading: ReadingOptions,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
     storage: StorageOption = None,
     trials: Annotated[
@@ -105,6 +109,7 @@ def launch(
         load.load(study),
         name=name,
         data=data,
+        reading=reading.over,
         protocol=protocol,
         trials=trials,
         timeout_s=_duration("--timeout", timeout) if timeout else None,

@@ -20,6 +20,7 @@ from search.cli.options import (
     existing_storage,
     study_name,
 )
+from search.cli.reading import ReadingOptions, with_reading
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `pneumo finalize`.")]
 
@@ -85,22 +86,27 @@ def finalize(
     raise typer.Exit(DONE)
 
 
+@with_reading
 def evaluate(
     bundle: BundleArgument,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Labelled images: folder, .npz or `phantom`.")],
-    negative: Annotated[str | None, typer.Option(help="Class folder of healthy images; default: the bundle's.")] = None,
-    positive: Annotated[str | None, typer.Option(help="Class folder of ill images; default: the bundle's.")] = None,
+    *,
+    reading: ReadingOptions,
     home: HomeOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a bundle on labelled images: every figure with its interval."""
+    """Measure a bundle on labelled images: every figure with its interval.
+
+    Without --negative and --positive, class folders are those of the bundle.
+    """
     from pneumo_core.bundles.bundle_process import Evaluate
+    from pneumo_core.data.source_spec import SourceSpec
     from search.bundle_client import ask
     from search.cli.show_bundle import show_evaluation
     from search.watching.make import view_maker
 
     cache = str(home / "cache")
-    request = Evaluate(bundle=str(bundle), source=folder, cache=cache, negative=negative, positive=positive)
+    request = Evaluate(bundle=str(bundle), source=reading.over(SourceSpec(source=folder)), cache=cache)
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:

@@ -9,19 +9,21 @@ from rich.console import Console
 
 from search.cli.bundle import BundleArgument
 from search.cli.options import HomeOption, JsonOption
+from search.cli.reading import ReadingOptions, with_reading
 
 
+@with_reading
 def certify(
     bundle: BundleArgument,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Your labelled images: folder or .npz.")],
+    *,
+    reading: ReadingOptions,
     out: Annotated[Path, typer.Option(metavar="BUNDLE2", help="Folder to make; never overwritten.")],
     ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the bundle's.")] = None,
     confidence: Annotated[float | None, typer.Option(help="Of the certificate; default: the bundle's.")] = None,
     leave_out_known: Annotated[
         bool, typer.Option(help="Leave images out that the bundle was made from, with their patients.")
     ] = False,
-    negative: Annotated[str | None, typer.Option(help="Class folder of healthy images; default: the bundle's.")] = None,
-    positive: Annotated[str | None, typer.Option(help="Class folder of ill images; default: the bundle's.")] = None,
     home: HomeOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -29,19 +31,18 @@ def certify(
 
     The networks stay as they are. The new bundle shows old and new threshold side by side, the new one judged on halves
     of your patients that didn't set it; `predict`, `evaluate` and `export` follow it. Images that the bundle was made
-    from are refused.
+    from are refused. Without --negative and --positive, class folders are those of the bundle.
     """
     from pneumo_core.bundles.bundle_process import Certify
+    from pneumo_core.data.source_spec import SourceSpec
     from search.bundle_client import ask
     from search.cli.show_certified import show_certification
     from search.watching.make import view_maker
 
     request = Certify(
         bundle=str(bundle),
-        source=folder,
+        source=reading.over(SourceSpec(source=folder)),
         cache=str(home / "cache"),
-        negative=negative,
-        positive=positive,
         out=str(out),
         ceiling=ceiling,
         confidence=confidence,

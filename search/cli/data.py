@@ -12,11 +12,10 @@ from search.cli.options import (
     WRONG_USE,
     HomeOption,
     JsonOption,
-    NegativeOption,
-    PositiveOption,
     ProtocolOption,
     SourceArgument,
 )
+from search.cli.reading import ReadingOptions, with_reading
 
 if TYPE_CHECKING:
     from search.prepared import Prepared
@@ -45,10 +44,11 @@ def fetch(
 
 
 @app.command()
+@with_reading
 def check(
     source: SourceArgument,
-    negative: NegativeOption = "NORMAL",
-    positive: PositiveOption = "PNEUMONIA",
+    *,
+    reading: ReadingOptions,
     home: HomeOption = Path("runs"),
     as_json: JsonOption = False,
     allow_leak: Annotated[bool, typer.Option(help="Exit with 0 even when a given split leaks patients.")] = False,
@@ -59,7 +59,7 @@ def check(
     from search.cli.show import show_audit
     from search.watching.make import working
 
-    prepared, console = _read(source, negative, positive, home, quiet=as_json)
+    prepared, console = _read(source, reading, home, quiet=as_json)
     with working(console, "looking for shortcuts in file headers"):
         found = audit(prepared.manifest, prepared.split)
     if as_json:
@@ -70,16 +70,17 @@ def check(
 
 
 @app.command()
+@with_reading
 def prepare(
     source: SourceArgument,
+    *,
+    reading: ReadingOptions,
     image_size_px: Annotated[int, typer.Option("--size", help="Side of the square arrays in pixels.")] = 64,
     channels: Annotated[int, typer.Option(help="1 (grey) or 3.")] = 1,
     resize: Annotated[str, typer.Option(help="squash, or pad: keeps the aspect ratio.")] = "squash",
     links: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write role/class/ folders of links.")] = None,
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all arrays, 4-D and 2-D.")] = None,
     protocol: ProtocolOption = None,
-    negative: NegativeOption = "NORMAL",
-    positive: PositiveOption = "PNEUMONIA",
     home: HomeOption = Path("runs"),
 ) -> None:
     """Give every image its role and fill the array cache, as `launch` does when it must."""
@@ -89,7 +90,7 @@ def prepare(
     from search.cli.show import show_split
 
     data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
-    prepared, console = _read(source, negative, positive, home, protocol=protocol)
+    prepared, console = _read(source, reading, home, protocol=protocol)
     folder = prepared.arrays_for(data)
     show_split(console, prepared.manifest, prepared.split)
     console.print(f"arrays: {folder}", highlight=False, soft_wrap=True)
@@ -118,7 +119,7 @@ def cache(home: HomeOption = Path("runs")) -> None:
 
 
 def _read(
-    source: str, negative: str, positive: str, home: Path, *, protocol: str | None = None, quiet: bool = False
+    source: str, reading: ReadingOptions, home: Path, *, protocol: str | None = None, quiet: bool = False
 ) -> "tuple[Prepared, Console]":
     from pneumo_core.specs import SplitSpec
     from search.home import Home
@@ -128,6 +129,6 @@ def _read(
 
     console = Console(stderr=quiet)
     split = split_for(protocol, SplitSpec())
-    spec = SourceSpec(source=source, negative=negative, positive=positive, split=split)
+    spec = reading.over(SourceSpec(source=source, split=split))
     with view_maker(console) as (_, progress):
         return read_source(spec, Home(home), progress), console

@@ -22,8 +22,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SRC",
-        help="A folder with NORMAL/ and PNEUMONIA/ (with or without train/ val/ test/ above), a MedMNIST .npz, "
-        "or `phantom`.",
+        help="A folder with NORMAL/ and PNEUMONIA/ (with or without train/ val/ test/ above), a folder and --labels, "
+        "a .npz, or `phantom`.",
     ),
 ]
 HomeOption = Annotated[
@@ -50,8 +50,6 @@ WorkersOption = Annotated[
     ),
 ]
 PerGpuOption = Annotated[int, typer.Option(metavar="K", callback=at_least_one, help="Trials that share a GPU.")]
-NegativeOption = Annotated[str, typer.Option(help="Name of the class folder of healthy images.")]
-PositiveOption = Annotated[str, typer.Option(help="Name of the class folder of ill images.")]
 ProtocolOption = Annotated[
     str | None,
     typer.Option(help="patient_grouped, or per_image_random: it LEAKS patients, only to compare with old results."),

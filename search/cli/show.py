@@ -13,7 +13,7 @@ from studies.probing import probe
 
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
-    from pneumo_core.data.manifest import Manifest, Rejected
+    from pneumo_core.data.manifest import LeftOut, Manifest, Rejected
     from pneumo_core.data.split import Split
     from search.launching import Outcome
 
@@ -96,8 +96,9 @@ def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
 
 def show_notes(console: Console, manifest: "Manifest", split: "Split") -> None:
     """Print what a careful reader must know of the roles, and which files are set aside."""
-    for note in split.notes:
+    for note in (*manifest.notes, *split.notes):
         _sayer(console)(note)
+    show_left_out(console, manifest.left_out)
     show_rejected(console, manifest.rejected)
 
 
@@ -121,6 +122,7 @@ def show_audit(console: Console, audit: "Audit") -> None:
         say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
     for note in audit.notes:
         say(note)
+    show_left_out(console, audit.left_out)
     show_rejected(console, audit.rejected)
     for warning in audit.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -135,6 +137,12 @@ def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], clas
         share = n_positive / max(1, n_negative + n_positive)
         table.add_row(role, str(n_negative), str(n_positive), str(n_groups), f"{share:.1%}")
     console.print(table, highlight=False)
+
+
+def show_left_out(console: Console, left_out: "Sequence[LeftOut]") -> None:
+    """Print what isn't read as an image of a class, and why."""
+    for entry in left_out:
+        _sayer(console)(str(entry))
 
 
 def show_rejected(console: Console, rejected: "Sequence[Rejected]") -> None:

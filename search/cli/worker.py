@@ -17,6 +17,7 @@ from search.cli.options import (
     StudyArgument,
     WorkersOption,
 )
+from search.cli.reading import ReadingOptions, with_reading
 
 storage_app = typer.Typer(no_args_is_help=True, help="Look after databases.")
 
@@ -25,8 +26,11 @@ UrlOption = Annotated[
 ]
 
 
+@with_reading
 def worker(
     study: StudyArgument,
+    *,
+    reading: ReadingOptions,
     storage: UrlOption,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images, wherever they are here.")] = None,
     workers: WorkersOption = None,
@@ -56,7 +60,7 @@ def worker(
     from studies import load
 
     console, place = Console(), Home(home)
-    spec = steps.with_options(load.load(study), name=name, data=data, protocol=protocol)
+    spec = steps.with_options(load.load(study), name=name, data=data, reading=reading.over, protocol=protocol)
     place.check_writable()
     limits = Limits(
         hang_timeout_s=_seconds("--hang-timeout", hang_timeout),

@@ -26,7 +26,7 @@ from pneumo_core.data.split import Role
 from pneumo_core.errors import StudyError
 from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.average import average
-from pneumo_core.specs import ObjectiveSpec, SplitSpec, check_range
+from pneumo_core.specs import ObjectiveSpec, check_range
 from pneumo_core.wire import Scored, ScoreRole
 from search import fingerprint, openings
 from search.finalizing import model_card, traces, under_shifts
@@ -266,13 +266,6 @@ class Finalizer:
                 self.extra(folder)
 
         return bundles.write(out, whole, fill)
-
-
-def split_of(study: optuna.Study) -> SplitSpec:
-    """Return how the stored study divided its images."""
-    stored = dict(study.user_attrs["fingerprint"]["split"])
-    stored.pop("digest", None)
-    return codec.from_json(SplitSpec, stored)
 
 
 def _refuse_other_data(study: optuna.Study, prepared: Prepared) -> None:

@@ -11,7 +11,7 @@ from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import ObjectiveSpec
 from search import fingerprint
-from search.finalizing.finalize import Finalized, Finalizer, Options, split_of
+from search.finalizing.finalize import Finalized, Finalizer, Options
 from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop
 from search.home import Home
@@ -20,8 +20,7 @@ from search.launching import local_executor
 from search.prepared import Prepared, read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
-from search.study import load_study
-from studies.spec import SourceSpec
+from search.study import load_study, stored_source
 
 
 def make_bundle(
@@ -49,7 +48,7 @@ def make_bundle(
         raise StudyError(f"study {stored.study_name!r} was not made by this program")
     executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
     try:
-        prepared = read_source(_source_of(stored, source), home, progress)
+        prepared = read_source(stored_source(stored, source), home, progress)
         jobs = Jobs(
             executor=executor,
             folder=(home.path / "finalize" / stored.study_name).absolute(),
@@ -95,9 +94,3 @@ def _report(
     options = evidence.Options(overlays_for=gallery.from_bundle(folder, progress), progress=progress)
     data = gather.gather(stored, storage_url, store, prepared=prepared, no_data="", options=options)
     page.write(replace(data, bundle=bundle.read(folder)), folder)
-
-
-def _source_of(stored: optuna.Study, place: str | None) -> SourceSpec:
-    """Return the images of a stored study: classes and split as stored, in `place`."""
-    data = stored.user_attrs["fingerprint"]["data"]
-    return SourceSpec(source=place, negative=data["negative"], positive=data["positive"], split=split_of(stored))

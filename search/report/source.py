@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 import optuna
 
-from pneumo_core import codec
 from pneumo_core.data import folds, preprocess
 from pneumo_core.data.manifest import ImageRecord
 from pneumo_core.data.preprocess import FitArrays, RoleArrays
 from pneumo_core.data.split import USED_ROLES, Role
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
-from pneumo_core.specs import DataSpec, SplitSpec
+from pneumo_core.specs import DataSpec
 from search import fingerprint
 from search.home import Home
 from search.prepared import Prepared, read_source
 from search.report.data import DataFlow, RoleCount, Validation
-from studies.spec import SourceSpec
+from search.study import stored_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +35,7 @@ class Images:
 def read(study: optuna.Study, source: str, home: Home, progress: Progress = silent) -> Prepared:
     """Scan `source` as the study did. Raises `StudyError` when it isn't what the study was trained on."""
     stored = study.user_attrs.get("fingerprint", {})
-    data, split = stored.get("data", {}), dict(stored.get("split", {}))
-    split.pop("digest", None)
-    spec = SourceSpec(
-        source=source,
-        negative=str(data.get("negative", "NORMAL")),
-        positive=str(data.get("positive", "PNEUMONIA")),
-        split=codec.from_json(SplitSpec, split),
-    )
+    spec = stored_source(study, source)
     prepared = read_source(spec, home, progress)
     _refuse_other(study, source, stored, fingerprint.of_data(prepared.manifest, prepared.split))
     return prepared

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pneumo_core.bundles.bundle_process import Evaluate, Predict
 from pneumo_core.bundles.evaluate import Evaluation, evaluate, predict
 from pneumo_core.bundles.predictor import Predictor, from_file, load
 from pneumo_core.data import preprocess, reading
+from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import DataError
 from pneumo_core.scoring import metrics
 from tests.pneumo_core import made_bundles, pictures
@@ -33,8 +35,9 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return load(folder)
 
 
-def evaluated(predictor: Predictor, folder: Path, place: Path, **names: str) -> Evaluation:
-    return evaluate(predictor, labelled.scan(predictor.bundle, str(folder), cache_dir=place / "cache", **names))
+def evaluated(predictor: Predictor, folder: Path, place: Path, **names: Any) -> Evaluation:
+    source = SourceSpec(source=str(folder), **names)
+    return evaluate(predictor, labelled.scan(predictor.bundle, source, cache_dir=place / "cache"))
 
 
 def test_the_score_is_the_mean_of_the_networks_each_with_its_own_preprocessing(
@@ -139,7 +142,7 @@ def test_a_request_becomes_json(tmp_path: Path) -> None:
     made_bundles.make(tmp_path / "b", CNN)
     folder = pictures.folder(tmp_path / "images")
     heard: list[tuple[str, int, int]] = []
-    request = Evaluate(bundle=str(tmp_path / "b"), source=str(folder), cache=str(tmp_path / "cache"))
+    request = Evaluate(bundle=str(tmp_path / "b"), source=SourceSpec(source=str(folder)), cache=str(tmp_path / "cache"))
     answer = bundle_process.serve(request, lambda *said: heard.append(said))
     assert answer["n"] == 24
     assert heard

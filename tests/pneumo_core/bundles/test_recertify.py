@@ -17,6 +17,7 @@ from pneumo_core.bundles.promise import promise
 from pneumo_core.data import dataset
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.phantom import PhantomSpec, generate
+from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.data.split import grouped
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.progress import silent
@@ -54,7 +55,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
 def certify(place: Path, source: Path, out: str, **more: object) -> dict[str, object]:
     wanted = {"ceiling": 0.1, "confidence": 0.9, **more}
     request = Certify(
-        bundle=str(place / "b"), source=str(source), cache=str(place / "cache"), out=str(place / out), **wanted
+        bundle=str(place / "b"),
+        source=SourceSpec(source=str(source)),
+        cache=str(place / "cache"),
+        out=str(place / out),
+        **wanted,
     )  # type: ignore[arg-type]
     answer: dict[str, object] = bundle_process.serve(request, silent)
     return answer
@@ -83,7 +88,7 @@ def test_the_history_grows_and_drift_is_measured_against_the_last_images(place: 
         certify(place, theirs, "anew")
     request = Certify(
         bundle=str(place / "anew"),
-        source=str(theirs),
+        source=SourceSpec(source=str(theirs)),
         cache=str(place / "cache"),
         out=str(place / "again"),
         ceiling=0.2,
@@ -169,5 +174,5 @@ def test_a_bundle_that_does_not_say_what_it_was_made_from_is_not_certified(place
 
 
 def test_requests_travel_as_json(place: Path) -> None:
-    asked = Certify(bundle="b", source="s", cache="c", out="o", ceiling=0.05)
+    asked = Certify(bundle="b", source=SourceSpec(source="s"), cache="c", out="o", ceiling=0.05)
     assert codec.from_json(bundle_process.Request, codec.to_json(asked)) == asked  # type: ignore[arg-type]

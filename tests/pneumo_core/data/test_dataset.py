@@ -2,18 +2,20 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pneumo_core import codec
 from pneumo_core.data import dataset, inspection
 from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import DataError, StorageError
 from tests.pneumo_core.pictures import DATA, encoded, folder, needs_data, pixels, write
 
 
-def scan(root: Path, tmp_path: Path, **options: str) -> Manifest:
-    return dataset.scan(root, cache_dir=tmp_path / "cache", **options)
+def scan(root: Path, tmp_path: Path, **options: Any) -> Manifest:
+    return dataset.scan(SourceSpec(source=str(root), **options), cache_dir=tmp_path / "cache")
 
 
 def test_a_record_has_the_facts(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     root = folder(tmp_path / "data")
     shutil.rmtree(root / "NORMAL")
     (root / "NORMAL").mkdir()
-    with pytest.raises(DataError, match=r"class `NORMAL` of .* 0 files found \(the folder is empty\); put"):
+    with pytest.raises(DataError, match=r"class `NORMAL` of .* 0 files found \(there is none\); put"):
         scan(root, tmp_path)
     for name in "ab":
         (root / "NORMAL" / name).write_bytes(b"")
@@ -100,6 +102,20 @@ def test_a_second_scan_opens_new_and_changed_files_only(tmp_path: Path, monkeypa
     (root / "NORMAL" / "IM-0000-0001.jpeg").unlink()
     assert len(scan(root, tmp_path).records) == 24
     assert sorted(opened) == ["IM-0000-0000.jpeg", "new.jpeg"]
+
+
+def test_a_file_replaced_in_place_is_seen(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data")
+    first = scan(root, tmp_path)
+    file = root / "NORMAL" / "IM-0000-0000.jpeg"
+    stat = file.stat()
+    data = bytearray(file.read_bytes())
+    data[data.index(b"\xff\xda") + 20] ^= 1  # one bit of the picture: same size
+    file.write_bytes(data)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = scan(root, tmp_path)
+    assert again.digest != first.digest
+    assert {record.path for record in {*again.records} - {*first.records}} == {"NORMAL/IM-0000-0000.jpeg"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not really", b"\x80\x04."])

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,16 @@ def touch(root: Path, *paths: str) -> Path:
     return root
 
 
+def sight(root: Path, *, follow_links: bool = False) -> sources.Sighting:
+    return sources.find(root, ["NORMAL"], ["PNEUMONIA"], follow_links=follow_links)
+
+
 def found(root: Path) -> list[tuple[str, int, str | None]]:
-    return [(entry.path, entry.label, entry.official_role) for entry in sources.find(root, "NORMAL", "PNEUMONIA")]
+    return [(file.path, file.label, file.official_role) for file in sight(root).found]
+
+
+def left_out(root: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
+    return {entry.reason: (entry.n, entry.examples) for entry in sight(root).left_out}
 
 
 def test_flat_layout(tmp_path: Path) -> None:
@@ -33,9 +42,60 @@ def test_official_folders_and_other_cases(tmp_path: Path) -> None:
     ]
 
 
-def test_the_exact_name_wins_over_another_case(tmp_path: Path) -> None:
-    touch(tmp_path, "NORMAL/a.png", "normal/b.png", "PNEUMONIA/c.png")
-    assert [path for path, _, _ in found(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/c.png"]
+def test_case_and_unicode_form_of_a_class_folder_do_not_matter(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "Lungenentzündung") for form in ("NFD", "NFC")]
+    touch(tmp_path, "gesund/a.png", "Gesund/b.png", f"{names[0]}/c.png", f"{names[1]}/d.png")
+    sighting = sources.find(tmp_path, ["GESUND"], [names[1].upper()])
+    assert [(Path(file.path).name, file.label) for file in sighting.found] == [
+        ("b.png", 0),
+        ("c.png", 1),
+        ("d.png", 1),
+        ("a.png", 0),
+    ]
+    assert len(sighting.notes) == 2
+    assert "read as one class: `Gesund/`, `gesund/`" in sighting.notes[0]
+
+
+def test_several_folders_can_be_one_class(tmp_path: Path) -> None:
+    touch(tmp_path, "Normal/images/a.png", "COVID/images/b.png", "Viral Pneumonia/images/c.png")
+    sighting = sources.find(tmp_path, ["Normal"], ["COVID", "Viral Pneumonia"])
+    assert [(file.kind, file.label, file.within) for file in sighting.found] == [
+        ("COVID", 1, "images/b.png"),
+        ("Normal", 0, "images/a.png"),
+        ("Viral Pneumonia", 1, "images/c.png"),
+    ]
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "NORMAL/images/a.png", "NORMAL/masks/a.png", "NORMAL/b.png", "NORMAL/b_mask.png", "PNEUMONIA/c.png")
+    touch(tmp_path, "COVID/d.png", "COVID/e.png", "masks/a.png", "stray.png", "labels.csv", "readme.txt")
+    assert [path for path, _, _ in found(tmp_path)] == ["NORMAL/b.png", "NORMAL/images/a.png", "PNEUMONIA/c.png"]
+    assert left_out(tmp_path) == {
+        "masks beside images": (3, ("NORMAL/masks/", "NORMAL/b_mask.png", "masks/")),
+        "of no class that is read (--positive or --negative 'COVID' reads it)": (2, ("COVID/",)),
+        "in no class folder": (1, ("stray.png",)),
+        "a table; --labels reads labels and patients from it": (1, ("labels.csv",)),
+        "no image": (1, ("readme.txt",)),
+    }
+
+
+def test_class_folders_beside_train_are_left_out_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "train/COVID/c.png", "NORMAL/d.png")
+    assert len(found(tmp_path)) == 2
+    assert left_out(tmp_path)["besides `train/`, `val/` and `test/`, which are read"] == (1, ("NORMAL/",))
+    assert left_out(tmp_path)["of no class that is read (--positive or --negative 'COVID' reads it)"][0] == 1
+
+
+def test_links_out_of_the_folder_are_read_on_request(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "NORMAL/a.png")
+    touch(tmp_path / "outside", "b.png", "deep/c.png")
+    (root / "PNEUMONIA").symlink_to(tmp_path / "outside")
+    (root / "NORMAL" / "d.png").symlink_to(tmp_path / "outside" / "b.png")
+    (tmp_path / "outside" / "loop").symlink_to(tmp_path / "outside")
+    read = sight(root, follow_links=True).found
+    paths = ["NORMAL/a.png", "NORMAL/d.png", "PNEUMONIA/b.png", "PNEUMONIA/deep/c.png"]
+    assert [file.path for file in read] == paths
+    assert all(file.entry.problem is None for file in read)
 
 
 def test_litter_is_passed_over(tmp_path: Path) -> None:
@@ -52,11 +112,11 @@ def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
     (root / "NORMAL" / "broken.png").symlink_to(root / "nothing")
     (root / "NORMAL" / "loop").symlink_to(root / "NORMAL")
     os.mkfifo(root / "NORMAL" / "pipe.png")
-    problems = {entry.path: entry.problem for entry in sources.find(root, "NORMAL", "PNEUMONIA")}
+    problems = {file.path: file.entry.problem for file in sight(root).found}
     assert problems == {
         "NORMAL/a.png": None,
         "NORMAL/inside.png": None,
-        "NORMAL/outside.png": "is a link that leaves the folder",
+        "NORMAL/outside.png": "is a link that leaves the folder; --follow-links reads it",
         "NORMAL/broken.png": "is a broken link",
         "NORMAL/loop": "is not a regular file",
         "NORMAL/pipe.png": "is not a regular file",
@@ -73,7 +133,7 @@ def test_a_source_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["other/a.png"], "neither class folder `NORMAL` nor `PNEUMONIA`; folders there: other; name the two"),
+        (["other/a.png"], "neither class folder `NORMAL` nor `PNEUMONIA`; folders there: other; name the class"),
         (["NORMAL/a.png", "PNEUMONA/b.png"], "no class folder `PNEUMONIA`; folders there: NORMAL, PNEUMONA"),
         (["train/NORMAL/a.png"], "no class folder `PNEUMONIA`; folders there: NORMAL, train"),
         (["chest_xray/train/NORMAL/a.png"], "did you mean `.*chest_xray`"),
@@ -82,20 +142,20 @@ def test_a_source_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 )
 def test_other_layouts_are_errors_that_say_what_is_there(tmp_path: Path, paths: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        sources.find(touch(tmp_path, *paths), "NORMAL", "PNEUMONIA")
+        sight(touch(tmp_path, *paths))
 
 
 def test_a_class_folder_that_is_a_link_out_is_not_followed(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "NORMAL/a.png")
     touch(tmp_path / "outside", "b.png")
     (root / "PNEUMONIA").symlink_to(tmp_path / "outside")
-    with pytest.raises(DataError, match=r"PNEUMONIA \(a link that leaves the folder\)"):
-        sources.find(root, "NORMAL", "PNEUMONIA")
+    with pytest.raises(DataError, match=r"PNEUMONIA \(a link that leaves the folder; --follow-links"):
+        sight(root)
 
 
 def test_no_such_folder_names_those_beside_it(tmp_path: Path) -> None:
     touch(tmp_path, "chest_xray/a", "file")
     with pytest.raises(DataError, match=r"`.*/chest` does not exist; folders in .*: chest_xray"):
-        sources.find(tmp_path / "chest", "NORMAL", "PNEUMONIA")
+        sight(tmp_path / "chest")
     with pytest.raises(DataError, match="is not a folder"):
-        sources.find(tmp_path / "file", "NORMAL", "PNEUMONIA")
+        sight(tmp_path / "file")

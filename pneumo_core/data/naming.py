@@ -1,0 +1,42 @@
+"""Names of folders, files and columns as people mean them: the Unicode form and upper or lower case don't matter."""
+
+import re
+import unicodedata
+
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
+_MASK = re.compile(r"(.*[ _.-])?(masks?|segmentations?|segs?|annotations?|ground[ _-]?truth)", re.IGNORECASE)
+_IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}) | {
+    *(".jp2", ".j2k", ".jpf", ".jpx", ".dcm", ".dicom", ".dic", ".ima"),
+}
+
+
+def key(name: str) -> str:
+    """Return what two names that mean the same have in common: macOS writes `ü` in two characters, others in one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether a name is hidden or one of those that operating systems leave behind."""
+    return name.startswith(".") or name.casefold() in _LITTER
+
+
+def is_mask_folder(name: str) -> bool:
+    """Tell whether a folder's name says that it holds masks beside images."""
+    return _MASK.fullmatch(name) is not None
+
+
+def without_mask(stem: str) -> str | None:
+    """Return the stem of the image that a file such as `a_mask` belongs to, None for any other name."""
+    match = re.fullmatch(r"(.+)[ _.-](mask|segmentation|seg|overlay)", stem, re.IGNORECASE)
+    return match[1] if match else None
+
+
+def ending(name: str) -> str:
+    """Return the ending of a file name in lower case with its dot, "" for none or for a number as in DICOM UIDs."""
+    _, dot, last = name.rpartition(".")
+    return f".{last.casefold()}" if dot and not last.isdigit() and len(last) <= 8 else ""
+
+
+def may_be_image(name: str) -> bool:
+    """Tell whether a file name is that of an image, or has no ending, as exported DICOM files often do."""
+    return ending(name) in _IMAGE_ENDINGS or not ending(name)
