@@ -11,19 +11,18 @@ from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Predictor, from_file, score_each
 from pneumo_core.bundles.reference import Sample
 from pneumo_core.bundles.trace import Trace
-from pneumo_core.data import patients, reading
+from pneumo_core.data import folders, patients, reading
 from pneumo_core.errors import BundleError, DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 
 
 def find(folder: Path) -> list[Path]:
-    """Return every file in `folder` and below it, hidden ones left out; raises `DataError` where there is none."""
+    """Return the images in `folder` and below it, masks left out; raises `DataError` where there is none."""
     if not folder.is_dir():
         raise DataError(f"`{folder}` {'is not a folder' if folder.exists() else 'does not exist'}")
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
-    if not found:
-        raise DataError(f"`{folder}` has no files")
+    if not (found := folders.images_in(folder)):
+        raise DataError(f"`{folder}` has no image files")
     return found
 
 
@@ -59,15 +58,11 @@ def line(folder: Path, found: Sequence[Prediction], on_progress: Progress = sile
 
 
 def _sample(paths: Sequence[Path], scores: Sequence[float], on_progress: Progress) -> Sample:
-    """Return scored files as `drift` compares them; patients are those that the files' names tell of."""
+    """Return scored files as `drift` compares them; patients are those that folders or names tell of."""
 
     def look(path: Path) -> Trace:
         return trace.of_file(reading.read_bytes(path))
 
     traces = trace.stack(list(map_in_order(look, paths, what="looking at images", on_progress=on_progress)))
-    groups = [patients.group_and_kind(path.as_posix(), "")[0] for path in paths]
-    return reference.sample(traces, np.array(scores, np.float64), groups)
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    groups = patients.of_paths([path.as_posix() for path in paths])
+    return reference.sample(traces, np.array(scores, np.float64), list(groups))

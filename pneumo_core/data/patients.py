@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pneumo_core.data.folders import Entry
 from pneumo_core.data.sources import Found
 from pneumo_core.errors import DataError
 
@@ -68,6 +69,13 @@ def assign(found: Sequence[Found], dicom: Sequence[str], column: str | None, rul
         how=", then ".join(used),
         notes=tuple(notes),
     )
+
+
+def of_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the patients of files without labels, as far as folders or names tell; else a file's own path."""
+    entries = [Entry(path=path, size=0, mtime_ns=0) for path in paths]
+    found = [Found(entry=entry, label=0, official_role=None, kind="", within=entry.path) for entry in entries]
+    return assign(found, [""] * len(found), None, "auto").groups
 
 
 def _rules(
