@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,9 +58,18 @@ def open_storage(url: str, *, create: bool = True) -> PatientStorage:
 
 
 def _open(url: URL) -> PatientStorage:
-    with opening(url) as engine, waiting_for_lock(engine):  # Optuna's creation fails where several start at once
+    """Open a database, under the lock where it has to be made: Optuna's making fails where several start at once."""
+    with opening(url) as engine, nullcontext() if _is_made(engine) else waiting_for_lock(engine):
         _refuse_foreign(engine)
         return PatientStorage(url.render_as_string(hide_password=False), engine_options(url))
+
+
+def _is_made(engine: sqlalchemy.Engine) -> bool:
+    """Return whether Optuna made its tables here; it notes the version of their schema last."""
+    if not sqlalchemy.inspect(engine).has_table("alembic_version"):
+        return False
+    with engine.connect() as connection:
+        return connection.execute(sqlalchemy.text("SELECT count(*) FROM alembic_version")).scalar() == 1
 
 
 def redacted(url: str) -> str:

@@ -20,7 +20,8 @@ from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'pneumo-search[ray]')")
-from search.executors import ray_cluster  # noqa: E402
+from search.executors import ray_cluster, station  # noqa: E402
+from search.executors.station import Station  # noqa: E402
 
 
 @pytest.fixture
@@ -146,10 +147,10 @@ def test_a_second_search_of_one_process_connects_anew() -> None:
 
 def test_what_searches_left_that_are_gone_is_removed_by_the_next(tmp_path: Path) -> None:
     living, gone, mine = (tmp_path / f"pneumo-{name}" for name in ("living", "gone", "mine"))
-    with ray_cluster.claim(living):
-        ray_cluster.claim(gone).close()
+    with station.claim(living):
+        station.claim(gone).close()
         (gone / "arrays").mkdir()
-        with ray_cluster.claim(mine), ray_cluster.claim(mine):
+        with station.claim(mine), station.claim(mine):
             assert {folder.name for folder in tmp_path.iterdir()} == {"pneumo-living", "pneumo-mine"}
 
 
@@ -157,20 +158,20 @@ def test_a_checkpoint_that_only_one_node_sees_goes_when_its_trial_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    station = ray_cluster.Station({"PYTHONPATH": str(light.ROOT)}, light.TRAINER, Limits(), "pneumo-here")
+    made = Station({"PYTHONPATH": str(light.ROOT)}, light.TRAINER, Limits(), "pneumo-here")
     given = replace(task(tmp_path, 1), checkpoint=str(tmp_path / "elsewhere" / "1"))
-    station.submit(given, [None])
+    made.submit(given, [None])
     kinds: list[str] = []
     while "done" not in kinds:
-        for event in station.poll(0.5):
+        for event in made.poll(0.5):
             kinds.append(event.kind)
             if isinstance(event, EpochDone):
-                station.reply(event.number, stop=False)
+                made.reply(event.number, stop=False)
                 light.wait_for(lambda: bool(list((tmp_path / "pneumo-here" / "checkpoints").glob("1*"))))
     left = {file.name for file in (tmp_path / "pneumo-here" / "checkpoints").iterdir()}
     assert left <= {"1.misbehaved"}  # the light trainer's own note
-    station.leave()
-    station._alive.close()
+    made.leave()
+    made._alive.close()
     assert not (tmp_path / "pneumo-here").exists()
 
 

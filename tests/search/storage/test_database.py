@@ -122,6 +122,11 @@ def test_a_lock_that_is_waited_for_names_its_holder(
     assert f"is held by another coordinator (process {os.getpid()})" in said
 
 
+def test_a_database_that_is_there_is_opened_without_the_lock(tmp_path: Path) -> None:
+    with exclusive(open_storage(sqlite_url(tmp_path))):
+        assert open_storage(sqlite_url(tmp_path), create=False).get_all_studies() == []
+
+
 def test_the_lock_is_one_however_the_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
