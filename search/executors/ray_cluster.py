@@ -224,9 +224,11 @@ def connect(
         if not is_connected:
             _check_answers(address)
             join(address, namespace="pneumo")
-    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # Ray raises bare ones as well
         raise UserError(
-            f"--on {address or 'ray'}: Ray can't be had there: {error}; a cluster that asks for a token needs "
+            f"--on {address or 'ray'}: Ray is unavailable there: {error}; a cluster that asks for a token needs "
             "RAY_AUTH_MODE=token in the environment, and the token where Ray looks for it"
         ) from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -248,18 +250,20 @@ def connect(
 
 
 def join(address: str | None, **options: Any) -> None:
-    """Do as `ray.init`, and again where the server that a head starts for each client dies while starting.
+    """Do as `ray.init`, and again where what Ray starts for us dies or is too slow while starting.
 
-    gRPC aborts there at times ("Check failed: next_worker->state == KICKED", seen with Ray 2.60), which the next one
-    knows nothing of.
+    gRPC aborts at times in the server that a head starts for each client ("Check failed: next_worker->state ==
+    KICKED", seen with Ray 2.60), which the next one knows nothing of. A node on a busy machine has 30 s to start, after
+    which Ray raises a bare `Exception`.
     """
     for more in reversed(range(N_JOINS)):
         try:
             ray.init(address, log_to_driver=False, configure_logging=False, **options)
             return
-        except ConnectionAbortedError:
-            if not more:
+        except Exception as error:
+            if not more or not (isinstance(error, ConnectionAbortedError) or type(error) is Exception):
                 raise
+            ray.shutdown()
 
 
 def _check_answers(address: str | None) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.search import chaos, light
 from tests.search.chaos import Chaos, Row, Size
+from tests.search.executors import rays
 from tests.search.full_disk import small_disk
 from tests.search.storage import mysql, postgresql
 
@@ -103,13 +104,10 @@ def test_a_server_survives(
 @pytest.mark.timeout(3600)
 def test_ray_survives(tmp_path: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'pneumo-search[ray]')")
-    from ray.cluster_utils import Cluster
-
     made = Chaos(tmp_path, sqlite(tmp_path), ON_RAY.scaled(SHARE))
     with ExitStack() as stack:
         monkeypatch.setenv(light.TAG, made.ray_tag)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False})
-        stack.callback(cluster.shutdown)
+        cluster = stack.enter_context(rays.cluster(3))
         monkeypatch.delenv(light.TAG)
         made.ray = cluster.address
         rows.append(made.row("Ray, SQLite"))

@@ -15,6 +15,7 @@ from search.home import Home
 from search.prepared import read_source
 from studies.spec import SourceSpec
 from tests.search import light
+from tests.search.executors import rays
 from tests.search.executors.test_executors import run, task
 from tests.search.light import Faulty, Search, study
 from tests.search.light_trainer import Fault
@@ -27,19 +28,15 @@ from search.executors.station import Station  # noqa: E402
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A cluster of a head with one core, or as many as the test says."""
-    from ray.cluster_utils import Cluster
-
-    n_cpus = getattr(request, "param", 1)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": n_cpus, "include_dashboard": False})
-    made.connect(namespace="pneumo")
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with rays.cluster(getattr(request, "param", 1)) as made:
+        made.connect(namespace="pneumo")
+        yield made
+        ray.shutdown()
 
 
 @pytest.mark.timeout(300)
 def test_the_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path, cluster: Any) -> None:
-    second = cluster.add_node(num_cpus=1)
+    second = rays.started(lambda: cluster.add_node(num_cpus=1))
     cluster.wait_for_nodes()
     environment = {"PYTHONPATH": str(light.ROOT), light.TAG: str(tmp_path)}
     runner = ray_cluster.RayExecutor(
@@ -70,7 +67,7 @@ def test_the_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path, cluster: Any)
 def test_a_node_that_cannot_see_the_arrays_has_them_from_the_store(
     tmp_path: Path, cluster: Any, phantoms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster.add_node(num_cpus=1)
+    rays.started(lambda: cluster.add_node(num_cpus=1))
     cluster.wait_for_nodes()
     n_put: list[Any] = []
     put = ray.put
@@ -106,7 +103,7 @@ def test_a_node_that_cannot_see_the_arrays_has_them_from_the_store(
 @pytest.fixture
 def one_gpu() -> Iterator[None]:
     """A Ray of this machine that says it had a GPU."""
-    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, namespace="pneumo", log_to_driver=False)
+    ray_cluster.join(None, num_cpus=2, num_gpus=1, include_dashboard=False, namespace="pneumo")
     yield
     ray.shutdown()
 
