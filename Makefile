@@ -42,7 +42,7 @@ test-jax: install-dev ## the model and training tests on the JAX backend
 test-slow: install-dev ## the tests that train for minutes
 	$(BIN)/python -m pytest -q -m slow
 
-chaos: install-dev ## hundreds of random kills of coordinators and trainers (some 20 minutes)
+chaos: install-dev ## some 2,400 random faults, counted by kind (an hour and more); CHAOS_SHARE=0.1: a tenth
 	$(BIN)/python -m pytest -q -s -m chaos tests/search
 
 lint: install-dev

@@ -262,7 +262,7 @@ def expected(spec: StudySpec, trial: FrozenTrial) -> int:
     return light_trainer.chain(derive(spec.seed, trial.user_attrs["spec_digest"], 0), steps)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     """Wait until `condition` holds; the timeout is a safety net."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

@@ -128,7 +128,7 @@ def task(folder: Path, number: int, *, fault: Fault = Fault.NONE, epochs: int = 
     )
 
 
-def run(executor: Executor, *, stop_at: int | None = None, timeout_s: float = 60) -> list[Event]:
+def run(executor: Executor, *, stop_at: int | None = None, timeout_s: float = 240) -> list[Event]:
     """Answer every epoch until nothing is running, and return all that happened."""
     happened: list[Event] = []
     deadline_s = time.monotonic() + timeout_s
