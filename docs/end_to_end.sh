@@ -4,7 +4,7 @@
 #   docs/end_to_end.sh DATA [WORK] [STUDY] [TRIALS]
 #
 # DATA has NORMAL/ and PNEUMONIA/ (with or without train/ val/ test/ above). Everything is written under WORK; the
-# same command again goes on where it stopped.
+# same command again resumes where it stopped.
 set -eu
 
 data=${1:?usage: docs/end_to_end.sh DATA [WORK] [STUDY] [TRIALS]}
@@ -14,8 +14,7 @@ trials=${4:-8}
 mkdir -p "$work"
 
 pneumo launch "$study" --data "$data" --home "$work/runs" --trials "$trials"
-pneumo finalize "$study" --data "$data" --home "$work/runs" --out "$work/bundle" \
-    --top "${TOP:-3}" --folds "${FOLDS:-3}" --seeds "${SEEDS:-1}"
+pneumo finalize "$study" --data "$data" --home "$work/runs" --out "$work/bundle" --members "${MEMBERS:-5}"
 pneumo report "$study" --data "$data" --home "$work/runs" --out "$work/report" --bundle "$work/bundle"
 
 # The bundle needs nothing but this package: from here on, only a copy of it is used.

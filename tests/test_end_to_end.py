@@ -203,7 +203,7 @@ def test_the_script_in_the_docs_runs_from_folder_to_bundle(phantoms: Path, tmp_p
     done = subprocess.run(
         [ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, "2"],
         cwd=tmp_path,
-        env=environment(PATH=path, TOP="1", FOLDS="2"),
+        env=environment(PATH=path, MEMBERS="1"),
         capture_output=True,
         text=True,
         timeout=600,

@@ -75,7 +75,7 @@ def test_a_hypermodel_in_the_study_file_becomes_a_bundle_that_needs_neither(phan
     shown = pneumo("spaces", "tuned.py", folder=tmp_path).stdout
     assert "filters" in shown
     assert "one of 4, 8" in shown
-    finalize = ("finalize", "tuned.py", "--folds", 2, "--seeds", 1, "--top", 1, "--device", "cpu", "--data", phantoms)
+    finalize = ("finalize", "tuned.py", "--members", 1, "--device", "cpu", "--data", phantoms)
     pneumo(*finalize, "--out", "b", folder=tmp_path)
     (tmp_path / "tuned.py").unlink()
     [member] = bundle.read(tmp_path / "b").members
