@@ -23,8 +23,8 @@ def _section(bundle: Bundle) -> str:
     return (
         f"# Threshold certified anew on {made.time}\n\n"
         f"**The threshold is {made.threshold:.6g}. It takes the place of that of the card below**, "
-        f"{before.threshold:.6g}; the networks are unchanged. The card's figures on the test role are those of the old "
-        f"threshold.\n\n{promise(bundle)}\n\n"
+        f"{before.threshold:.6g}; the networks are unchanged. The card's figures and `report.html` are those of the "
+        f"old threshold.\n\n{promise(bundle)}\n\n"
         f"It was set on {c.n_images} images of {c.n_patients} patients of another source; {c.n_positive_images} are "
         f"positive, of {c.n_positive_patients} patients. The promise is about patients drawn as these were.\n\n"
         f"{certificates}\n\n{_comparison(made, before)}\n\nHistory:\n\n{_history(bundle)}\n"
