@@ -11,7 +11,7 @@ from PIL import Image
 from pneumo_core.bundles import saliency
 from pneumo_core.bundles.predictor import Predictor, from_file
 from pneumo_core.bundles.saliency import Maps
-from pneumo_core.data import reading
+from pneumo_core.data import bounded, reading
 from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress
 from pneumo_core.specs import DataSpec
@@ -56,8 +56,15 @@ def _columns(rows: list[list[Maps]]) -> "Iterator[tuple[int, tuple[Maps, ...]]]"
 
 
 def _size(path: Path) -> tuple[int, int]:
-    height, width, _ = reading.decode(path, channels=1, at_least_px=SIDE_PX).shape
-    return height, width
+    return bounded.read(_shown, path)[0]
+
+
+def _shown(source: Path | bytes) -> tuple[tuple[int, int], Image.Image]:
+    """Return (height, width) of an image as it is decoded for an overlay, and the image at its size."""
+    pixels = reading.decode(source, channels=1, at_least_px=SIDE_PX)[..., 0]  # (h, w)
+    scale = min(1.0, SIDE_PX / max(pixels.shape))
+    height, width = (max(1, round(length * scale)) for length in pixels.shape)
+    return pixels.shape, Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _unpadded(evidence: Maps, data: DataSpec, size: tuple[int, int]) -> Maps:
@@ -77,10 +84,7 @@ def _at(evidence: Maps, shape: tuple[int, ...]) -> Maps:
 
 
 def _write(path: Path, evidence: Maps, folder: Path, taken: set[str]) -> Path:
-    pixels = reading.decode(path, channels=1, at_least_px=SIDE_PX)[..., 0]  # (h, w)
-    scale = min(1.0, SIDE_PX / max(pixels.shape))
-    height, width = (max(1, round(length * scale)) for length in pixels.shape)
-    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    _, small = bounded.read(_shown, path)
     file = folder / _free_name(path.stem, taken)
     saliency.overlay(np.asarray(small), evidence).save(file)
     return file

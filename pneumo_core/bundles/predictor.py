@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pneumo_core.bundles import bundle
 from pneumo_core.bundles.bundle import Bundle
-from pneumo_core.data import preprocess, reading
+from pneumo_core.data import bounded, preprocess
 from pneumo_core.errors import DataError
 from pneumo_core.models import network
 from pneumo_core.parallel import map_in_order
@@ -81,5 +81,4 @@ def score_each(
 
 def from_file(predictor: Predictor, path: Path) -> Arrays:
     """Return one image file as the networks want it; raises `DataError` on a bad file."""
-    data = reading.read_bytes(path)
-    return tuple(preprocess.to_array(data, spec) for spec in predictor.data_specs)
+    return bounded.read(preprocess.to_arrays, path, predictor.data_specs)

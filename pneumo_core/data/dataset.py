@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core.data import (
+    bounded,
     duplicates,
     inspection,
     labels,
@@ -70,10 +71,7 @@ def reader(manifest: Manifest) -> Reader:
 
     def read(record: ImageRecord, channels: int, at_least_px: int | None) -> NDArray[np.uint8]:
         try:
-            data = reading.read_bytes(root / record.path)
-            if inspection.content_digest(data) != record.digest:
-                raise DataError("has other contents")
-            return reading.decode(data, channels=channels, at_least_px=at_least_px)
+            return bounded.read(inspection.decode_same, root / record.path, record.digest, channels, at_least_px)
         except DataError as error:
             raise DataError(
                 f"`{root / record.path}` changed since the scan: it {error}; scan the source again"
@@ -159,6 +157,7 @@ def _record(file: Found, facts: Facts, look: str, group: str, kind: str) -> Imag
         n_bytes=file.entry.size,
         digest=facts.digest,
         look=look,
+        note=facts.note,
     )
 
 
@@ -179,5 +178,5 @@ def _check_classes(
         others = "".join(f"; {entry}" for entry in left_out)
         raise DataError(
             f"class `{name}` of `{root}` has no readable image: {len(of_class)} files found ({seen}){others}; "
-            "put JPEG, PNG or DICOM images there"
+            f"put images there: {reading.READ}"
         )

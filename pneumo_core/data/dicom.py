@@ -1,64 +1,170 @@
 """DICOM radiographs to 8-bit pixels. Needs the extra `dicom` (pydicom and decoders).
 
-Only the attributes named here are ever parsed, so no patient's data can reach a message or a log; errors of pydicom,
-whose texts may quote the file, are reduced to their type. Steps: modality LUT, VOI LUT or window, MONOCHROME1 inverted
-(DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+pydicom converts a value when it is first looked at, and raises, warns and logs with that value, which may be a
+patient's. So it is touched in `_Attributes` and `_pixels` alone, where warnings are silenced and errors reduced to the
+attribute's name; only the attributes named here are ever parsed. What the values mean is in `voi`.
 """
 
 import hashlib
 import io
+import logging
+import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from pneumo_core.data import voi
+from pneumo_core.data.dicom_layout import JPEG_BASELINE, Layout, inflates_beyond, is_dicom, layout
+from pneumo_core.data.quiet import quietly
+from pneumo_core.data.voi import Lookup, Rules
 from pneumo_core.errors import DataError
 
-_SIZE = ("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "SamplesPerPixel", "BitsStored")
+__all__ = ["decode", "is_baseline", "is_dicom", "layout", "patient_digest", "size_and_mode"]
+
+_SIZE = (
+    *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation"),
+    *("SamplesPerPixel", "BitsStored", "BitsAllocated"),
+)
 _PIXELS = (
     *_SIZE,
-    *("BitsAllocated", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "LossyImageCompression"),
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "LossyImageCompression"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
 )
+_LUT = ("LUTDescriptor", "LUTData")
+_STREAM_HEAD_BYTES = 4096
+_INFLATED_BYTES = 256 * 2**20
+_EXPORT = "export the image again"
 _MODES = {"MONOCHROME1": "L", "MONOCHROME2": "L", "RGB": "RGB", "YBR_FULL": "RGB", "YBR_FULL_422": "RGB"}
-
-
-def is_dicom(data: bytes) -> bool:
-    """Tell whether `data` starts as a DICOM file does."""
-    return data[128:132] == b"DICM"
+_SIZE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
 
 
 def size_and_mode(data: bytes, max_pixels: int) -> tuple[int, int, str]:
     """Return (width, height, mode) of a one-frame image; `mode` is `L`, `I;16` or `RGB`."""
-    dataset = _parse(data, _SIZE)
-    width, height, mode = _checked(dataset, max_pixels)
-    return width, height, "I;16" if mode == "L" and int(dataset.get("BitsStored", 8)) > 8 else mode
+    with quietly():
+        found = _Attributes(_parse(data, _SIZE))
+        width, height, mode = _checked(found, max_pixels)
+        return width, height, "I;16" if mode == "L" and found.whole("BitsStored", 8) > 8 else mode
 
 
 def patient_digest(data: bytes) -> str:
-    """Return a digest of the patient's identifier, or "" where there is none."""
-    identifier = str(_parse(data, ("PatientID",)).get("PatientID") or "").strip()
-    return hashlib.blake2b(identifier.encode(), digest_size=8).hexdigest() if identifier else ""
+    """Return a digest of the patient's identifier, or "" where there is none or it can't be read."""
+    with quietly():
+        identifier = _Attributes(_parse(data, ("PatientID",))).text("PatientID").strip()
+    return hashlib.blake2b(identifier.encode(errors="replace"), digest_size=8).hexdigest() if identifier else ""
 
 
-def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Return the pixels of a one-frame image, (h, w) or (h, w, 3) uint8, black background."""
-    dataset = _parse(data, _PIXELS)
-    _, _, mode = _checked(dataset, max_pixels)
-    try:
-        stored = dataset.pixel_array
-        return np.ascontiguousarray(stored, np.uint8) if mode == "RGB" else _rendered(stored, dataset)
-    except Exception as error:  # pydicom and its decoders raise anything; their texts may quote the file
-        raise DataError(f"is a DICOM file whose pixels can't be decoded ({type(error).__name__})") from error
+def decode(data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], str]:
+    """Return the pixels of a one-frame image, (h, w) or (h, w, 3) uint8, black background, and a note or "".
+
+    The note says which attributes could not be followed and what was done instead.
+    """
+    where = layout(data)
+    with quietly():
+        dataset = _parse(data, _PIXELS)
+        found = _Attributes(dataset)
+        width, height, mode = _checked(found, max_pixels)
+        _check_length(found, where, width * height)
+        rules = _rules(found) if mode == "L" else None
+        syntax, frame = _frame(dataset, where)
+        _check_inside(frame, (width, height))
+        is_jpeg = syntax == JPEG_BASELINE and mode == "L"
+        stored = None if is_jpeg else _pixels(dataset, (height, width))
+    stored = _jpeg_pixels(frame) if stored is None else stored
+    return voi.rendered(stored, rules) if rules else (np.ascontiguousarray(stored, np.uint8), "")
+
+
+def is_baseline(data: bytes, where: Layout) -> bool:
+    """Tell whether a compressed image is a sequential JPEG of the size that the header says; True for uncompressed."""
+    if not where.encapsulated:
+        return True
+    start = data.find(b"\xff\xd8", where.pixels[0])
+    stream = data[start : start + _STREAM_HEAD_BYTES] if start >= 0 else b""
+    return b"\xff\xc0" in stream and codestream_size(stream) == (where.columns, where.rows)
+
+
+class _Attributes:
+    """The values of a data set; each raises `DataError` where pydicom can't convert it."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def raw(self, name: str) -> Any:
+        """Return the value, None where there is none."""
+        try:
+            value = self._dataset.get(name)
+            return None if value is None or (hasattr(value, "__len__") and not len(value)) else value
+        except MemoryError:
+            raise
+        except Exception as error:  # pydicom raises anything, and quotes the file
+            raise DataError(
+                f"is a DICOM file whose {name} can't be read ({type(error).__name__}); {_EXPORT}"
+            ) from error
+
+    def has(self, name: str) -> bool:
+        """Tell whether the attribute is there, with or without a value."""
+        return name in self._dataset
+
+    def text(self, name: str) -> str:
+        try:
+            return str(self.raw(name) or "")
+        except DataError:
+            return ""  # nothing depends on a text that can't be read
+
+    def number(self, name: str) -> float | None:
+        """Return the first of the values as it is, infinite or not; None where there is none."""
+        value = self.raw(name)
+        try:
+            first = value[0] if hasattr(value, "__getitem__") and not isinstance(value, str | bytes) else value
+            return None if first is None or first == "" else float(first)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise DataError(f"is a DICOM file whose {name} is not a number; correct it, or {_EXPORT}") from error
+
+    def whole(self, name: str, default: int) -> int:
+        value = self.number(name)
+        if value is None:
+            return default
+        if not value.is_integer():
+            raise DataError(f"is a DICOM file whose {name} is {value:g}; it must be a whole number: {_EXPORT}")
+        return int(value)
+
+    def item(self, name: str) -> "_Attributes | None":
+        """Return the first item of a sequence, None where there is none."""
+        items = self.raw(name)
+        try:
+            return None if items is None else _Attributes(items[0])
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise DataError(f"is a DICOM file whose {name} is not a sequence; {_EXPORT}") from error
+
+    def array(self, name: str) -> NDArray[np.float64] | None:
+        """Return numbers, of 16 bits where they are bytes; None where there are none."""
+        value = self.raw(name)
+        try:
+            if isinstance(value, bytes):
+                return np.frombuffer(value[: len(value) // 2 * 2], "<u2").astype(np.float64)
+            return None if value is None else np.atleast_1d(np.asarray(value, np.float64))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise DataError(f"is a DICOM file whose {name} holds no numbers; {_EXPORT}") from error
 
 
 def _parse(data: bytes, attributes: tuple[str, ...]) -> Any:
     pydicom = _pydicom()
     try:
-        return pydicom.dcmread(io.BytesIO(data), specific_tags=list(attributes))
-    except Exception as error:  # see `decode`
-        raise DataError(f"is a damaged DICOM file ({type(error).__name__})") from error
+        if inflates_beyond(data, _INFLATED_BYTES):
+            raise DataError(f"is a deflated DICOM file of more than {_INFLATED_BYTES} bytes; export the image smaller")
+        return pydicom.dcmread(io.BytesIO(data), specific_tags=list(attributes), force=True)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # see `_Attributes.raw`
+        raise DataError(f"is a damaged DICOM file ({type(error).__name__}); {_EXPORT}") from error
 
 
 def _pydicom() -> Any:
@@ -68,35 +174,167 @@ def _pydicom() -> Any:
         raise DataError(
             "is a DICOM file; install the extra that reads them: pip install 'pneumo-search[dicom]'"
         ) from error
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values as its warnings do
     return pydicom
 
 
-def _checked(dataset: Any, max_pixels: int) -> tuple[int, int, str]:
-    try:
-        width, height = int(dataset.Columns), int(dataset.Rows)
-        n_frames = int(dataset.get("NumberOfFrames") or 1)
-        photometric = str(dataset.PhotometricInterpretation)
-        deep_color = int(dataset.get("SamplesPerPixel", 1)) > 1 and int(dataset.get("BitsStored", 8)) > 8
-    except Exception as error:  # see `decode`
-        raise DataError("is a DICOM file without an image") from error
-    if n_frames != 1:
-        raise DataError(f"is a DICOM file of {n_frames} frames; only single images are read")
-    if width * height > max_pixels or width * height == 0:
-        raise DataError(f"is a DICOM file of {width} × {height} pixels; at most {max_pixels} are read")
-    if photometric not in _MODES or deep_color:
-        raise DataError("is a DICOM file of a kind that is not read (neither greyscale nor 8-bit colour)")
+def _checked(found: _Attributes, max_pixels: int) -> tuple[int, int, str]:
+    """Return (width, height, mode) of an image that is read; raises `DataError` naming what it isn't read for."""
+    for name in ("Rows", "Columns", "PhotometricInterpretation"):
+        if found.raw(name) is None:
+            raise DataError(f"is a DICOM file without an image: it has no {name}; leave it out")
+    width, height = found.whole("Columns", 0), found.whole("Rows", 0)
+    if (n_frames := found.whole("NumberOfFrames", 1)) != 1:
+        raise DataError(f"is a DICOM file of {n_frames} frames (NumberOfFrames); export the one to be read")
+    if not 0 < width * height <= max_pixels:
+        raise DataError(f"is a DICOM file of {width} × {height} pixels (Columns, Rows); at most {max_pixels} are read")
+    photometric = found.text("PhotometricInterpretation")
+    if photometric not in _MODES:
+        known = photometric if photometric.replace(" ", "").replace("_", "").isalnum() else "another"
+        raise DataError(
+            f"is a DICOM file whose PhotometricInterpretation is {known[:16]}, a kind that is not read; "
+            f"export it as MONOCHROME2 or RGB (read: {', '.join(_MODES)})"
+        )
+    n_samples, bits = found.whole("SamplesPerPixel", 1), found.whole("BitsStored", 8)
+    if n_samples != (1 if _MODES[photometric] == "L" else 3):
+        raise DataError(f"is a DICOM file whose SamplesPerPixel is {n_samples}, but {photometric}; {_EXPORT}")
+    if n_samples > 1 and bits > 8:
+        raise DataError(f"is a DICOM file in colour whose BitsStored is {bits}; export it with 8, or as MONOCHROME2")
     return width, height, _MODES[photometric]
 
 
-def _rendered(stored: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
-    """Return grey pixels as a viewer would show them, scaled to 0..255 by the range that the lookup allows."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+def _check_length(found: _Attributes, where: Layout | None, n_pixels: int) -> None:
+    """Raise `DataError` for pixels that are too few for what the header says."""
+    if where is None or where.encapsulated:
+        return
+    n_there = where.pixels[1] - where.pixels[0]
+    n_needed = n_pixels * found.whole("SamplesPerPixel", 1) * found.whole("BitsAllocated", 8) // 8
+    if n_there < n_needed and found.text("PhotometricInterpretation") != "YBR_FULL_422":
+        raise DataError(
+            f"is a DICOM file whose PixelData holds {n_there} bytes, but its Rows, Columns and BitsAllocated need "
+            f"{n_needed}: it was cut short; copy or {_EXPORT}"
+        )
 
-    shown = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset), np.float64)  # (h, w)
-    if int(dataset.BitsStored) <= 8 and shown.min() >= 0 and shown.max() <= 255:
-        grey = shown  # 8-bit pixels are what they are
-    else:
-        low, high = shown.min(), shown.max()
-        grey = (shown - low) * (255.0 / max(high - low, 1e-9))
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    return np.rint(255.0 - grey if inverted else grey).astype(np.uint8)
+
+def _rules(found: _Attributes) -> Rules:
+    bits = found.whole("BitsStored", 8)
+    allocated = found.whole("BitsAllocated", bits)
+    signed = found.whole("PixelRepresentation", 0) == 1
+    notes = [
+        f"{name} is empty and taken as {instead}"
+        for name, instead in (("RescaleSlope", 1), ("RescaleIntercept", 0))
+        if found.has(name) and found.number(name) is None
+    ]
+    return Rules(
+        eight_bits=bits <= 8,
+        inverted=found.text("PhotometricInterpretation") == "MONOCHROME1",
+        padding=_padding(found, allocated, signed),
+        slope=found.number("RescaleSlope"),
+        intercept=found.number("RescaleIntercept"),
+        modality=_lookup(found, "ModalityLUTSequence"),
+        center=found.number("WindowCenter"),
+        width=found.number("WindowWidth"),
+        function=found.text("VOILUTFunction"),
+        lookup=_lookup(found, "VOILUTSequence"),
+        notes=tuple(notes),
+    )
+
+
+def _padding(found: _Attributes, bits: int, signed: bool) -> tuple[float, float] | None:
+    """Return the range of stored values that are padding; many writers mistake the sign."""
+    first = found.number("PixelPaddingValue")
+    if first is None:
+        return None
+    last = found.number("PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    shift = 2.0**bits * ((high < least) - (low > most))
+    return low + shift, high + shift
+
+
+def _lookup(found: _Attributes, name: str) -> Lookup | None:
+    """Return the first table of a sequence; one without entries where it can't be followed."""
+    item = found.item(name)
+    if item is None:
+        return None
+    descriptor, entries = (item.array(part) for part in _LUT)
+    if descriptor is None or entries is None or len(descriptor) != 3:
+        return Lookup(first=0, entries=np.empty(0))
+    n, first = int(descriptor[0]) or 2**16, float(descriptor[1])
+    if len(entries) * 2 == n:  # two 8-bit entries in each 16-bit word
+        entries = np.frombuffer(entries.astype("<u2").tobytes(), np.uint8).astype(np.float64)
+    return Lookup(first=first, entries=entries[:n] if len(entries) >= n else np.empty(0))
+
+
+def _pixels(dataset: Any, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return the stored values, (h, w) or (h, w, 3); of pixels for more frames than there are, the first."""
+    try:
+        stored = np.asarray(dataset.pixel_array)
+        return stored if stored.shape[:2] == shape else stored.reshape(-1, *shape, *stored.shape[3:])[0]
+    except MemoryError:
+        raise
+    except Exception as error:  # see `_Attributes.raw`
+        raise DataError(
+            f"is a DICOM file whose pixels (PixelData) can't be decoded ({type(error).__name__}); export the image "
+            "without compression"
+        ) from error
+
+
+def _frame(dataset: Any, where: Layout | None) -> tuple[str, bytes]:
+    """Return the transfer syntax and the compressed stream of the one frame, empty where it isn't compressed."""
+    if where is not None and not where.encapsulated:
+        return where.syntax, b""
+    pydicom = _pydicom()
+    try:
+        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+        if not pydicom.uid.UID(syntax).is_encapsulated:
+            return syntax, b""
+        return syntax, pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
+    except MemoryError:
+        raise
+    except Exception as error:  # see `_Attributes.raw`
+        raise DataError(
+            f"is a DICOM file whose TransferSyntaxUID or compressed PixelData is damaged ({type(error).__name__}); "
+            f"{_EXPORT}"
+        ) from error
+
+
+def _check_inside(frame: bytes, size: tuple[int, int]) -> None:
+    """Raise `DataError` where the stream is of another size than the header says: decoders make room for it."""
+    inside = codestream_size(frame)
+    if inside is not None and inside != size:
+        raise DataError(
+            f"is a DICOM file of {size[0]} × {size[1]} pixels (Columns, Rows) with a compressed image of "
+            f"{inside[0]} × {inside[1]} in its PixelData; {_EXPORT}"
+        )
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Return (width, height) that a JPEG, JPEG-LS or JPEG 2000 stream states; None where it states none."""
+    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:  # SOC, SIZ of JPEG 2000
+        right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
+        return right - left, bottom - top
+    offset = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    while offset + 9 <= len(frame) and frame[offset] == 0xFF:
+        marker = frame[offset + 1]
+        if marker in _SIZE_MARKERS:
+            height, width = struct.unpack_from(">HH", frame, offset + 5)
+            return width, height
+        if marker == 0xFF:
+            offset += 1
+        else:
+            offset += 2 + max(2, int.from_bytes(frame[offset + 2 : offset + 4], "big"))
+    return None
+
+
+def _jpeg_pixels(frame: bytes) -> NDArray[Any]:
+    try:
+        with quietly():
+            image = Image.open(io.BytesIO(frame), formats=("JPEG",))
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"is a DICOM file whose pixels (PixelData) can't be decoded ({type(error).__name__}); {_EXPORT}"
+        ) from error

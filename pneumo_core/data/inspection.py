@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core import codec, files
-from pneumo_core.data import dicom, duplicates, reading
+from pneumo_core.data import bounded, dicom, duplicates, reading
 from pneumo_core.data.folders import Entry
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress
 
-_VERSION = 2  # of what is remembered; a new one forgets everything
+_VERSION = 3  # of what is remembered; a new one forgets everything
 _CLOCK_NS = 2_000_000_000  # how coarse the clock of a file system may be (FAT: 2 s)
 _DECODE_PX = 2 * duplicates.THUMBNAIL_PX
 _NO_THUMBNAIL = np.zeros((duplicates.THUMBNAIL_PX, duplicates.THUMBNAIL_PX), np.uint8)
@@ -33,6 +33,7 @@ class Facts:
     height_px: int = 0
     mode: str = ""
     digest: str = ""
+    note: str = ""  # which rules of the file could not be followed, and what was done instead
     patient: str = ""  # digest of a DICOM file's patient identifier
 
 
@@ -95,16 +96,33 @@ def inspect_file(path: Path, problem: str | None = None) -> tuple[Facts, NDArray
     try:
         if problem:
             raise DataError(problem)
-        data = reading.read_bytes(path)
-        head = reading.header(data)
-        thumb = duplicates.thumbnail(reading.decode(data, channels=1, at_least_px=_DECODE_PX))
-        patient = dicom.patient_digest(data) if head.format == "DICOM" else ""
+        return bounded.read(look_into, path)
     except DataError as error:
         return Facts(reason=str(error)), _NO_THUMBNAIL
+
+
+def look_into(source: Path | bytes) -> tuple[Facts, NDArray[np.uint8]]:
+    """Return the facts and the thumbnail of one file or its bytes; raises `DataError` for what isn't an image."""
+    data = reading.read_bytes(source)
+    head = reading.header(data)
+    pixels, note = reading.decode_noted(data, channels=1, at_least_px=_DECODE_PX)
     facts = Facts(
-        width_px=head.width_px, height_px=head.height_px, mode=head.mode, digest=content_digest(data), patient=patient
+        width_px=head.width_px,
+        height_px=head.height_px,
+        mode=head.mode,
+        digest=content_digest(data),
+        note=note,
+        patient=dicom.patient_digest(data) if head.format == "DICOM" else "",
     )
-    return facts, thumb
+    return facts, duplicates.thumbnail(pixels)
+
+
+def decode_same(source: Path | bytes, digest: str, channels: int, at_least_px: int | None) -> NDArray[np.uint8]:
+    """Return the pixels of a file, see `reading.decode`, whose bytes have this digest; raises `DataError`."""
+    data = reading.read_bytes(source)
+    if content_digest(data) != digest:
+        raise DataError("has other contents")
+    return reading.decode(data, channels=channels, at_least_px=at_least_px)
 
 
 def content_digest(data: bytes) -> str:

@@ -28,6 +28,7 @@ class ImageRecord:
     n_bytes: int
     digest: str
     look: str
+    note: str = ""  # which rules of the file could not be followed, and what was done instead
 
     @property
     def names_patient(self) -> bool:

@@ -28,7 +28,7 @@ from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec
 
-PREPROCESSING_VERSION = 1  # raise it whenever the same image and `DataSpec` would give other pixels
+PREPROCESSING_VERSION = 2  # raise it whenever the same image and `DataSpec` would give other pixels
 OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at least this many times the target's
 PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
 ARRAYS = "arrays"  # folder of the cache
@@ -159,6 +159,12 @@ def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:
 def to_array(source: Path | bytes, data: DataSpec) -> NDArray[np.uint8]:
     """Return one image file as a row of the arrays would be, `data.shape` uint8; raises `DataError` on a bad file."""
     return to_size(reading.decode(source, channels=data.channels, at_least_px=OVERSAMPLING * data.image_size_px), data)
+
+
+def to_arrays(source: Path | bytes, specs: Sequence[DataSpec]) -> tuple[NDArray[np.uint8], ...]:
+    """Return one image file as each of `specs` wants it; raises `DataError` on a bad file."""
+    data = reading.read_bytes(source)
+    return tuple(to_array(data, spec) for spec in specs)
 
 
 def is_whole(folder: Path) -> bool:

@@ -1,30 +1,30 @@
-"""Safe decoding of one radiograph (JPEG, PNG 8 or 16 bit, DICOM) to 8-bit pixels.
+"""Safe decoding of one radiograph to 8-bit pixels: JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM.
 
 What is in the file decides, never its name. Whatever is wrong with it comes out as a `DataError` with a short reason
 and without the file's name, which the caller knows. Defences: an explicit list of formats, a size limit on the file and
-on its pixels, `verify()` and then a full `load()`, and no truncated images.
+on its pixels, `verify()` and then a full `load()`, and no truncated images. `bounded` adds those on memory and time.
 """
 
 import io
-import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
-from pneumo_core.data import dicom
+from pneumo_core.data import deep, dicom
+from pneumo_core.data.quiet import quietly
 from pneumo_core.errors import DataError
 
 Pixels = NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000")
+READ = "JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM"
 MAX_FILE_BYTES = 512 * 2**20  # far above any radiograph (a 16-bit 4,000 × 5,000 px one is 40 MB)
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
-NOT_AN_IMAGE = "is not a JPEG, PNG or DICOM image"
-_FILTERS_LOCK = threading.Lock()  # the interpreter's warning filters are shared by all threads
+NOT_AN_IMAGE = f"is not a {READ} image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,24 @@ def decode(source: Path | bytes, *, channels: int, at_least_px: int | None = Non
     `at_least_px`: several times faster, and the result depends on the number, so that number is part of the
     preprocessing's identity. Deeper pixels are scaled to 8 bits by their range. Raises `DataError` on a bad file.
     """
+    return decode_noted(source, channels=channels, at_least_px=at_least_px)[0]
+
+
+def decode_noted(source: Path | bytes, *, channels: int, at_least_px: int | None = None) -> tuple[Pixels, str]:
+    """Return what `decode` does, and which rules of the file could not be followed, "" for none."""
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3, got {channels!r}")
     data = read_bytes(source)
     if dicom.is_dicom(data):
-        return _with_channels(Image.fromarray(dicom.decode(data, MAX_PIXELS)), channels)
+        pixels, note = dicom.decode(data, MAX_PIXELS)
+        return _with_channels(Image.fromarray(pixels), channels), note
     _verify(data)
     try:
         with _open(data) as image:
             if image.format == "JPEG" and image.mode in ("L", "RGB"):
                 image.draft("L" if channels == 1 else "RGB", (at_least_px, at_least_px) if at_least_px else None)
-            image.load()
-            return _with_channels(ImageOps.exif_transpose(_eight_bits(image)), channels)
-    except DataError:
+            return _with_channels(ImageOps.exif_transpose(deep.eight_bits(image)), channels), ""
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # hostile files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise DataError(_reason(error)) from error
@@ -77,62 +82,64 @@ def read_bytes(source: Path | bytes) -> bytes:
     if isinstance(source, bytes):
         return _not_empty(source)
     try:
+        size_of(source)
+        return _not_empty(source.read_bytes())
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def size_of(source: Path) -> int:
+    """Return the bytes of a file that may be read; raises `DataError` for another."""
+    try:
         if not source.is_file():  # a pipe or device would block for ever
             raise DataError("is not a regular file" if source.exists() else "does not exist")
         if (size := source.stat().st_size) > MAX_FILE_BYTES:
-            raise DataError(f"has {size} bytes, more than the {MAX_FILE_BYTES} an image may have")
-        return _not_empty(source.read_bytes())
+            raise DataError(f"has {size} bytes, more than the {MAX_FILE_BYTES} an image may have; leave it out")
+        return size
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror or type(error).__name__}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"can't be read: {error.strerror or type(error).__name__}")
 
 
 def _not_empty(data: bytes) -> bytes:
     if not data:
-        raise DataError("is empty (0 bytes)")
+        raise DataError("is empty (0 bytes); copy it again")
     return data
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile:
+    too_large = f"has more than the {MAX_PIXELS} pixels an image may have; export it smaller"
     try:
-        with _FILTERS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"has more than the {MAX_PIXELS} pixels an image may have") from error
-    except Exception as error:  # see `decode`
+        with quietly():
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise DataError(too_large) from error
+    except Exception as error:  # see `decode_noted`
         raise DataError(NOT_AN_IMAGE) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(too_large)
+    if image.format != "JPEG" and getattr(image, "is_animated", False):  # a JPEG may carry its own preview
+        raise DataError("holds several images; export the one to be read")
+    return image
 
 
 def _verify(data: bytes) -> None:
     try:
         with _open(data) as image:
             image.verify()  # leaves the image unusable: it is opened again to be loaded
-    except DataError:
+    except (DataError, MemoryError):
         raise
-    except Exception as error:  # see `decode`
+    except Exception as error:  # see `decode_noted`
         raise DataError(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
     if "truncated" in str(error).lower():
-        return "is truncated"
-    return f"is damaged ({type(error).__name__})"
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return deep grey pixels scaled to 0..255 by the number of bits they use; other images as they are.
-
-    `convert("L")` would clip everything above 255 to white. A 16-bit file often holds 10 or 12-bit data, so the scale
-    is the smallest whole number of bits, at least 8, that holds the largest value.
-    """
-    if not image.mode.startswith("I"):
-        return image
-    deep = np.asarray(image).astype(np.uint32)  # (h, w)
-    bits = max(8, int(deep.max()).bit_length())
-    top = 2**bits - 1
-    shallow = Image.fromarray(((deep * 255 + top // 2) // top).astype(np.uint8))
-    shallow.info = {key: image.info[key] for key in ("exif",) if key in image.info}  # keeps the orientation
-    return shallow
+        return "is truncated; copy it again"
+    return f"is damaged ({type(error).__name__}); copy or export it again"
 
 
 def _with_channels(image: Image.Image, channels: int) -> Pixels:

@@ -117,7 +117,9 @@ def evaluate(
 
 def predict(
     bundle: BundleArgument,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG (8, 16 bit) or DICOM.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM.")
+    ],
     heatmaps: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -313,7 +313,7 @@ def _items() -> str:
 
 def _how(bundle: Bundle) -> str:
     return (
-        "```\npneumo predict BUNDLE FILE... --json     # JPEG, PNG (8, 16 bit), DICOM\n"
+        "```\npneumo predict BUNDLE FILE... --json     # JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM\n"
         "pneumo evaluate BUNDLE DIR --json        # a folder with "
         f"{bundle.negative}/ and {bundle.positive}/\n```\n\n"
         "Preprocessing travels inside: give raw files. Files of this folder are checked by digest before each use."

@@ -50,9 +50,9 @@ def test_bad_files_are_quarantined_with_a_reason(tmp_path: Path) -> None:
     (root / "NORMAL" / "good-png.jpeg").write_bytes(encoded(pixels(100)))
     manifest = scan(root, tmp_path)
     assert {Path(r.path).name: r.reason for r in manifest.rejected} == {
-        "empty.jpeg": "is empty (0 bytes)",
-        "half.jpeg": "is truncated",
-        "notes.jpeg": "is not a JPEG, PNG or DICOM image",
+        "empty.jpeg": "is empty (0 bytes); copy it again",
+        "half.jpeg": "is truncated; copy it again",
+        "notes.jpeg": "is not a JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM image",
     }
     assert manifest.n_of_class(0) == 13
 
@@ -65,7 +65,7 @@ def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
         scan(root, tmp_path)
     for name in "ab":
         (root / "NORMAL" / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"class `NORMAL` .* 2 files found \(2 × is empty \(0 bytes\)\)"):
+    with pytest.raises(DataError, match=r"class `NORMAL` .* 2 files found \(2 × is empty \(0 bytes\); copy it again\)"):
         scan(root, tmp_path)
 
 

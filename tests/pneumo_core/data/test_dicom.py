@@ -1,8 +1,11 @@
+import contextlib
 import io
+import re
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pneumo_core.data import dicom, reading
 from pneumo_core.errors import DataError
@@ -81,7 +84,7 @@ def test_header_and_patient() -> None:
         ({"NumberOfFrames": 2}, "2 frames"),
         ({"Rows": 60_000, "Columns": 60_000}, "60000 × 60000 pixels"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "kind that is not read"),
-        ({"Rows": 80}, "can't be decoded"),
+        ({"Rows": 80}, "holds 128 bytes, but its Rows, Columns and BitsAllocated need 1280"),
     ],
 )
 def test_refusals_never_name_the_patient(attributes: dict[str, object], reason: str) -> None:
@@ -95,6 +98,105 @@ def test_without_pydicom_the_message_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(DataError, match=r"pneumo-search\[dicom\]"):
         reading.decode(image(RAMP), channels=1)
+
+
+def test_without_preamble() -> None:
+    whole = image(RAMP)
+    assert np.array_equal(reading.decode(whole[132:], channels=1), reading.decode(whole, channels=1))
+
+
+def test_one_hot_pixel_does_not_set_the_range() -> None:
+    stored = np.linspace(0, 4000, 128 * 128).round().astype(np.uint16).reshape(128, 128)
+    expected = reading.decode(image(stored), channels=1)[1:].astype(int)
+    stored[0, 0] = 65535
+    assert np.abs(reading.decode(image(stored), channels=1)[1:].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_does_not_set_the_range(photometric: str) -> None:
+    stored = RAMP.copy()
+    stored[:, 0] = 65535
+    decoded = reading.decode(image(stored, PixelPaddingValue=65535, PhotometricInterpretation=photometric), channels=1)[
+        :, 1:, 0
+    ]
+    assert (decoded.min(), decoded.max()) == (0, 255)
+    padded = reading.decode(image(stored, PixelPaddingValue=65535, PhotometricInterpretation=photometric), channels=1)
+    assert padded[:, 0].max() == 0
+
+
+WINDOW = {"WindowCenter": 1800, "WindowWidth": 600}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "instead", "note"),
+    [
+        ({"RescaleSlope": None, "RescaleIntercept": None}, {}, "RescaleSlope is empty and taken as 1; RescaleInter"),
+        ({"RescaleSlope": 0}, {}, "RescaleSlope is 0 and taken as 1"),
+        ({"WindowCenter": 1800, "WindowWidth": 0}, {}, r"WindowCenter 1800, WindowWidth 0\) can't be followed"),
+        ({"WindowCenter": 1800}, {}, r"WindowCenter 1800, WindowWidth missing\) can't be followed"),
+        ({**WINDOW, "VOILUTFunction": "WAVY"}, WINDOW, "VOILUTFunction is unknown and taken as LINEAR"),
+        ({"WindowCenter": 60000, "WindowWidth": 10}, {}, r"one grey only and is passed over \(WindowCenter 60000"),
+    ],
+)
+def test_what_means_nothing_falls_back_with_a_note(
+    attributes: dict[str, object], instead: dict[str, object], note: str
+) -> None:
+    pixels, found = reading.decode_noted(image(RAMP, **attributes), channels=1)
+    assert np.array_equal(pixels, reading.decode(image(RAMP, **instead), channels=1))
+    assert re.search(note, found)
+    assert reading.decode_noted(image(RAMP, **WINDOW), channels=1)[1] == ""
+
+
+@pytest.mark.parametrize("name", ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e300", "1e999"])
+def test_numbers_that_no_picture_has_are_refused(name: str, value: str) -> None:
+    data = _with_text(image(RAMP, **{"WindowCenter": 1800, "WindowWidth": 600, name: "12345678"}), value)
+    with pytest.raises(DataError, match=rf"{name} (is (nan|inf|-1e\+300), which no picture has|.*can't be read)"):
+        reading.decode(data, channels=1)
+
+
+def _with_text(data: bytes, value: str) -> bytes:
+    return data.replace(b"12345678", value.ljust(8).encode())
+
+
+def test_numbers_that_leave_no_differences_are_refused() -> None:
+    with pytest.raises(DataError, match="RescaleSlope 1e-09 and RescaleIntercept 1e\\+11 leave no picture; correct"):
+        reading.decode(image(RAMP, RescaleSlope="1e-9", RescaleIntercept="1e11"), channels=1)
+
+
+def test_more_pixels_than_one_frame_has_are_read_silently(recwarn: pytest.WarningsRecorder) -> None:
+    longer = np.concatenate([RAMP, RAMP])
+    decoded = reading.decode(image(longer, Rows=8), channels=1)
+    assert np.array_equal(decoded, reading.decode(image(RAMP), channels=1))
+    assert not recwarn.list
+
+
+def test_a_patient_identifier_of_an_unknown_kind_is_none_or_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    data = image(RAMP)
+    at = data.index(b"\x10\x00\x20\x00LO")
+    with contextlib.suppress(DataError):
+        dicom.patient_digest(data[: at + 4] + b"??" + data[at + 6 :])
+    assert "SECRET" not in "".join(capfd.readouterr())
+
+
+def test_a_compressed_image_of_another_size_is_refused_before_it_is_decoded() -> None:
+    data = compressed(RAMP.astype(np.uint8), inside=(3000, 2000))
+    with pytest.raises(DataError, match=r"of 8 × 8 pixels \(Columns, Rows\) with a compressed image of 3000 × 2000"):
+        reading.decode(data, channels=1)
+
+
+def compressed(stored: np.ndarray, inside: tuple[int, int] | None = None) -> bytes:
+    """Return a DICOM file whose JPEG is (width, height) `inside`, by default what the header says."""
+    picture = Image.fromarray(stored) if inside is None else Image.new("L", inside)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=95)
+    dataset = pydicom.dcmread(io.BytesIO(image(stored)))
+    dataset.PixelData = pydicom.encaps.encapsulate([jpeg.getvalue()])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 @needs_data

@@ -70,15 +70,15 @@ def test_channels_must_be_one_or_three() -> None:
         reading.decode(encoded(pixels(0)), channels=2)
 
 
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def _png_of_size(width: int, height: int) -> bytes:
     """Return a PNG whose header promises an enormous image."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     body = zlib.compress(b"\0" * 100)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 
 JPEG = encoded(pixels(0, width=300, height=300), "JPEG")
@@ -89,7 +89,7 @@ PNG = encoded(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8
     ("data", "reason"),
     [
         pytest.param(b"", "empty", id="zero bytes"),
-        pytest.param(b"not an image at all\n" * 50, "not a JPEG, PNG or DICOM", id="text"),
+        pytest.param(b"not an image at all\n" * 50, "not a JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM", id="text"),
         pytest.param(JPEG[:20], "not a JPEG|truncated|damaged", id="jpeg stump"),
         pytest.param(JPEG[: len(JPEG) // 2], "truncated", id="half a jpeg"),
         pytest.param(JPEG[:-40], "truncated", id="jpeg without its end"),
@@ -97,7 +97,7 @@ PNG = encoded(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8
         pytest.param(PNG[:-200] + b"\0" * 4 + PNG[-196:], "damaged", id="flipped bytes in a png"),
         pytest.param(_png_of_size(10_000, 10_000), "more than the 89478485 pixels", id="bomb warning"),
         pytest.param(_png_of_size(60_000, 60_000), "more than the 89478485 pixels", id="bomb error"),
-        pytest.param(encoded(pixels(0), "GIF"), "not a JPEG, PNG or DICOM", id="other format"),
+        pytest.param(encoded(pixels(0), "GIF"), "not a JPEG, PNG, TIFF", id="other format"),
         pytest.param(b"\0" * 128 + b"DICM" + b"\xff" * 64, "DICOM", id="broken dicom"),
     ],
 )
@@ -125,6 +125,68 @@ def test_enormous_files_are_not_even_read(tmp_path: Path) -> None:
         stream.truncate(reading.MAX_FILE_BYTES + 1)  # sparse
     with pytest.raises(DataError, match="more than"):
         reading.header(file)
+
+
+@pytest.mark.parametrize("name", ["TIFF", "WEBP", "BMP", "JPEG2000"])
+def test_other_formats_are_read(name: str) -> None:
+    options = {"lossless": True} if name == "WEBP" else {}
+    data = encoded(pixels(0), name, **options)
+    assert np.array_equal(reading.decode(data, channels=1)[:, :, 0], pixels(0))
+    assert reading.header(data).format == name
+
+
+def test_sixteen_bit_tiff_white_is_zero_is_inverted() -> None:
+    deep = np.linspace(0, 4095, 32 * 40).round().astype(np.uint16).reshape(32, 40)
+    black, white = (encoded(deep, "TIFF", tiffinfo={262: photometric}) for photometric in (1, 0))
+    one, two = (reading.decode(data, channels=1).astype(int) for data in (black, white))
+    assert one.max() == 255
+    assert np.array_equal(one, 255 - two)
+
+
+def test_turned_tiff_is_upright() -> None:
+    for values in (pixels(0), pixels(0).astype(np.uint16) * 257):
+        decoded = reading.decode(encoded(values, "TIFF", tiffinfo={274: 6}), channels=1)[:, :, 0]
+        assert decoded.shape == (40, 32)
+
+
+def test_a_file_of_several_images_is_refused() -> None:
+    buffer = io.BytesIO()
+    first, second = Image.fromarray(pixels(0)), Image.fromarray(pixels(1))
+    first.save(buffer, "TIFF", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match="holds several images; export the one"):
+        reading.decode(buffer.getvalue(), channels=1)
+
+
+def test_pixels_that_are_not_finite_are_refused() -> None:
+    broken = np.full((8, 8), np.nan, np.float32)
+    with pytest.raises(DataError, match="not finite numbers"):
+        reading.decode(encoded(broken, "TIFF"), channels=1)
+
+
+@pytest.mark.parametrize("n_hot", [1, 16])
+def test_a_few_hot_pixels_do_not_set_the_scale_of_deep_png(n_hot: int) -> None:
+    deep = np.linspace(0, 4095, 128 * 128).round().astype(np.uint16).reshape(128, 128)
+    expected = reading.decode(encoded(deep), channels=1)
+    hot = deep.copy()
+    hot[0, :n_hot] = 65535
+    assert np.array_equal(reading.decode(encoded(hot), channels=1)[1:], expected[1:])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("n_samples", [2, 3, 4])
+def test_deep_colour_png_is_scaled_by_the_bits_it_uses(bits: int, n_samples: int) -> None:
+    grey = np.linspace(0, 2**bits - 1, 32 * 32).round().astype(np.uint16).reshape(32, 32)
+    samples = [grey] * (n_samples - (n_samples != 3)) + [np.full_like(grey, 65535)] * (n_samples != 3)
+    decoded = reading.decode(_deep_png(np.stack(samples, axis=2)), channels=1)[:, :, 0]
+    assert np.abs(decoded - np.linspace(0, 255, 32 * 32).reshape(32, 32)).max() <= 2
+
+
+def _deep_png(values: np.ndarray) -> bytes:
+    """Return a 16-bit PNG of (h, w, 2 to 4); Pillow writes none in colour."""
+    height, width, n_samples = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n_samples], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
 
 @needs_data
