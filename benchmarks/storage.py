@@ -40,6 +40,7 @@ from search.storage.database import open_storage
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
 from search.study import load_study, open_study
+from search.watching.views import View
 from spaces.base import Suggest
 from studies import cnn
 from studies.spec import StudySpec
@@ -122,7 +123,7 @@ def measure(spec: StudySpec, url: str, folder: Path) -> dict[str, list[float]]:
 
 
 @dataclass
-class Stopwatch:
+class Stopwatch(View):
     """An executor whose trials take no time, and a view that notes when the coordinator comes to which step."""
 
     n_slots: int = 1

@@ -15,6 +15,8 @@ Activation = Literal["relu", "gelu", "silu", "elu", "tanh"]
 Normalization = Literal["none", "batch", "layer"]
 Resize = Literal["squash", "pad"]
 Precision = Literal["float32", "mixed_bfloat16"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "lion", "adamax", "adagrad"]
+WEIGHT_HOSTS = ("https://storage.googleapis.com/", "https://github.com/fchollet/", "https://github.com/keras-team/")
 ObjectiveKind = Literal["recall", "specificity", "pauc", "auc", "recall_and_specificity"]
 
 
@@ -122,6 +124,22 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainedLayers:
+    """Layers that begin with the weights of a file which Keras publishes."""
+
+    url: str
+    layers: tuple[str, ...]  # names in the order of the file
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(WEIGHT_HOSTS) or not self.file.isascii() or not self.file.endswith(".h5"):
+            raise ValueError(f"`url` must be that of a weights file (.h5) which Keras publishes, got {self.url!r}")
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class KerasTunerSpec:
     """A network that a KerasTuner hypermodel built: Keras' own layers with their settings, as data."""
 
@@ -129,6 +147,8 @@ class KerasTunerSpec:
     name: str  # of the hypermodel, for people
     values: Mapping[str, str | int | float | bool]  # its hyperparameters, under KerasTuner's names, for people
     network: str  # see `models.stored`
+    pixels: tuple[float, ...] = (0.0, 1.0)  # what 0 and 255 become before the layers of `build` see them, for people
+    pretrained: tuple["PretrainedLayers", ...] = ()
 
     def __post_init__(self) -> None:
         if not self.network:
@@ -195,6 +215,12 @@ _AUGMENT_LIMITS = {
 }
 
 
+_OPTIMIZER_SETTINGS = (
+    *("nesterov", "beta_1", "beta_2", "epsilon", "amsgrad", "rho", "momentum", "centered", "initial_accumulator_value"),
+    *("clipnorm", "clipvalue", "global_clipnorm"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
     """How a model is fitted: optimiser, schedule, batches, regularisation, stopping."""
@@ -202,16 +228,20 @@ class TrainSpec:
     epochs: int = 20
     steps_per_epoch: int | None = None  # None: the whole training role
     batch_size: int = 64
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    optimizer: Optimizer = "adam"
+    optimizer_settings: Mapping[str, float | bool] = field(default_factory=dict)  # further ones of Keras, as `nesterov`
     learning_rate: float = 1e-3
     momentum: float = 0.0  # sgd only
-    weight_decay: float = 0.0  # decoupled; adamw and sgd
-    schedule: Literal["constant", "plateau", "cosine"] = "plateau"
+    weight_decay: float = 0.0  # decoupled; not with adam
+    schedule: Literal["constant", "plateau", "cosine", "keras"] = "plateau"
+    keras_schedule: str = ""  # of schedule "keras": class and settings of a learning-rate schedule of Keras, as JSON
     warmup_epochs: float = 0.0
     plateau_patience: int = 7  # epochs without improvement of `monitor` before the rate is multiplied
     plateau_factor: float = 0.5
-    class_weights: Literal["none", "balanced"] = "balanced"  # 74 % of the archive's train folder is positive
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = "balanced"  # or two, of negative and positive;
+    # 74 % of the archive's train folder is positive
     label_smoothing: float = 0.0
+    focal_gamma: float = 0.0  # how much less images count that are scored well (Lin et al. 2017, "Focal Loss"); 0: none
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     monitor: Literal["objective", "val_loss", "auc", "pauc"] = "objective"  # its pruning metric: what the study wants,
     # and smooth where recall comes in steps of 1/n. The loss is not that: half the trials train on weighted classes
@@ -227,15 +257,20 @@ class TrainSpec:
         if self.steps_per_epoch is not None:
             check_range("steps_per_epoch", self.steps_per_epoch, 1, 1_000_000)
         check_range("batch_size", self.batch_size, 1, 65_536)
-        check_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw", "rmsprop"))
+        check_choice("optimizer", self.optimizer, get_args(Optimizer))
+        for name in self.optimizer_settings:
+            check_choice("optimizer_settings", name, _OPTIMIZER_SETTINGS)
         check_range("learning_rate", self.learning_rate, 1e-8, 10.0)
         check_range("momentum", self.momentum, 0.0, 0.9999)
         check_range("weight_decay", self.weight_decay, 0.0, 1.0)
-        check_choice("schedule", self.schedule, ("constant", "plateau", "cosine"))
+        check_choice("schedule", self.schedule, ("constant", "plateau", "cosine", "keras"))
+        if (self.schedule == "keras") != bool(self.keras_schedule):
+            raise ValueError("`keras_schedule` must be given with `schedule='keras'`, and with no other schedule")
         check_range("warmup_epochs", self.warmup_epochs, 0.0, float(self.epochs))
         check_range("plateau_patience", self.plateau_patience, 1, 100_000)
         check_range("plateau_factor", self.plateau_factor, 0.001, 0.999)
-        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+        _check_class_weights(self.class_weights)
+        check_range("focal_gamma", self.focal_gamma, 0.0, 20.0)
         check_range("label_smoothing", self.label_smoothing, 0.0, 0.5)
         check_choice("monitor", self.monitor, ("objective", "val_loss", "auc", "pauc"))
         check_range("average", self.average, 0.0, 0.99999)
@@ -355,6 +390,14 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     options = tuple(choices)
     if value not in options:
         raise ValueError(f"`{name}` must be one of {list(options)}, got {value!r}")
+
+
+def _check_class_weights(value: object) -> None:
+    weights = value if isinstance(value, tuple) else ()
+    if value not in ("none", "balanced") and not (len(weights) == 2 and all(w > 0 for w in weights)):
+        raise ValueError(
+            f"`class_weights` must be 'none', 'balanced', or two weights above 0 (negative, positive), got {value!r}"
+        )
 
 
 def _check_positive_ints(name: str, values: tuple[int, ...], at_least: int = 0) -> None:

@@ -1,17 +1,19 @@
 """The search from Python: `launch`, `load_study` and `finalize`, in a notebook or a script."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from pneumo_core.errors import PneumoError, StudyError
-from search import launching, tensorboard
+from search import launching
 from search.duration import parse_duration
 from search.executors.local import HANG_TIMEOUT_S, Limits
 from search.finalizing.finalize import Finalized, Options
 from search.finalizing.make import make_bundle
 from search.home import DEFAULT, Home
+from search.hooks import tensorboard as tensorboard_hook
 from search.prepared import read_source
 from search.result import StudyResult
 from search.stopping import polite_stop_in_a_program
@@ -19,7 +21,7 @@ from search.storage.database import open_storage
 from search.study import load_study as load_stored
 from search.watching.make import view_maker
 from studies import load
-from studies.spec import SourceSpec, StudySpec
+from studies.spec import Hook, SourceSpec, StudySpec
 
 Study = str | Path | StudySpec
 """A name under `studies/`, a study file, or the study itself."""
@@ -42,6 +44,9 @@ def launch(
     name: str | None = None,
     protocol: str | None = None,
     tensorboard: Place | None = None,
+    hooks: Sequence[Hook] = (),
+    warm_start: Place | None = None,
+    extend: bool = False,
     hang_timeout: Duration = HANG_TIMEOUT_S,
     trial_timeout: Duration | None = None,
     storage: str | None = None,
@@ -63,6 +68,7 @@ def launch(
         protocol=protocol,
         trials=trials,
         timeout_s=_seconds(timeout),
+        hooks=hooks,
     )
     place.check_writable()
     logs = _logs(tensorboard)
@@ -86,6 +92,8 @@ def launch(
             executor=executor,
             make_view=make_view,
             tensorboard=logs,
+            warm_start=None if warm_start is None else str(warm_start),
+            extend=extend,
             stopping=polite_stop_in_a_program,
         )
     if outcome.ending == "failing":
@@ -187,7 +195,7 @@ def _with_source(spec: StudySpec, data: Place | SourceSpec | None) -> StudySpec:
 def _logs(folder: Place | None) -> Path | None:
     if folder is None:
         return None
-    tensorboard.check()
+    tensorboard_hook.check()
     return Path(folder)
 
 

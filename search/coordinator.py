@@ -96,10 +96,14 @@ class Coordinator:
         self._lock_wait = Wait()
         self._shared = IntersectionSearchSpace(include_pruned=True)  # kept: finding it reads every trial
         self._n_objectives = len(self.study.directions)
+        self._best: int | None = None  # number of the best feasible trial
         self.diagnosis = ""
 
     def run(self) -> Ending:
         """Run trials until the budget is spent, time is up, someone asks to stop, or all trials fail alike."""
+        self._best = self._best_number()
+        self.view.study_began(self.study, self.spec)
+        why = "error"
         with living(self._owner):
             try:
                 while (ending := self._ending()) is None:
@@ -107,11 +111,13 @@ class Coordinator:
                     self._fill()
                     for event in self._in_order(self.executor.poll(self._wait_s)):
                         self._handle(event)
+                why = ending
             finally:
                 try:
                     self.executor.close()
                 finally:
                     self._abandon()
+                    self.view.study_ended(why)
         if ending == "budget":
             self._tidy()
         return ending
@@ -412,6 +418,17 @@ class Coordinator:
             checkpoint.remove(run.checkpoint)
             self.networks.tidy(self._ledger().finished)
         self.view.finished(run.trial.number, result)
+        self._tell_best()
+
+    def _best_number(self) -> int | None:
+        best = records.best_feasible(self._ledger().finished)
+        return best.number if best else None
+
+    def _tell_best(self) -> None:
+        best = records.best_feasible(self._ledger().finished)
+        if best is not None and best.number != self._best:
+            self._best = best.number
+            self.view.new_best(records.describe(best))
 
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:
         if not self.spec.metrics:

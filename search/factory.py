@@ -1,7 +1,9 @@
 """Specs of samplers and pruners to Optuna's objects."""
 
+import importlib.util
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import optuna
@@ -14,14 +16,28 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
     WilcoxonPruner,
 )
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
+from pneumo_core.errors import UserError
 from search import trials
 from search.grid import Grid
 from spaces.base import Parameter
-from studies.spec import FidelitySpec, PrunerSpec, SamplerSpec
+from studies.probing import Probes
+from studies.spec import FidelitySpec, PrunerSpec, Sampler, SamplerSpec, StudySpec
+
+MISSING_TORCH = "sampler 'gp' needs the package `torch`: pip install 'pneumo-search[gp]'; or use 'tpe' or 'auto'"
+GP_PARAMETERS, GP_TRIALS = 20, 300  # beyond these its model is slow
 
 
 class EachOnce:
@@ -68,22 +84,26 @@ class SharingTPESampler(TPESampler):
 
 
 def sampler(
-    spec: SamplerSpec,
+    spec: Sampler,
     seed: int,
     parameters: Mapping[str, Parameter],
     shared: IntersectionSearchSpace,
     *,
     sequence_seed: int,
 ) -> BaseSampler:
-    """Return the sampler of `spec`.
+    """Return the sampler of `spec`, or `spec` itself, seeded anew, where it is one of Optuna's interface.
 
     `seed` differs from trial to trial, `sequence_seed` doesn't: it is that of samplers which walk one fixed sequence.
     `parameters` are those of the space, which a grid must know in advance; `shared` is the study's own, kept from
     one sampler to the next.
     """
+    if not isinstance(spec, SamplerSpec):
+        return reseeded(spec, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if spec.kind == "tpe":
+        if spec.kind == "gp":
+            return GPSampler(seed=seed, n_startup_trials=spec.n_startup_trials)
+        if spec.kind in ("tpe", "auto"):
             return SharingTPESampler(shared, seed=seed, n_startup_trials=spec.n_startup_trials)
         if spec.kind == "nsga2":
             return NSGAIISampler(seed=seed)
@@ -93,6 +113,48 @@ def sampler(
         if spec.kind == "grid":
             return Grid(parameters, sequence_seed)
         return RandomSampler(seed=seed)
+
+
+def resolved(spec: StudySpec, found: Probes) -> Sampler:
+    """Return the study's sampler, "auto" as the kind that suits the space.
+
+    A Gaussian process learns most from few trials, but of parameters that every trial has. Raises `UserError` where its
+    package is missing.
+    """
+    given = spec.sampler
+    if not isinstance(given, SamplerSpec) or given.kind not in ("auto", "gp"):
+        return given
+    has_torch = importlib.util.find_spec("torch") is not None
+    if given.kind == "gp":
+        if not has_torch:
+            raise UserError(MISSING_TORCH)
+        return given
+    suits = has_torch and not found.conditional and len(found.parameters) <= GP_PARAMETERS
+    return replace(given, kind="gp" if suits and spec.budget.trials <= GP_TRIALS else "tpe")
+
+
+def notes(given: Sampler) -> list[str]:
+    """Return what people should know of a sampler of their own."""
+    if isinstance(given, SamplerSpec | TPESampler | GPSampler | NSGAIISampler | NSGAIIISampler):
+        return []
+    return [
+        f"Sampler {name_of(given)} is not known to honour constraints: it may not see the false-negative ceiling, "
+        "which still decides what trial is the best."
+    ]
+
+
+def name_of(given: Sampler) -> str:
+    return str(given.kind) if isinstance(given, SamplerSpec) else type(given).__name__
+
+
+def reseeded(given: BaseSampler, seed: int) -> BaseSampler:
+    """Return `given` with every random state of Optuna's in it seeded, so that a resumed search suggests the same."""
+    for value in vars(given).values():
+        if isinstance(value, LazyRandomState):
+            value.rng.seed(seed)
+        elif isinstance(value, BaseSampler):
+            reseeded(value, seed)
+    return given
 
 
 def pruner(

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.errors import StudyError
+from pneumo_core.tuner.dialogue import DRAWN
 from spaces.base import Parameter, Scalar
 
 GRID_ID = "grid_id"  # attribute of a trial: which point of the grid it is
@@ -25,7 +26,8 @@ class Grid(BaseSampler):
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], seed: int) -> None:
-        self._sizes = {name: n_levels(name, parameter) for name, parameter in parameters.items()}
+        made = {name for name in parameters if name + DRAWN in parameters}  # of what is drawn under the other name
+        self._sizes = {name: n_levels(name, p) for name, p in parameters.items() if name not in made}
         self._seed = seed
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:

@@ -1,7 +1,7 @@
 """From a study and its data to a finished search: the steps of `pneumo launch`, as functions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +13,24 @@ from pneumo_core.errors import StorageError, UserError
 from pneumo_core.specs import DataSpec
 from pneumo_core.training import feature_store
 from search import factory, fingerprint, promotion, records, study
+from search import warm_start as warm_starting
 from search.coordinator import Coordinator, Ending
 from search.executors.devices import slot_environments
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.home import Home
+from search.hooks.guarded import Guarded
+from search.hooks.guarded import found as found_hooks
+from search.hooks.tensorboard import TensorBoard
 from search.kept import KeptNetworks
 from search.prepared import Prepared, split_for
 from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
 from search.storage.database import first_line, open_storage
 from search.storage.patience import ConnectionLost, PatientStorage
-from search.tensorboard import TensorBoard
 from search.watching.views import MakeView, Views
 from studies.probing import probe
-from studies.spec import SourceSpec, StudySpec, fold_seed
+from studies.spec import Hook, SourceSpec, StudySpec, fold_seed
 
 RAY_PORT = 10001  # of a Ray head for clients from elsewhere
 
@@ -54,6 +57,7 @@ def with_options(
     protocol: str | None = None,
     trials: int | None = None,
     timeout_s: float | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> StudySpec:
     """Return the study with what the command line overrides; `reading` changes how its images are read.
 
@@ -66,6 +70,7 @@ def with_options(
         name=name or spec.name,
         data=reading(dataclasses.replace(spec.data, split=split, source=data or spec.data.source)),
         budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
+        hooks=(*spec.hooks, *hooks),
     )
 
 
@@ -78,6 +83,8 @@ def launch(
     executor: Executor,
     make_view: MakeView,
     tensorboard: Path | None = None,
+    warm_start: str | None = None,
+    extend: bool = False,
     stopping: Stopping = polite_stop,
     join: bool = False,
     wait_s: float = 0.0,
@@ -86,11 +93,20 @@ def launch(
     """Run or resume `spec` up to its total budget. Raises `UserError`s for what must be put right first.
 
     With `join` the study must be there, or be launched within `wait_s`; its stored budget of trials holds, and
-    `leave_after_s` is the worker's own time. `tensorboard` is a folder for logs; `stopping` says who is heard that
-    asks to stop.
+    `leave_after_s` is the worker's own time. `tensorboard` is a folder for logs, `warm_start` an earlier search (see
+    `search.warm_start`), with `extend` the space may have become wider, and `stopping` says who is heard that asks to
+    stop.
     """
     home.check_writable()
+    hooks = found_hooks(spec.hooks) + ([] if tensorboard is None else [TensorBoard(tensorboard)])
     found = probe(spec)
+    notes = found.notes
+    if warm_start is not None:
+        points = warm_starting.points(warm_start, storage_url, spec, found)
+        spec = dataclasses.replace(spec, enqueue=(*spec.enqueue, *points))
+        notes.append(f"{len(points)} points of {warm_start} are tried first.")
+    spec = dataclasses.replace(spec, sampler=factory.resolved(spec, found))
+    notes += factory.notes(spec.sampler)
     storage = open_storage(storage_url, create=not join or wait_s > 0)
     mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
     if join:
@@ -98,16 +114,17 @@ def launch(
         budget = dataclasses.replace(study.stored_budget(stored), timeout_s=leave_after_s)
         spec = dataclasses.replace(spec, budget=budget)
     else:
-        stored = study.open_study(spec, storage, mark)
+        stored = study.open_study(spec, storage, mark, extend=extend)
     longest = max(trial.train.epochs for trial in found.trials)
     stored.pruner = factory.pruner(spec.pruner, longest, spec.folds, spec.fidelity)
     smallest = min(promotion.images_wanted(spec.fidelity, found.trials), key=_by_size)
     arrays = prepared.arrays_for(smallest)  # the others when a trial first needs them
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
-    logs = () if tensorboard is None else (TensorBoard(tensorboard, stored),)
     with stopping() as stop_asked:
         view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
+        for note in notes:
+            view.noted(note)
         coordinator = Coordinator(
             study=stored,
             storage=storage,
@@ -119,7 +136,7 @@ def launch(
             checkpoints=home.checkpoints(stored),
             networks=KeptNetworks(home.networks(stored)),
             artifacts=artifacts.store(home.artifacts),
-            view=Views((view, *logs)),
+            view=Views((view, *(Guarded(hook, view.noted) for hook in hooks))),
             stop_asked=stop_asked,
         )
         ending = _run(coordinator, storage)

@@ -90,7 +90,7 @@ def summarise(study: optuna.Study, storage_url: str) -> Summary:
         n_running=n[TrialState.RUNNING],
         n_waiting=n[TrialState.WAITING],
         failures=Counter(reason for trial in found if (reason := trials.failure_reason(trial))),
-        best=_describe(best) if best else None,
+        best=describe(best) if best else None,
         rungs=_rungs(fidelity_of(study), every),
     )
 
@@ -138,11 +138,12 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return bool(trial.constraints) and all(value <= 0 for value in trial.constraints.values())
 
 
-def _describe(trial: FrozenTrial) -> Best:
+def describe(trial: FrozenTrial) -> Best:
+    """Return what people want to know of a complete trial."""
     attrs = trial.user_attrs
     return Best(
         number=trial.number,
         value=trial.values[0],
-        params=trial.params,
+        params=trials.shown_params(trial),
         **{name: float(attrs[name]) for name in ("recall", "fnr", "specificity", "threshold", "auc", "pauc")},
     )

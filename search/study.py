@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
+from search import extending, factory, trials
 from search import fingerprint as fingerprints
-from search import trials
 from search.executors import process
 from search.fingerprint import Fingerprint
 from search.storage.database import exclusively, redacted
@@ -31,8 +31,13 @@ _PLACE = "place_in_queue"  # attribute of a queued point
 FORMAT = 1  # of what this package writes into a study
 
 
-def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint) -> optuna.Study:
-    """Create the study or resume it. Raises `StudyError` when the stored one differs."""
+def open_study(
+    spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprint, *, extend: bool = False
+) -> optuna.Study:
+    """Create the study or resume it. Raises `StudyError` when the stored one differs.
+
+    With `extend` its space may have become wider: see `search.extending`.
+    """
     directions = [StudyDirection.MAXIMIZE] * n_objectives(spec)
 
     def opened() -> optuna.Study:
@@ -41,6 +46,9 @@ def open_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
         if not known or "fingerprint" not in study.user_attrs:
             _refuse_foreign(study)
             _describe(study, spec, fingerprint)
+        if extend:
+            extending.extend(study, spec, storage, fingerprint)
+            study = optuna.load_study(study_name=spec.name, storage=storage)  # Optuna keeps the trials it has read
         _refuse_changed(study, spec, fingerprint)
         _enqueue(study, spec)
         _settle(study, spec)
@@ -176,7 +184,7 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
         "definition",
         {
             "description": spec.description,
-            "sampler": spec.sampler.kind,
+            "sampler": factory.name_of(spec.sampler),
             "pruner": spec.pruner.kind_for(spec.folds, spec.fidelity),
             "trials": spec.budget.trials,
         },
@@ -211,7 +219,7 @@ def _refuse_changed(study: optuna.Study, spec: StudySpec, fingerprint: Fingerpri
         raise StudyError(
             f"study {study.study_name!r} differs from the stored one, so its trials can't be compared:\n  "
             + "\n  ".join(lines)
-            + "\nUndo the change, or start a new study with --name."
+            + "\nUndo the change, or start a new study with --name; --extend keeps the trials of a wider space."
         )
 
 

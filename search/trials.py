@@ -15,9 +15,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pneumo_core import codec
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
+from pneumo_core.tuner.dialogue import DRAWN
 from search.grid import GRID_ID
 from search.storage import owner
 from search.storage.owner import Owner
+from spaces.base import Scalar
 
 CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
@@ -167,6 +169,17 @@ def n_deaths(trial: FrozenTrial, trials: Mapping[int, FrozenTrial]) -> int:
 def n_reached(trial: FrozenTrial) -> int:
     """Return how many epochs (or folds) the trial reported."""
     return max(max(trial.intermediate_values, default=-1) + 1, int(trial.user_attrs.get(REACHED, 0)))
+
+
+def of_number(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return one trial as it is stored now."""
+    storage = study._storage
+    return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
+
+
+def shown_params(trial: FrozenTrial) -> dict[str, Scalar]:
+    """Return the parameters as the model has them, without the numbers that a sampler drew to make some of them."""
+    return {name: value for name, value in trial.params.items() if not name.endswith(DRAWN)}
 
 
 def failure_reason(trial: FrozenTrial) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from pneumo_core.errors import StudyError, nearest
+from pneumo_core.tuner.dialogue import DRAWN
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
@@ -104,7 +105,8 @@ class Recorder:
         assert self.given is not None
         if name not in self.given:
             raise StudyError(f"parameter `{name}` ({parameter}) has no value among {sorted(self.given)}")
-        if not parameter.contains(self.given[name]):
+        is_made = name + DRAWN in self.parameters  # then the range here is the one value that was made of the number
+        if not parameter.contains(self.given[name]) and not is_made:
             raise StudyError(f"parameter `{name}` must be {parameter}, got {self.given[name]!r}")
         return self.given[name]
 

@@ -22,7 +22,7 @@ def from_keras_tuner(
     *,
     arguments: Mapping[str, Any] | None = None,
     data: DataSpec | None = None,
-    pixels: tuple[float, float] = (0.0, 1.0),
+    pixels: tuple[float, float] | None = None,
     fixed: Mapping[str, Scalar] | None = None,
     **train: Any,
 ) -> "KerasTunerSpace":
@@ -30,9 +30,10 @@ def from_keras_tuner(
 
     `hypermodel` is one of these, kept in a study file, or where to find it: "module:Name", or "file.py:Name" beside the
     study file. A class gets `arguments`. `data` says which images the model gets, by default those of its own input,
-    and `pixels` what 0 and 255 become before it sees them. `fixed` hyperparameters are not searched. Other arguments
-    are fields of `TrainSpec`, such as `epochs` and `batch_size`; optimizer and learning rate are those that the model
-    is compiled with unless given here. Raises `StudyError` for arguments that can't be meant.
+    and `pixels` what 0 and 255 become before it sees them: by default 0 to 1, or 0 to 255 for a model that scales them
+    itself. `fixed` hyperparameters are not searched. Other arguments are fields of `TrainSpec`, such as `epochs`,
+    `batch_size`, `class_weights`, `schedule` and `patience`; optimizer, learning rate, its schedule and the loss are
+    those that the model is compiled with unless given here. Raises `StudyError` for arguments that can't be meant.
     """
     for name in train:
         if name not in _TRAIN_FIELDS:
@@ -60,7 +61,7 @@ class KerasTunerSpace:
     caller: Mapping[str, Any]  # the names of the study file
     arguments: Mapping[str, Any]
     data: DataSpec | None
-    pixels: tuple[float, float]
+    pixels: tuple[float, float] | None
     fixed: Mapping[str, Scalar]
     train: Mapping[str, Any]
     n_probes: int = N_PROBES

@@ -1,12 +1,13 @@
 """What a space asks for and returns, found by seeded draws before a search starts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pneumo_core import codec
 from pneumo_core.errors import StudyError, TrialFailed
-from pneumo_core.specs import TrialSpec
+from pneumo_core.specs import KerasTunerSpec, TrialSpec
 from spaces.base import Parameter, Recorder, Scalar, unused, widened
 from studies.spec import StudySpec
 
@@ -19,17 +20,22 @@ class Probes:
     """What seeded draws of a space have shown."""
 
     parameters: Mapping[str, Parameter]  # all that was asked for, with the widest range of each name
+    conditional: frozenset[str]  # names that not every draw asks for
     trials: tuple[TrialSpec, ...]  # of the points that can be built: at least one
     n_refused: int = 0
     refusal: str = ""  # why the last of the others can't
 
     @property
-    def note(self) -> str | None:
-        """Return a line for people where some points can't be built, else None."""
+    def notes(self) -> list[str]:
+        """Return what people should know before the search: points that can't be built, and what was chosen."""
+        built = [trial for trial in self.trials if isinstance(trial.model, KerasTunerSpec)]
+        return [*self._refusals(), *dict.fromkeys(_chosen(trial) for trial in built)]
+
+    def _refusals(self) -> list[str]:
         if not self.n_refused:
-            return None
+            return []
         n = self.n_refused + len(self.trials)
-        return f"{self.n_refused} of {n} draws of the space make no trial: each would be a failed one. {self.refusal}"
+        return [f"{self.n_refused} of {n} draws of the space make no trial: each would be a failed one. {self.refusal}"]
 
 
 def probe(spec: StudySpec) -> Probes:
@@ -39,6 +45,7 @@ def probe(spec: StudySpec) -> Probes:
     can, for one whose draws contradict each other, and for one that is not a function of what it is suggested.
     """
     parameters: dict[str, Parameter] = {}
+    asked: Counter[str] = Counter()
     trials: list[TrialSpec] = []
     n_wanted, n_refused, refusal = getattr(spec.space, "n_probes", N_PROBES), 0, ""
     while n_refused + len(trials) < (n_wanted if trials else N_TRIES):
@@ -47,6 +54,7 @@ def probe(spec: StudySpec) -> Probes:
             trials.append(draw(spec, recorder))
         except TrialFailed as error:
             n_refused, refusal = n_refused + 1, str(error)
+        asked.update(list(recorder.parameters))
         for name, parameter in recorder.parameters.items():
             parameters[name] = _widened(spec, name, parameters.get(name, parameter), parameter)
     if not trials:
@@ -54,7 +62,10 @@ def probe(spec: StudySpec) -> Probes:
             f"study {spec.name!r}: its space refuses every draw: none of {n_refused} can be built, "
             f"the last with: {refusal}"
         )
-    return Probes(parameters=parameters, trials=tuple(trials), n_refused=n_refused, refusal=refusal)
+    conditional = frozenset(name for name, n in asked.items() if n < n_refused + len(trials))
+    return Probes(
+        parameters=parameters, conditional=conditional, trials=tuple(trials), n_refused=n_refused, refusal=refusal
+    )
 
 
 def draw(spec: StudySpec, recorder: Recorder) -> TrialSpec:
@@ -138,3 +149,16 @@ def _first_difference(first: Any, second: Any, place: str = "") -> str:
 
 def _say(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _chosen(trial: TrialSpec) -> str:
+    """Return what a KerasTuner model is trained with that its code does not say."""
+    model, train = trial.model, trial.train
+    assert isinstance(model, KerasTunerSpec)
+    low, high = model.pixels
+    own = ", which it scales itself" if (low, high) == (0.0, 255.0) else ""
+    how = f"schedule {train.schedule}, at most {train.epochs} epochs with a patience of {train.patience}"
+    weights = train.class_weights
+    told = weights if isinstance(weights, str) else " and ".join(f"{weight:g}" for weight in weights)
+    shown = f"{model.name} gets pixels from {low:g} to {high:g}{own}; class weights {told}, {how}"
+    return f"{shown}. Each can be set in from_keras_tuner."

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pneumo_core.data.source_spec import LabelTable as LabelTable
 from pneumo_core.data.source_spec import SourceSpec as SourceSpec
@@ -16,7 +16,12 @@ from spaces.base import Scalar, Suggest
 Space = Callable[[Suggest], TrialSpec]
 Metric = Callable[[Ints, Floats, float], float]
 """From labels (n,) of 0 and 1, scores (n,) in [0, 1] and the trial's threshold (positive iff score >= threshold)."""
-SamplerKind = Literal["tpe", "random", "qmc", "grid", "nsga2"]
+SamplerKind = Literal["auto", "tpe", "gp", "random", "qmc", "grid", "nsga2"]
+Sampler = Any
+"""A `SamplerSpec`, or a sampler of Optuna's interface."""
+Hook = Any
+"""An object with methods named as the events of `search.watching.views.View`, or where to find it: "module:Name"."""
+EVENTS = ("study_began", "started", "epoch", "finished", "failed", "ended", "new_best", "study_ended")
 PrunerKind = Literal["median", "successive_halving", "hyperband", "wilcoxon", "none"]
 MAX_FOLDS = 20  # each is a training of its own
 
@@ -176,13 +181,14 @@ class StudySpec:
     space: Space
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     data: SourceSpec = field(default_factory=SourceSpec)
-    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    sampler: Sampler = field(default_factory=SamplerSpec)
     pruner: PrunerSpec = field(default_factory=PrunerSpec)
     budget: BudgetSpec = field(default_factory=BudgetSpec)
     folds: int | None = None  # judge trials out of so many folds of train and validation; None: on validation
     fidelity: FidelitySpec | None = None  # cheap trials first; None: each is trained in one go
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     metrics: Mapping[str, Metric] = field(default_factory=dict)  # figures of each trial beside ours; steer nothing
+    hooks: tuple[Hook, ...] = ()  # programs that follow the search: see docs/hooks.md
     seed: int = 0
     deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
     description: str = ""
@@ -194,7 +200,7 @@ class StudySpec:
             raise ValueError(f"`space` must be a function of a `Suggest`, got {type(self.space).__name__}")
         for field_name, kind in _PARTS.items():
             value = getattr(self, field_name)
-            if not isinstance(value, kind):
+            if not isinstance(value, kind) and not (field_name == "sampler" and _is_sampler(value)):
                 raise ValueError(f"`{field_name}` must be a {kind.__name__}, got {value!r}")
         for metric_name, metric in self.metrics.items():
             if not metric_name.isidentifier() or not callable(metric):
@@ -202,6 +208,8 @@ class StudySpec:
                     "`metrics` must map names such as 'f2_score' to functions of labels, scores and threshold, got "
                     f"{metric_name!r}: {metric!r}"
                 )
+        for hook in self.hooks:
+            _check_hook(hook)
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.folds is not None:
             check_range("folds", self.folds, 2, MAX_FOLDS)
@@ -217,6 +225,23 @@ class StudySpec:
 def fold_seed(spec: StudySpec) -> int:
     """Return the seed of the study's folds: one for all trials, so that they can be compared fold by fold."""
     return derive(spec.seed, "folds")
+
+
+def _is_sampler(value: object) -> bool:
+    return not isinstance(value, type) and all(
+        hasattr(value, name) for name in ("sample_relative", "sample_independent")
+    )
+
+
+def _check_hook(hook: Hook) -> None:
+    if isinstance(hook, str):
+        return
+    own = [name for name in dir(hook) if not name.startswith("_") and callable(getattr(hook, name))]
+    if isinstance(hook, type) or not set(own) & set(EVENTS):
+        raise ValueError(
+            f"`hooks` must have objects with at least one of the methods {', '.join(EVENTS)}, or names such as "
+            f"'mlflow', got {hook!r}"
+        )
 
 
 def _check_fidelity(fidelity: object, folds: int | None, objective: ObjectiveSpec) -> None:

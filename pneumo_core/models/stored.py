@@ -7,7 +7,7 @@ import json
 
 import keras
 
-from pneumo_core.models import network, strided
+from pneumo_core.models import network, published_weights, strided
 from pneumo_core.specs import KerasTunerSpec
 
 MAX_BYTES = 64 * 2**20  # of a description; the largest ResNet's has half a million
@@ -26,16 +26,18 @@ def pack(model: keras.Model) -> str:
 
 
 def build(spec: KerasTunerSpec, shape: tuple[int, int, int]) -> keras.Model:
-    """Return the network of `spec` with random weights; see `model.build`.
+    """Return the network of `spec`, its weights random but for those that Keras publishes; see `model.build`.
 
-    Raises `ValueError` for images of another shape, for a text that describes no network, and for layers that aren't
-    Keras' own, before any of them is made.
+    Raises `DataError` for published weights that are missing, `ValueError` for images of another shape, for a text that
+    describes no network, and for layers that aren't Keras' own, before any of them is made.
     """
     description = _unpack(spec.network)
     _check_stock(description)
     model = keras.models.model_from_json(json.dumps(description))
     if model.input_shape[1:] != tuple(shape):
         raise ValueError(f"the network of {spec.name!r} takes images of {model.input_shape[1:]}, got {tuple(shape)}")
+    for found in spec.pretrained:
+        published_weights.load(model, found)
     return strided.without_strided_1x1(model)
 
 

@@ -69,6 +69,8 @@ class Source:
 def class_weight(spec: TrainSpec, y: np.ndarray) -> tuple[float, float]:
     """Return the weight of label 0 and of label 1; balanced ones average 1 over the images."""
     counts = np.bincount(y, minlength=2)
+    if isinstance(spec.class_weights, tuple):
+        return spec.class_weights[0], spec.class_weights[1]
     if spec.class_weights == "none" or not counts.all():
         return (1.0, 1.0)
     negative, positive = (len(y) / (2 * counts)).tolist()

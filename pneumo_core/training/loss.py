@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from pneumo_core.specs import TrainSpec
+
 
 def logit_model(model: keras.Model) -> keras.Model:
     """Return the part of `model` below its sigmoid, sharing the layers; all of it where it ends there already.
@@ -16,11 +18,18 @@ def logit_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.get_layer("score").input, name=f"{model.name}_logit")
 
 
-def weighted_loss(logits: Any, y: Any, sample_weight: Any, label_smoothing: float) -> Any:
-    """Return the mean over the batch of weight times binary cross-entropy, a scalar tensor."""
+def weighted_loss(logits: Any, y: Any, sample_weight: Any, spec: TrainSpec) -> Any:
+    """Return the mean over the batch of weight times binary cross-entropy, a scalar tensor.
+
+    The focal factor is (1 - p)^gamma, p being the score of the true class (Lin et al. 2017, eq. 4).
+    """
     logits = logits[:, 0]  # (b,)
-    target = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    target = y * (1.0 - spec.label_smoothing) + 0.5 * spec.label_smoothing
     losses = keras.ops.softplus(logits) - logits * target  # = -t log s(z) - (1 - t) log(1 - s(z))
+    if spec.focal_gamma:
+        score = keras.ops.sigmoid(logits)
+        miss = target + score - 2.0 * target * score  # = 1 - p
+        losses *= keras.ops.power(keras.ops.maximum(miss, 1e-7), spec.focal_gamma)  # 0 has no gradient below 1
     return keras.ops.mean(losses * sample_weight)
 
 

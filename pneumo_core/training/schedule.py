@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pneumo_core.specs import TrainSpec
+from pneumo_core.training import keras_schedule
 
 LEARNING_RATE_FLOOR = 1e-8  # of the plateau schedule; below it an Adam step no longer changes a float32 weight
 
@@ -21,6 +22,8 @@ class PlateauState:
 
 def learning_rates(spec: TrainSpec, state: PlateauState, *, epoch: int, n_steps: int) -> np.ndarray:
     """Return the rate of each step of `epoch` (0-based), float32 (n_steps,)."""
+    if spec.schedule == "keras":
+        return keras_schedule.rates(spec.keras_schedule, range(epoch * n_steps, (epoch + 1) * n_steps))
     done_epochs = epoch + (np.arange(n_steps) + 1) / n_steps  # at the end of each step
     rates = spec.learning_rate * _shape(spec, state, done_epochs - 1 / n_steps)
     if spec.warmup_epochs > 0:

@@ -4,15 +4,27 @@
 more per step than a small network does.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from pneumo_core.specs import TrainSpec
+from pneumo_core.specs import Optimizer, TrainSpec
 from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.norms import Statistics
+
+CLASSES: Mapping[Optimizer, str] = {
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "rmsprop": "RMSprop",
+    "nadam": "Nadam",
+    "lion": "Lion",
+    "adamax": "Adamax",
+    "adagrad": "Adagrad",
+}
+"""Of `keras.optimizers`."""
 
 
 class Steps(Protocol):
@@ -72,15 +84,12 @@ def make_steps(
 
 def make_optimizer(spec: TrainSpec) -> keras.Optimizer:
     """Return the optimizer of `spec`. Its rate is set in every step, so the one given here is never used."""
-    decay = spec.weight_decay or None
+    settings: dict[str, Any] = dict(spec.optimizer_settings)
     if spec.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum, weight_decay=decay)
-    elif spec.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(spec.learning_rate)
-    elif spec.optimizer == "rmsprop":
-        optimizer = keras.optimizers.RMSprop(spec.learning_rate)
-    else:
-        optimizer = keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
-    if decay:
+        settings["momentum"] = spec.momentum
+    if spec.optimizer != "adam":
+        settings["weight_decay"] = spec.weight_decay or (0.0 if spec.optimizer == "adamw" else None)
+    optimizer = getattr(keras.optimizers, CLASSES[spec.optimizer])(spec.learning_rate, **settings)
+    if spec.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -136,7 +136,7 @@ class JaxSteps:
 
     def _loss(self, trainable: Any, fixed: Any, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
         logits, fixed, losses = self._network.stateless_call(trainable, fixed, x, training=True, return_losses=True)
-        return weighted_loss(logits, y, sample_weight, self._spec.label_smoothing) + sum(losses), fixed
+        return weighted_loss(logits, y, sample_weight, self._spec) + sum(losses), fixed
 
     def _fixed_after_training(self, trainable: Any, fixed: Any, x: Any) -> Any:
         return self._network.stateless_call(trainable, fixed, x, training=True)[1]

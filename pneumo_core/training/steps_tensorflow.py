@@ -108,7 +108,7 @@ class TensorFlowSteps:
     def _step(self, x: Any, y: Any, sample_weight: Any, rate: Any) -> None:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
-            loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._spec.label_smoothing)
+            loss = weighted_loss(self._network(x, training=True), y, sample_weight, self._spec)
             loss += sum(self._network.losses)  # L2 of the kernels
         self._optimizer.learning_rate.assign(rate)
         factors = zip(variables, self._rate_factors, strict=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pneumo_core.specs import DataSpec, TrialSpec
 
 Scalar = str | int | float | bool
+DRAWN = " (drawn)"  # ends the name of a number that a sampler draws for the parameter of that name
 Reason = Literal["wrong_use", "fatal", "failed_trial", "bad_spec"]
 
 
@@ -19,7 +20,7 @@ class Open:
     attribute: str  # names in it, joined by dots
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of a hypermodel's class
     data: DataSpec | None = None  # None: what the model's own input says
-    pixels: tuple[float, ...] = (0.0, 1.0)  # what 0 and 255 become before the model sees them
+    pixels: tuple[float, ...] | None = None  # what 0 and 255 become before the model sees them; None: as it wants
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)  # fields of `TrainSpec`; win over the compiled ones
 

@@ -8,7 +8,7 @@ from pneumo_core import codec
 from pneumo_core.models import stored
 from pneumo_core.seeds import seed_everything
 from pneumo_core.specs import KerasTunerSpec, TrainSpec, TrialSpec
-from pneumo_core.tuner import compiled, source, translate
+from pneumo_core.tuner import compiled, own_fit, pixels, published, source, translate
 from pneumo_core.tuner.dialogue import Open
 from pneumo_core.tuner.hyperparameters import Ask, AskingHyperParameters
 
@@ -25,18 +25,27 @@ def draw(opened: Open, hypermodel: Any, ask: Ask) -> TrialSpec:
     hp.values.update({"tuner/epochs": epochs, "tuner/initial_epoch": 0, "tuner/bracket": 0, "tuner/round": 0})
     hp.values.update(opened.fixed)
     hypermodel.declare_hyperparameters(hp)
-    with translate.assignments() as assigned:
+    with translate.assignments() as assigned, published.noted() as weights:
         model = hypermodel.build(hp)
     if not isinstance(model, keras.Model):
         raise ValueError(f"`build` must return a keras.Model, got {type(model).__name__}")
+    translate.check_graph(model)
     data, loss = translate.image_spec(model, opened.data), compiled.loss_of(model)
-    train = {**compiled.train_fields(model, loss, opened.train), **opened.train}
-    network = translate.translated(model, data, opened.pixels, loss)
-    translate.check_untouched(model, assigned)
+    chosen = {**compiled.train_fields(model, loss, opened.train), **own_fit.fields(hypermodel, hp, epochs)}
+    plain = translate.flat(model, data)
+    ends = pixels.wanted(plain, opened.pixels)
+    network = translate.translated(plain, data, ends, loss)
+    translate.check_untouched(model, assigned, weights.variables)
     return TrialSpec(
         data=data,
-        model=KerasTunerSpec(name=source.name_of(hypermodel), values=_active(hp), network=stored.pack(network)),
-        train=codec.from_json(TrainSpec, train),
+        model=KerasTunerSpec(
+            name=source.name_of(hypermodel),
+            values=_active(hp),
+            network=stored.pack(network),
+            pixels=ends,
+            pretrained=weights.in_model(network),
+        ),
+        train=codec.from_json(TrainSpec, chosen | dict(opened.train)),
     )
 
 

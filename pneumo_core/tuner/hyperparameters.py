@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_tuner.engine import hyperparameters as kt
 
-from pneumo_core.tuner.dialogue import Question, Scalar
+from pneumo_core.tuner.dialogue import DRAWN, Question, Scalar
 
 Ask = Callable[[Question], Scalar]
 
@@ -54,9 +54,9 @@ def _number(hp: Any, name: str, ask: Ask) -> Any:
     if hp.step is not None and hp.sampling != "linear":
         return _by_index(hp, name, ask)
     if hp.sampling == "reverse_log":
-        share = float(ask(Question(type="float", name=name, low=0.0, high=1.0)))
+        share = float(ask(Question(type="float", name=name + DRAWN, low=0.0, high=1.0)))
         value = hp.prob_to_value(min(share, math.nextafter(1.0, 0.0)))  # of [0, 1)
-        return min(max(value, hp.min_value), hp.max_value)  # it rounds past both ends
+        return _made(hp, name, min(max(value, hp.min_value), hp.max_value), ask)  # it rounds past both ends
     high = hp.max_value if hp.step is None else hp.min_value + (_n_values(hp) - 1) * hp.step
     if high == hp.min_value:
         return hp.min_value
@@ -75,8 +75,23 @@ def _number(hp: Any, name: str, ask: Ask) -> Any:
 def _by_index(hp: Any, name: str, ask: Ask) -> Any:
     """Ask which of the values that a multiplying step leaves: Optuna has no step on a log scale."""
     n = _n_values(hp)
-    index = int(ask(Question(type="int", name=name, low=0, high=n - 1, step=1))) if n > 1 else 0
-    return hp.prob_to_value((index + 0.5) / n)
+    if n == 1:
+        return hp.prob_to_value(0.5)
+    index = int(ask(Question(type="int", name=name + DRAWN, low=0, high=n - 1, step=1)))
+    return _made(hp, name, hp.prob_to_value((index + 0.5) / n), ask)
+
+
+def _made(hp: Any, name: str, value: Any, ask: Ask) -> Any:
+    """Ask for the value itself as well, one being possible, so that it is what is stored and shown.
+
+    A queued point may have another one. Raises `ValueError` for one out of range.
+    """
+    is_int = isinstance(hp, kt.Int)
+    type_, step = ("int", 1) if is_int else ("float", None)
+    given = ask(Question(type=type_, name=name, low=value, high=value, step=step))  # type: ignore[arg-type]
+    if not hp.min_value <= given <= hp.max_value:
+        raise ValueError(f"`{hp.name}` must be in [{hp.min_value}, {hp.max_value}], got {given}")
+    return int(given) if is_int else float(given)
 
 
 def _n_values(hp: Any) -> int:

@@ -101,8 +101,10 @@ def _next_draw(space: Space) -> Draw:
 
 
 def _load(opened: Open) -> Any:
+    from pneumo_core.seeds import seed_everything
     from pneumo_core.tuner import source  # Keras loads here
 
+    seed_everything(0)  # a module that draws random numbers gives the same model in every process
     return source.load(opened.source, opened.attribute, opened.arguments)
 
 

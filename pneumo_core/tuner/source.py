@@ -13,11 +13,6 @@ import keras_tuner
 
 from pneumo_core.errors import StudyError
 
-FIT_REMEDY = (
-    "training is this program's, so that it can prune and resume; give epochs, batch_size and so on to "
-    "from_keras_tuner, or search them in a space around it"
-)
-
 
 def load(source: str, attribute: str, arguments: Mapping[str, Any]) -> Any:
     """Return the `keras_tuner.HyperModel` that `attribute` names in a file (`.py`) or module.
@@ -38,7 +33,7 @@ def name_of(hypermodel: Any) -> str:
     """Return what people call the hypermodel."""
     if isinstance(hypermodel, _Built):
         return str(getattr(hypermodel.function, "__name__", "build"))
-    return str(hypermodel.name or type(hypermodel).__name__)
+    return str(getattr(hypermodel, "name", None) or type(hypermodel).__name__)  # many don't call HyperModel.__init__
 
 
 class _Built(keras_tuner.HyperModel):  # type: ignore[misc]
@@ -78,8 +73,6 @@ def _hypermodel(where: str, found: Any, arguments: Mapping[str, Any]) -> Any:
     elif arguments:
         raise StudyError(f"{where}: `arguments` are for a class, this is a {type(found).__name__}")
     if isinstance(found, keras_tuner.HyperModel):
-        if type(found).fit is not keras_tuner.HyperModel.fit:
-            raise StudyError(f"{where}: {type(found).__name__} has a `fit` of its own; {FIT_REMEDY}")
         return found
     if not callable(found) or isinstance(found, type):
         what = getattr(found, "__name__", found)

@@ -49,13 +49,37 @@ def image_spec(model: keras.Model, data: DataSpec | None) -> DataSpec:
     return data
 
 
-def translated(model: keras.Model, data: DataSpec, pixels: tuple[float, ...], loss: Loss | None) -> keras.Model:
+def check_graph(model: keras.Model) -> None:
+    """Raise `ValueError` for a model whose layers can't be seen, or with several inputs or outputs."""
+    if not model.built and isinstance(model, keras.Sequential):
+        return
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise ValueError(
+            f"`build` returns a {type(model).__name__}, a subclass of keras.Model, whose layers can't be seen: build "
+            "it of Keras' layers with keras.Sequential or keras.Model(inputs, outputs)"
+        )
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(f"the model must have one input and one output, got {len(inputs)} and {len(outputs)}")
+
+
+def flat(model: keras.Model, data: DataSpec) -> keras.Model:
+    """Return `model` as one graph of stock layers and operations.
+
+    Raises `ValueError` for a model that isn't made of Keras' layers from one input to one output.
+    """
+    if isinstance(model, keras.Sequential) and not model.built:
+        model.build((None, *data.shape))
+    check_graph(model)
+    return _flattened(keras.Model(model.inputs[0], model.outputs[0]))
+
+
+def translated(plain: keras.Model, data: DataSpec, pixels: tuple[float, ...], loss: Loss | None) -> keras.Model:
     """Return the network from raw pixels (b, h, w, c) to the score (b, 1); `pixels` is what 0 and 255 become first.
 
-    Weights are new where the last layer changes, and the model's own elsewhere. Raises `ValueError` for a model that
-    isn't made of Keras' layers from one input to one output, and for an output that is no probability of two classes.
+    `plain` is a flat graph. Weights are new where the last layer changes, and the model's own elsewhere. Raises
+    `ValueError` for an output that is no probability of two classes.
     """
-    plain = _flattened(_functional(model, data))
     if taken := RESERVED & {layer.name for layer in plain.layers if not isinstance(layer, layers.InputLayer)}:
         raise ValueError(f"the model has a layer named {min(taken)!r}, a name that is taken here: choose another")
     entry = head.pixels_in(data.shape)
@@ -92,42 +116,39 @@ def assignments() -> Iterator[list[keras.Variable]]:
         keras.Variable.assign = assign
 
 
-def check_untouched(model: keras.Model, assigned: list[keras.Variable]) -> None:
-    """Raise `ValueError` when `build` gave the model weights of its own: they would silently be lost."""
-    ids = {id(variable) for variable in assigned}
-    for layer in model.layers:
+def check_untouched(model: keras.Model, assigned: list[keras.Variable], published: list[keras.Variable]) -> None:
+    """Raise `ValueError` when `build` gave the model weights that are not `published`: they would silently be lost."""
+    ids = {id(variable) for variable in assigned} - {id(variable) for variable in published}
+    for layer in model._flatten_layers(include_self=False):
         if any(id(weight) in ids for weight in layer.weights):
             raise ValueError(
-                f"`build` gives layer {layer.name!r} weights of its own, but a trial begins with random ones: "
-                "for pretrained networks use spaces.backbone"
+                f"`build` gives layer {layer.name!r} weights of its own, but a trial begins with random ones, or with "
+                "those that keras.applications publishes (weights='imagenet')"
             )
-
-
-def _functional(model: keras.Model, data: DataSpec) -> keras.Model:
-    """Return `model` as a graph of layers, not compiled."""
-    if isinstance(model, keras.Sequential) and not model.built:
-        model.build((None, *data.shape))
-    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs:
-        raise ValueError(
-            f"`build` returns a {type(model).__name__}, whose layers can't be seen: build it of Keras' layers with "
-            "keras.Sequential or keras.Model(inputs, outputs)"
-        )
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(f"the model must have one input and one output, got {len(inputs)} and {len(outputs)}")
-    return keras.Model(inputs[0], outputs[0])
 
 
 def _flattened(model: keras.Model) -> keras.Model:
     """Return `model` with its sub-models and `Lambda` layers replaced by the layers and operations they are made of."""
 
     def called(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        inner = isinstance(layer, keras.Model | layers.Lambda)
-        return layer.call(*args, **kwargs) if inner else layer(*args, **kwargs)
+        if isinstance(layer, layers.Lambda):
+            return _opened(layer, *args, **kwargs)
+        return layer.call(*args, **kwargs) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
 
     while any(isinstance(layer, keras.Model | layers.Lambda) for layer in model.layers):
         model = keras.models.clone_model(model, clone_function=_same, call_function=called)
     return model
+
+
+def _opened(layer: layers.Lambda, *args: Any, **kwargs: Any) -> Any:
+    """Return what a `Lambda` layer computes, as operations of Keras. Raises `ValueError` for other operations."""
+    try:
+        return layer.call(*args, **kwargs)
+    except Exception as error:
+        raise ValueError(
+            f"layer {layer.name!r} is a Lambda of operations that are not Keras' own, such as TensorFlow's, which "
+            f"can't be stored with the trial: write them with keras.ops, or use a layer of Keras ({_first(error)})"
+        ) from error
 
 
 def _prepared(pixels: Tensor, wanted: tuple[int | None, ...], ends: tuple[float, ...]) -> Tensor:
@@ -178,3 +199,7 @@ def _linear(layer: keras.Layer, inputs: Tensor, **kwargs: Any) -> Tensor:
 
 def _same(layer: keras.Layer) -> keras.Layer:
     return layer
+
+
+def _first(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

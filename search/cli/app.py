@@ -81,6 +81,21 @@ def launch(
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write every trial's curves for `tensorboard --logdir DIR`.")
     ] = None,
+    hook: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Follow the search: mlflow, wandb or module:Name. May be given repeatedly."),
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SRC",
+            help="Try the best points of an earlier search first: a study, URL#STUDY of an Optuna database, or the "
+            "folder of a KerasTuner search.",
+        ),
+    ] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Keep the trials of a study whose space got wider, as by another choice.")
+    ] = False,
     hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
     trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
     home: HomeOption = Path("runs"),
@@ -94,8 +109,8 @@ def launch(
     from search.cli.show import show_ending, show_notes
     from search.executors.local import Limits
     from search.home import Home
+    from search.hooks.tensorboard import check
     from search.prepared import read_source
-    from search.tensorboard import check
     from search.watching.make import view_maker
     from studies import load
 
@@ -113,6 +128,7 @@ def launch(
         protocol=protocol,
         trials=trials,
         timeout_s=_duration("--timeout", timeout) if timeout else None,
+        hooks=hook or (),
     )
     place.check_writable()
     if tensorboard is not None:
@@ -138,6 +154,8 @@ def launch(
             executor=executor,
             make_view=make_view,
             tensorboard=tensorboard,
+            warm_start=warm_start,
+            extend=extend,
         )
     show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
     if as_json:

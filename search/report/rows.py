@@ -23,7 +23,7 @@ def row(trial: FrozenTrial) -> TrialRow:
         state=state,
         values=_values(trial),
         constraint=number(trial.constraints.get(trials.CONSTRAINT)),
-        params=dict(trial.params),
+        params=trials.shown_params(trial),
         metrics=_metrics(attrs),
         own_metrics=_own_metrics(attrs),
         reported={step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)},

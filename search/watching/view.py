@@ -16,10 +16,11 @@ from pneumo_core.specs import BackboneSpec, CnnSpec, KerasTunerSpec, TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search.duration import say_duration
 from search.records import Best, Summary
+from search.watching.views import View
 
 
 @dataclass
-class LineView:
+class LineView(View):
     """One line when a trial starts, ends or fails, and after each of its folds."""
 
     console: Console
@@ -39,6 +40,9 @@ class LineView:
 
     def ended(self, number: int, what: str) -> None:
         self._say(f"trial {number}: {what}")
+
+    def noted(self, text: str) -> None:
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

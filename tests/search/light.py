@@ -22,6 +22,7 @@ from search.stopping import polite_stop
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.study import open_study
+from search.watching.views import View
 from spaces.base import Parameter, Suggest
 from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, Space, StudySpec
 from tests.search import light_trainer
@@ -72,7 +73,7 @@ def study(space: Space = space, *, n_trials: int = 4, name: str = "light", **mor
     )
 
 
-class SilentView:
+class SilentView(View):
     """A `View` that remembers what it was told."""
 
     def __init__(self) -> None:
@@ -108,6 +109,7 @@ class Search:
     folder: Path
     spec: StudySpec = field(default_factory=study)
     url: str = ""
+    mark: Mapping[str, Any] | None = None
     runner: Executor | None = None
     stop_asked: Callable[[], bool] = lambda: False
     heartbeat_s: float = 15.0
@@ -122,7 +124,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url = self.url or f"sqlite:///{self.folder / 'light.db'}"
         self.storage = open_storage(self.url)
-        self.study = open_study(self.spec, self.storage, {"study": {"name": self.spec.name}})
+        self.study = open_study(self.spec, self.storage, dict(self.mark or {"study": {"name": self.spec.name}}))
         self.study.pruner = factory.pruner(self.spec.pruner, 3, self.spec.folds, self.spec.fidelity)
         self.coordinator = Coordinator(
             study=self.study,

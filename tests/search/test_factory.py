@@ -1,6 +1,7 @@
 """Samplers are Optuna's own, whatever is kept between them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -9,10 +10,13 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import TrialState, create_trial
 
+from pneumo_core.errors import UserError
+from pneumo_core.specs import DenseSpec, TrialSpec
 from search import factory
 from search.factory import EachOnce, SharingTPESampler
-from spaces.base import Parameter
-from studies.spec import SamplerSpec
+from spaces.base import Parameter, Suggest
+from studies.probing import probe
+from studies.spec import SamplerSpec, StudySpec
 
 
 def suggestions(sampler_of: Callable[[int], BaseSampler], n_trials: int, n_objectives: int) -> list[dict[str, object]]:
@@ -87,3 +91,38 @@ def test_a_parameter_that_the_first_trial_lacked_is_drawn_anew_by_each_point_of_
     for name in ("x", "later"):
         drawn = [trial.params[name] for trial in study.trials if name in trial.params]
         assert len(set(drawn)) == len(drawn), name
+
+
+def a_space(suggest: Suggest) -> TrialSpec:
+    suggest.suggest_float("x", 0, 1)
+    return TrialSpec(model=DenseSpec())
+
+
+def test_a_gaussian_process_needs_its_package_and_auto_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    spec = StudySpec(name="s", space=a_space, sampler=SamplerSpec(kind="gp"))
+    found = probe(spec)
+    with pytest.raises(UserError, match=r"pip install 'pneumo-search\[gp\]'"):
+        factory.resolved(spec, found)
+    auto = replace(spec, sampler=SamplerSpec(kind="auto"))
+    assert factory.resolved(auto, found).kind == "tpe"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert factory.resolved(auto, found).kind == "gp"
+    assert factory.resolved(auto, replace(found, conditional=frozenset({"x"}))).kind == "tpe"
+
+
+def test_a_sampler_of_ones_own_is_seeded_anew_and_a_word_is_said() -> None:
+    own = optuna.samplers.BruteForceSampler()
+    shared = IntersectionSearchSpace()
+    assert StudySpec(name="s", space=a_space, sampler=own).sampler is own
+    assert "BruteForceSampler is not known to honour constraints" in factory.notes(own)[0]
+    assert factory.notes(TPESampler()) == factory.notes(SamplerSpec()) == []
+    random = optuna.samplers.RandomSampler()
+
+    def first(seed: int) -> float:
+        study = optuna.create_study(sampler=factory.sampler(random, seed, {}, shared, sequence_seed=0))
+        return study.ask().suggest_float("x", 0, 1)
+
+    assert first(3) == first(3) != first(4)
+    with pytest.raises(ValueError, match="`sampler` must be a SamplerSpec, got 3"):
+        StudySpec(name="s", space=a_space, sampler=3)

@@ -127,7 +127,7 @@ def test_points_that_cannot_be_built_are_counted_and_a_space_of_nothing_else_is_
     found = probe(study(sometimes))
     assert 0 < found.n_refused < 64
     assert found.n_refused + len(found.trials) == 64
-    assert "got (" in (found.note or "")
+    assert "got (" in found.notes[0]
 
     def never(suggest: Suggest) -> TrialSpec:
         return trial((suggest.suggest_int("units", -9, 0),))

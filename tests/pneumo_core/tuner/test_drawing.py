@@ -124,11 +124,6 @@ def test_something_else_than_a_model_is_named() -> None:
         draw(source._hypermodel("x", lambda hp: 3, {}))
 
 
-class WithFit(keras_tuner.HyperModel):  # type: ignore[misc]
-    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-        return model.fit(*args, batch_size=hp.Int("batch_size", 8, 64), **kwargs)
-
-
 @pytest.mark.parametrize(
     ("text", "attribute", "arguments", "said"),
     [
@@ -138,7 +133,6 @@ class WithFit(keras_tuner.HyperModel):  # type: ignore[misc]
         ("x = 3\n", "x", {}, "must be a keras_tuner.HyperModel or a function build.hp., got 3"),
         ("class X: pass\n", "X", {}, "got 'X'"),
         ("def build(hp): pass\n", "build", {"a": 1}, "`arguments` are for a class, this is a function"),
-        ("from tests.pneumo_core.tuner.test_drawing import WithFit as X\n", "X", {}, "has a `fit` of its own"),
         ("from tests.pneumo_core.tuner.test_drawing import Reading as X\n", "X", {"a": 1}, "X.a=1.: TypeError"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from pneumo_core.models import network, stored
@@ -33,7 +34,8 @@ def model(*ending: keras.Layer, loss: Any = "binary_crossentropy", optimizer: An
 
 
 def translate_it(made: keras.Model, data: DataSpec = DATA, pixels: tuple[float, float] = (0.0, 1.0)) -> keras.Model:
-    return translate.translated(made, translate.image_spec(made, data), pixels, compiled.loss_of(made))
+    plain = translate.flat(made, data)
+    return translate.translated(plain, translate.image_spec(made, data), pixels, compiled.loss_of(made))
 
 
 def images(data: DataSpec = DATA, n: int = 5) -> np.ndarray:
@@ -162,23 +164,30 @@ def test_a_subclassed_model_and_two_inputs_are_refused() -> None:
         def call(self, x: Any) -> Any:
             return x
 
-    with pytest.raises(ValueError, match="returns a Mine, whose layers can't be seen"):
-        translate.translated(Mine(), DATA, (0, 1), None)
+    with pytest.raises(ValueError, match=r"returns a Mine, a subclass of keras.Model, whose layers can't be seen"):
+        translate.check_graph(Mine())
     two = [keras.Input((12, 12, 1)), keras.Input((12, 12, 1))]
     joined = layers.Dense(1, activation="sigmoid")(layers.Flatten()(layers.Add()(two)))
     with pytest.raises(ValueError, match="one input and one output, got 2 and 1"):
-        translate.translated(keras.Model(two, joined), DATA, (0, 1), None)
+        translate.check_graph(keras.Model(two, joined))
 
 
 def test_weights_that_build_brings_are_noticed() -> None:
     with translate.assignments() as assigned:
         made = model(layers.Dense(1, activation="sigmoid"))
         made.optimizer.learning_rate = 0.5
-    translate.check_untouched(made, assigned)
+    translate.check_untouched(made, assigned, [])
     with translate.assignments() as assigned:
         made.layers[1].set_weights(made.layers[1].get_weights())
     with pytest.raises(ValueError, match=r"gives layer 'conv2d\w*' weights of its own"):
-        translate.check_untouched(made, assigned)
+        translate.check_untouched(made, assigned, [])
+    translate.check_untouched(made, assigned, made.layers[1].weights)
+
+
+def test_a_lambda_of_another_library_is_said_to_be_one() -> None:
+    made = model(layers.Lambda(tf.nn.leaky_relu, output_shape=(4,)), layers.Dense(1, activation="sigmoid"))
+    with pytest.raises(ValueError, match=r"a Lambda of operations that are not Keras' own, such as TensorFlow's"):
+        translate_it(made)
 
 
 def test_a_network_survives_its_text_and_is_the_same_text_again() -> None:

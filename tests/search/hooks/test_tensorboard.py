@@ -9,10 +9,12 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from pneumo_core.errors import StorageError, UserError
+from pneumo_core.errors import UserError
 from pneumo_core.wire import FOLD, N_FOLDS
-from search import tensorboard, trials
-from search.tensorboard import TensorBoard
+from search import trials
+from search.hooks import tensorboard
+from search.hooks.guarded import Guarded
+from search.hooks.tensorboard import TensorBoard
 from search.watching.views import Views
 from studies.spec import StudySpec
 from tests.search.light import Faulty, Search, study
@@ -22,7 +24,7 @@ from tests.search.light_trainer import Fault
 def logged(folder: Path, spec: StudySpec) -> Search:
     """Run a light study whose view writes logs as well."""
     found = Search(folder, spec)
-    found.coordinator.view = Views((found.view, TensorBoard(folder / "logs-tb", found.study)))
+    found.coordinator.view = Views((found.view, Guarded(TensorBoard(folder / "logs-tb"), found.view.noted)))
     found.run()
     return found
 
@@ -65,7 +67,8 @@ def test_an_epoch_that_is_told_again_counts_once(tmp_path: Path) -> None:
     trial = search.study.ask()
     spec = search.spec.space(trial)
     for epochs in ([0, 1, 2], [2, 3]):  # the second begins where the checkpoint was
-        writer = TensorBoard(tmp_path / "logs-tb", search.study)
+        writer = TensorBoard(tmp_path / "logs-tb")
+        writer.study_began(search.study, search.spec)
         writer.started(trial.number, spec)
         for epoch in epochs:
             writer.epoch(trial.number, epoch, {"auc": 0.5 + 0.1 * epoch})
@@ -76,7 +79,8 @@ def test_an_epoch_that_is_told_again_counts_once(tmp_path: Path) -> None:
 def test_folds_are_told_apart(tmp_path: Path) -> None:
     search = Search(tmp_path, study(n_trials=1))
     trial = search.study.ask()
-    writer = TensorBoard(tmp_path / "logs-tb", search.study)
+    writer = TensorBoard(tmp_path / "logs-tb")
+    writer.study_began(search.study, search.spec)
     writer.started(trial.number, search.spec.space(trial))
     for fold in (0, 1):
         for epoch in (0, 1):
@@ -94,14 +98,6 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert b"failed (" in text
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    search = Search(tmp_path, study(n_trials=1))
-    with pytest.raises(StorageError, match="for TensorBoard can't be made: Not a directory"):
-        TensorBoard(tmp_path / "file", search.study)
-    search.close()
-
-
 def test_without_the_package_the_message_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
     with pytest.raises(UserError, match=r"pip install 'pneumo-search\[tensorboard\]'"):
@@ -110,10 +106,10 @@ def test_without_the_package_the_message_names_the_remedy(monkeypatch: pytest.Mo
 
 def test_writing_logs_loads_no_framework(tmp_path: Path) -> None:
     code = (
-        "import sys, optuna; from pathlib import Path; from search.tensorboard import TensorBoard\n"
+        "import sys, optuna; from pathlib import Path; from search.hooks.tensorboard import TensorBoard\n"
         "from pneumo_core.specs import DenseSpec, TrialSpec\n"
         "study = optuna.create_study(); study.ask(); study._storage.get_all_studies()\n"
-        "log = TensorBoard(Path(sys.argv[1]), study); log.started(0, TrialSpec(model=DenseSpec()))\n"
+        "log = TensorBoard(sys.argv[1]); log.study_began(study, None); log.started(0, TrialSpec(model=DenseSpec()))\n"
         "log.epoch(0, 0, {'loss': 1.0}); log.failed(0, 'a', 'b')\n"
         "print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
     )

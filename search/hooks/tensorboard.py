@@ -11,11 +11,13 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pneumo_core import codec
-from pneumo_core.errors import StorageError, UserError
+from pneumo_core.errors import UserError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import own_metrics, trials
+from search.watching.views import View
+from studies.spec import StudySpec
 
 MISSING = "TensorBoard logs need the package `tensorboard`: pip install 'pneumo-search[tensorboard]'"
 FILE_VERSION = "brain.Event:2"  # the first record of every file
@@ -29,23 +31,24 @@ def check() -> None:
         raise UserError(MISSING) from error
 
 
-class TensorBoard:
-    """A `View` that writes `folder/STUDY/trial-NNNNN/`, for `tensorboard --logdir folder`.
+class TensorBoard(View):
+    """Writes `folder/STUDY/trial-NNNNN/`, for `tensorboard --logdir folder`.
 
     By epoch every metric of the trainer as a scalar, over folds those of each fold by themselves; parameters for the
     HParams tab; specification and outcome as text. A trial that continues a killed one writes on in its folder. Files
     are closed after each write, so that nothing is lost with the process.
     """
 
-    def __init__(self, folder: Path, study: optuna.Study) -> None:
+    def __init__(self, folder: Path | str = "runs/tensorboard") -> None:
         check()
-        self._folder, self._study = folder / study.study_name, study
+        self._folder = Path(folder)
+        self._study: optuna.Study | None = None
         self._files: dict[int, Path] = {}
         self._specs: dict[int, TrialSpec] = {}
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"folder {self._folder} for TensorBoard can't be made: {error.strerror}") from error
+
+    def study_began(self, study: optuna.Study, spec: StudySpec) -> None:
+        self._study, self._folder = study, self._folder / study.study_name
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def started(self, number: int, spec: TrialSpec) -> None:
         self._specs[number] = spec
@@ -74,8 +77,8 @@ class TensorBoard:
             self._end(number, 0, _text("outcome", what))
 
     def _trial(self, number: int) -> FrozenTrial:
-        storage = self._study._storage
-        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+        assert self._study is not None
+        return trials.of_number(self._study, number)
 
     def _begin(self, number: int, epoch: int | None) -> None:
         """Open a new file in the trial's folder; with `epoch`, TensorBoard forgets what it had from there on."""
@@ -135,7 +138,7 @@ def _session_start(trial: FrozenTrial) -> Any:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=str(trials.root(trial)))
-    for name, value in trial.params.items():
+    for name, value in trials.shown_params(trial).items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value
         elif isinstance(value, int | float):

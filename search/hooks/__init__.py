@@ -1,0 +1,1 @@
+"""Programs that follow a search: what a study file may name, and those that come along."""
