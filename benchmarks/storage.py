@@ -225,7 +225,7 @@ def _result(number: int, *, pruned: bool) -> TrialResult:
         values=(recall,),
         constraint=0.5 - recall,
         metrics=metrics,
-        best_epoch=0,
+        best_epoch=1,
         n_epochs=N_EPOCHS,
         n_parameters=100_000,
         seconds=60.0,

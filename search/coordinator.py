@@ -298,7 +298,7 @@ class Coordinator:
     def _go_on(self, waiting: FrozenTrial) -> optuna.Trial:
         if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
             raise UpdateFinishedTrialError(f"trial {waiting.number} was taken by another coordinator")
-        self.view.ended(trials.history(waiting)[-1], f"goes on as trial {waiting.number}")
+        self.view.ended(trials.history(waiting)[-1], f"continues as trial {waiting.number}")
         return optuna.Trial(self.study, waiting._trial_id)
 
     def _seed_sampler(self, waiting: Sequence[FrozenTrial]) -> None:
@@ -326,6 +326,7 @@ class Coordinator:
             trial.report(value, step)
         own = own_metrics.attributes_of(twin.user_attrs)
         trials.finish(self.study, trial, result, repeats=twin.number, **own)
+        self._failures.clear()
         self.view.ended(trial.number, f"repeats trial {twin.number}")
         return True
 
@@ -441,7 +442,7 @@ class Coordinator:
         number = run.trial.number
         self.executor.cancel(number)
         del self._running[number]
-        self.view.ended(number, "went on elsewhere: this coordinator was silent for too long")
+        self.view.ended(number, "continues elsewhere: this coordinator was silent for too long")
 
     def _failed(self, number: int, reason: str, message: str) -> None:
         trials.fail(self.study, number, reason, message)

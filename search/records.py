@@ -2,18 +2,29 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core import codec
+from pneumo_core.specs import ObjectiveKind
 from search import promotion, trials
 from search.storage.database import redacted
 from studies.spec import FidelitySpec
 
 Scalar = str | int | float | bool | None
+
+VALUE_NAMES: Mapping[ObjectiveKind, tuple[str, ...]] = {
+    "recall": ("recall with tie-break",),  # up to half a step above the recall itself, so that it may exceed 1
+    "specificity": ("specificity with tie-break",),
+    "pauc": ("partial AUC",),
+    "auc": ("AUC",),
+    "recall_and_specificity": ("recall", "specificity"),
+}
+"""What a study maximises, one name a value."""
+FIGURES = ("recall", "fnr", "specificity", "auc", "pauc", "threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,7 @@ class Summary:
     n_running: int
     n_waiting: int
     failures: Mapping[str, int]  # by reason
+    messages: Mapping[str, str] = field(default_factory=dict)  # of the last failure of each reason
     best: Best | None
     rungs: tuple[RungCount, ...] = ()  # the cheapest first; paused trials are among the pruned ones
 
@@ -65,14 +77,21 @@ class Summary:
         best = self.best and {
             "number": self.best.number,
             "value": self.best.value,
-            "fnr": self.best.fnr,
-            "specificity": self.best.specificity,
-            "threshold": self.best.threshold,
+            **{name: getattr(self.best, name) for name in FIGURES},
             "params": dict(self.best.params),
         }
-        counts = {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed}
-        rungs = {"rungs": [codec.to_json(rung) for rung in self.rungs]} if self.rungs else {}
-        return {"study": self.study, "storage": self.storage, "trials": counts, **rungs, "best": best}
+        failures = {
+            reason: {"trials": n, "last_message": self.messages.get(reason, "")} for reason, n in self.failures.items()
+        }
+        return {
+            "study": self.study,
+            "storage": self.storage,
+            "trials": {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed},
+            "open": {"running": self.n_running, "waiting": self.n_waiting},
+            "failures": failures,
+            **({"rungs": [codec.to_json(rung) for rung in self.rungs]} if self.rungs else {}),
+            "best": best,
+        }
 
 
 def summarise(study: optuna.Study, storage_url: str) -> Summary:
@@ -90,6 +109,7 @@ def summarise(study: optuna.Study, storage_url: str) -> Summary:
         n_running=n[TrialState.RUNNING],
         n_waiting=n[TrialState.WAITING],
         failures=Counter(reason for trial in found if (reason := trials.failure_reason(trial))),
+        messages={reason: trials.failure_message(trial) for trial in found if (reason := trials.failure_reason(trial))},
         best=describe(best) if best else None,
         rungs=_rungs(fidelity_of(study), every),
     )
@@ -145,5 +165,5 @@ def describe(trial: FrozenTrial) -> Best:
         number=trial.number,
         value=trial.values[0],
         params=trials.shown_params(trial),
-        **{name: float(attrs[name]) for name in ("recall", "fnr", "specificity", "threshold", "auc", "pauc")},
+        **{name: float(attrs[name]) for name in FIGURES},
     )

@@ -17,18 +17,17 @@ from search.coordinator import Ending
 from search.dashboard import drawings
 from search.home import Home
 from search.prepared import Prepared
-from search.records import Best, Summary
+from search.records import FIGURES, Best, Summary
 from search.report import gather, marks, plots_model, plots_parameters, plots_search, sections_search, source
 from search.report.data import ReportData, TrialRow, Validation
 from search.report.markup import Html, join, paragraph, tag
-from search.report.numbers import scalar
+from search.report.numbers import WATCHED, scalar
 from search.report.svg import Drawing, Picture
 from search.storage import artifacts
 
 if TYPE_CHECKING:
     import pandas
 
-FIGURES = ("recall", "fnr", "specificity", "auc", "pauc", "threshold")
 FURTHER = ("seconds", "best_epoch", "n_epochs", "n_parameters")
 
 
@@ -106,7 +105,7 @@ class StudyResult:
     def plot_learning(self) -> Drawing:
         """Draw what the pruner saw of every trial, epoch by epoch."""
         data = self._judged()
-        return plots_search.learning(data.trials, data.step).figure
+        return plots_search.learning(data.trials, WATCHED[data.objective.kind], data.step).figure
 
     def plot_importances(self, target: str | None = None) -> Drawing:
         """Draw how much each parameter tells about `target`: a value of the study (default), or "feasibility".
@@ -119,7 +118,7 @@ class StudyResult:
             raise ValueError(f"`target` must be one of the study's, got {wanted!r}{nearest(wanted, known)}")
         if not known[wanted].shares:
             raise StudyError(f"importance for {wanted!r} can't be told: {known[wanted].reason}")
-        return plots_parameters.importance(known[wanted], 0).figure
+        return plots_parameters.importance(known[wanted]).figure
 
     def plot_parameters(self) -> Drawing:
         """Draw every trial as a line over its parameters, the most important first, and its value."""

@@ -21,6 +21,7 @@ from search import extending, factory, trials
 from search import fingerprint as fingerprints
 from search.executors import process
 from search.fingerprint import Fingerprint
+from search.records import VALUE_NAMES
 from search.storage.database import exclusively, redacted
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
@@ -191,7 +192,7 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(_METRIC_NAMES[spec.objective.kind])
+        study.set_metric_names(list(VALUE_NAMES[spec.objective.kind]))
     study.set_user_attr("fingerprint", fingerprint)  # last: its presence says that the rest is complete
 
 
@@ -231,12 +232,3 @@ def _enqueue(study: optuna.Study, spec: StudySpec) -> None:
         study.enqueue_trial(dict(point), user_attrs={_PLACE: place})
     if len(spec.enqueue) > study.user_attrs.get("n_enqueued", 0):
         study.set_user_attr("n_enqueued", len(spec.enqueue))
-
-
-_METRIC_NAMES = {
-    "recall": ["recall"],
-    "specificity": ["specificity"],
-    "pauc": ["pauc"],
-    "auc": ["auc"],
-    "recall_and_specificity": ["recall", "specificity"],
-}

@@ -189,6 +189,11 @@ def failure_reason(trial: FrozenTrial) -> str | None:
     return str(trial.user_attrs.get("failure", {}).get("reason", LOST))
 
 
+def failure_message(trial: FrozenTrial) -> str:
+    """Return what a failed trial said of its end, "" where it said nothing."""
+    return str(trial.user_attrs.get("failure", {}).get("message", ""))
+
+
 def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that count: all but those that another trial continues."""
     found = list(trials)

@@ -53,7 +53,7 @@ def test_launch_resume_extend_and_review(phantoms: Path, tmp_path: Path) -> None
     study = write_study(tmp_path)
     launch = ("launch", study, "--data", phantoms, "--json")
     first = last_json(pneumo(*launch, folder=tmp_path, code=None))
-    assert set(first) == {"study", "storage", "trials", "best"}
+    assert set(first) == {"study", "storage", "trials", "open", "failures", "best"}
     assert first["trials"]["complete"] + first["trials"]["pruned"] == 3
     assert first["trials"]["failed"] == 0
 
@@ -72,10 +72,29 @@ def test_launch_resume_extend_and_review(phantoms: Path, tmp_path: Path) -> None
         assert all(isinstance(trial["attrs"][name], int | float) for name in contract)
         assert trial["attrs"]["spec"]["model"]["kind"] == "cnn"
 
+    _check_the_model_of_one_trial(tmp_path, phantoms, finished(tmp_path)[0])
+
     changed = write_study(tmp_path, epochs=3)
     refused = pneumo("launch", changed, "--data", phantoms, folder=tmp_path, code=2)
     assert "differs from the stored one" in refused.stderr
     assert len(finished(tmp_path)) == 4
+
+
+def _check_the_model_of_one_trial(folder: Path, phantoms: Path, trial: dict[str, Any]) -> None:
+    """A trial is trained again to the same figures, and its bundle says that it is not certified."""
+    done = pneumo(
+        "train-trial", "small.py", trial["number"], "--data", phantoms, "--out", "one", "--json", folder=folder
+    )
+    found = last_json(done)
+    assert found["guarantee"] == "none"
+    assert found["validation"] == {name: trial["attrs"][name] for name in found["validation"]}
+    assert "These are the figures of the search" in done.stderr
+    card = (folder / "one" / "MODEL_CARD.md").read_text()
+    assert card.startswith("---\nlibrary_name:")
+    assert "**Not certified**" in card
+    file = next(phantoms.glob("NORMAL/*.png"))
+    [row] = last_json(pneumo("predict", "one", file, "--json", folder=folder))
+    assert row["threshold"] == trial["attrs"]["threshold"]
 
 
 def test_the_plain_optuna_command_line_reads_the_database(phantoms: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model, network
-from pneumo_core.result import TrialResult
+from pneumo_core.result import Layer, TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
@@ -54,6 +54,7 @@ class FoldsState:
 
     history: tuple[dict[str, float], ...] = ()  # one entry a finished fold
     n_parameters: int = 0
+    layers: tuple[Layer, ...] = ()
     features: str = "none"  # see `features.open_cached`
 
     @property
@@ -157,19 +158,24 @@ def _next_fold(trial: FoldsTrial, state: FoldsState, scores: Floats) -> tuple[Fo
     seed = derive(trial.seed, "fold", index)
     result, found = train_fold(trial.spec, trial.objective, trial.pooled, fold, seed, on_epoch, part)
     if not np.isfinite(found).all():
-        raise TrialFailed("nan_loss", f"scores of fold {index} became NaN; lower `learning_rate`")
+        raise TrialFailed("nan_loss", f"scores of fold {index + 1} became NaN; lower `learning_rate`")
     held_out = fold[2]
     scores = scores.copy()
     scores[held_out] = found
     entry = _entry(result, trial.pooled.y[held_out], found, trial.objective)
-    features = result.environment["features"]
-    return FoldsState(history=(*state.history, entry), n_parameters=result.n_parameters, features=features), scores
+    after = FoldsState(
+        history=(*state.history, entry),
+        n_parameters=result.n_parameters,
+        layers=result.layers,
+        features=result.environment["features"],
+    )
+    return after, scores
 
 
 def _entry(result: TrialResult, y: np.ndarray, scores: Floats, objective: ObjectiveSpec) -> dict[str, float]:
     """Return what is remembered of a fold: how its held-out images (n,) are scored, and how long it was trained."""
     return {
-        "loss": result.history[result.best_epoch]["loss"],
+        "loss": result.history[result.best_epoch - 1]["loss"],
         "val_loss": log_loss(y, scores),
         **asdict(operating.judge(y, scores, objective).metrics),
         "pruning_metric": operating.pruning_metric(y, scores, objective),
@@ -192,7 +198,7 @@ def _result(trial: FoldsTrial, state: FoldsState, scores: Floats, done: np.ndarr
         seconds=sum(fold["seconds"] for fold in state.history),
         stopped="completed" if state.n_done == trial.n_folds else "pruned",
         history=state.history,
-        scores=tuple(round(score, 6) for score in scores[done].tolist()),
+        scores=tuple(scores[done].tolist()),
         environment={
             **environment(),
             "precision": precision.of(trial.spec),
@@ -200,6 +206,7 @@ def _result(trial: FoldsTrial, state: FoldsState, scores: Floats, done: np.ndarr
             "features": state.features,
         },
         n_folds=state.n_done,
+        layers=state.layers,
     )
 
 

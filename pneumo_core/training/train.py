@@ -14,6 +14,7 @@ import numpy as np
 from pneumo_core import codec
 from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
+from pneumo_core.models.layers import leaves
 from pneumo_core.result import Stopped
 from pneumo_core.scoring import operating
 from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
@@ -111,7 +112,8 @@ def fit(model: keras.Model, task: Task) -> Fitted:
     state, note = run.restore()
     while state.stopped is None:
         state = run.epoch(state)
-        if task.on_epoch(state.n_epochs - 1, dict(state.history[-1])):
+        stop = task.on_epoch(state.n_epochs - 1, dict(state.history[-1]))
+        if stop and state.stopped in (None, "paused"):  # one that has ended by itself is complete, whatever is asked
             state = replace(state, stopped="pruned")
         else:
             run.save(state)
@@ -130,7 +132,7 @@ def score_batch(x: np.ndarray) -> int:
 
 def changing_variables(model: keras.Model) -> list[keras.Variable]:
     """Return the variables that training changes: all but those of frozen layers, random states included."""
-    return [variable for layer in _leaves(model) if layer.trainable for variable in layer.variables]
+    return [variable for layer in leaves(model) if layer.trainable for variable in layer.variables]
 
 
 def numpy_copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
@@ -305,7 +307,9 @@ class _Run:
                 self._remember(chunk.x[: chunk.n_steps])
         loss = self._steps.take_loss()
         if not math.isfinite(loss):
-            raise TrialFailed("nan_loss", f"the training loss became {loss} in epoch {epoch}; lower `learning_rate`")
+            raise TrialFailed(
+                "nan_loss", f"the training loss became {loss} in epoch {epoch + 1}; lower `learning_rate`"
+            )
         return loss, float(rates[-1])
 
     def _remember(self, some: Iterable[np.ndarray]) -> None:
@@ -319,7 +323,7 @@ class _Run:
         scores, objective = self.validation_scores(), self._task.objective
         y, scores = operating.pooled(self._task.arrays.y_validation, scores, self.shifted_scores())
         if not np.isfinite(scores).all():
-            raise TrialFailed("nan_loss", f"validation scores became NaN in epoch {epoch}; lower `learning_rate`")
+            raise TrialFailed("nan_loss", f"validation scores became NaN in epoch {epoch + 1}; lower `learning_rate`")
         return {
             "val_loss": log_loss(y, scores),
             **asdict(operating.judge(y, scores, objective).metrics),
@@ -431,11 +435,3 @@ def is_hopeless(task: Task, state: TrainState) -> bool:
 
 def _group(saved: Checkpoint, prefix: str) -> list[np.ndarray]:
     return [saved.arrays[name] for name in sorted(saved.arrays) if name.startswith(f"{prefix}.")]
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer

@@ -14,7 +14,7 @@ import numpy as np
 
 from pneumo_core import codec
 from pneumo_core.errors import TrialFailed
-from pneumo_core.models import model
+from pneumo_core.models import layers, model
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
@@ -155,16 +155,17 @@ def _result(
         values=judged.values,
         constraint=judged.constraint,
         metrics=judged.metrics,
-        best_epoch=state.best_epoch,
+        best_epoch=state.best_epoch + 1,
         n_epochs=state.n_epochs,
         n_parameters=network.count_params(),
         seconds=sum(epoch["seconds"] for epoch in state.history),
         stopped=state.stopped,
         history=state.history,
-        scores=tuple(round(score, 6) for score in fitted.scores.tolist()),
+        scores=tuple(fitted.scores.tolist()),  # every digit: what is shown must be what was judged
         environment=where,
-        shifted_scores=() if shifted is None else tuple(round(score, 6) for score in shifted.tolist()),
+        shifted_scores=() if shifted is None else tuple(shifted.tolist()),
         family_aucs={} if shifted is None else operating.family_aucs(y, shifted, objective.shifts),
+        layers=layers.table(network),
     )
 
 

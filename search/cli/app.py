@@ -2,14 +2,17 @@
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from pneumo_core.errors import PneumoError, UserError
-from search.cli import bundle, certify, dashboard, data, export, report, weights, worker
+from search import installation
+from search.cli import bundle, certify, dashboard, data, export, report, train_trial, weights, worker
 from search.cli.options import (
     DONE,
     FAILED,
@@ -21,12 +24,15 @@ from search.cli.options import (
     NameOption,
     PerGpuOption,
     ProtocolOption,
+    QuietOption,
     StorageOption,
     StudyArgument,
+    VerboseOption,
     WorkersOption,
     at_least_one,
     existing_storage,
     study_name,
+    verbosity,
 )
 from search.cli.reading import ReadingOptions, with_reading
 from search.duration import parse_duration
@@ -35,10 +41,24 @@ from search.stopping import terminate_like_interrupt
 if TYPE_CHECKING:
     from search.records import Summary
 
+ORDER = (  # of the commands in `--help`: that of their use
+    *("data", "weights", "studies", "spaces", "launch", "worker", "status", "dashboard", "report", "train-trial"),
+    *("finalize", "certify", "evaluate", "predict", "drift", "export", "storage"),
+)
+
+
+class InOrder(TyperGroup):
+    """Commands in the order of their use; those that `ORDER` lacks come last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        known = {name: place for place, name in enumerate(ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: known.get(name, len(ORDER)))
+
+
 app = typer.Typer(
     name="pneumo",
+    cls=InOrder,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Search for chest X-ray classifiers that must not miss sick patients.\n\n"
@@ -51,12 +71,28 @@ app.add_typer(worker.storage_app, name="storage")
 app.command()(worker.worker)
 app.command()(report.report)
 app.command()(dashboard.dashboard)
+app.command("train-trial")(train_trial.train_trial)
 app.command()(bundle.finalize)
 app.command()(bundle.evaluate)
 app.command()(bundle.predict)
 app.command()(certify.certify)
 app.command()(certify.drift)
 app.command()(export.export)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"pneumo-search {metadata.version('pneumo-search')}")
+        raise typer.Exit
+
+
+@app.callback()
+def pneumo(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that need no command."""
 
 
 @app.command()
@@ -99,14 +135,16 @@ def launch(
     hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
     trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
     home: HomeOption = Path("runs"),
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or resume it up to its total budget.
 
-    Ctrl-C stops in order: what is running continues from its last epoch at the next launch.
+    Ctrl-C shuts down cleanly: what is running continues from its last epoch at the next launch.
     """
     from search import launching as steps
-    from search.cli.show import show_ending, show_notes
+    from search.cli.show import Again, show_ending, show_notes
     from search.executors.local import Limits
     from search.home import Home
     from search.hooks.tensorboard import check
@@ -143,7 +181,7 @@ def launch(
         limits=limits,
         trials_per_gpu=trials_per_gpu,
     )
-    with view_maker(console) as (make_view, progress):
+    with view_maker(console, verbosity(quiet, verbose)) as (make_view, progress):
         prepared = read_source(spec.data, place, progress)
         show_notes(console, prepared.manifest, prepared.split)
         outcome = steps.launch(
@@ -157,7 +195,7 @@ def launch(
             warm_start=warm_start,
             extend=extend,
         )
-    show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
+    show_ending(console, outcome, Again(study=study, name=name, home=home, storage=storage, data=data))
     if as_json:
         print(json.dumps(outcome.summary.to_json()))
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
@@ -207,6 +245,7 @@ def main() -> NoReturn:
     """Run the command line; every error of the project becomes one message and its exit code."""
     terminate_like_interrupt()
     try:
+        installation.check()
         app()
     except UserError as error:
         _die(error, WRONG_USE)

@@ -11,14 +11,17 @@ from rich.console import Console
 
 from search.cli.options import (
     DONE,
+    FAILED,
     NOT_FEASIBLE,
     HomeOption,
     JsonOption,
     NameOption,
+    QuietOption,
     StorageOption,
     StudyArgument,
     existing_storage,
     study_name,
+    verbosity,
 )
 from search.cli.reading import ReadingOptions, with_reading
 
@@ -44,6 +47,7 @@ def finalize(
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
     backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
     home: HomeOption = Path("runs"),
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Average the best trials' networks, certify a threshold, open the test role once, and write the bundle.
@@ -63,7 +67,8 @@ def finalize(
     )
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)
-    with view_maker(console) as (_, progress):
+    told = Console(quiet=True) if quiet else console
+    with view_maker(console, verbosity(quiet)) as (_, progress):
         found = make_bundle(
             name or study_name(study),
             out=out,
@@ -74,7 +79,7 @@ def finalize(
             device=device,
             n_workers=workers,
             backend=backend,
-            say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
+            say=lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True),
             progress=progress,
         )
     if found is None:
@@ -126,6 +131,7 @@ def predict(
     """Score single images: score, decision, threshold. A bad file is one error row.
 
     With 30 files or more, a line on standard error says whether they are like those that the bundle was certified on.
+    The exit code is 1 where no file could be scored.
     """
     from pneumo_core.bundles.bundle_process import Predict
     from search.bundle_client import ask
@@ -142,6 +148,8 @@ def predict(
         show_predictions(Console(), answer["rows"])
     if answer["drift"]:
         Console(stderr=True).print(answer["drift"], highlight=False, markup=False, soft_wrap=True)
+    if all("error" in row for row in answer["rows"]):
+        raise typer.Exit(FAILED)
 
 
 def _interrupt(_number: int, _frame: types.FrameType | None) -> NoReturn:

@@ -40,6 +40,8 @@ NameOption = Annotated[
     str | None,
     typer.Option("--name", help="Store (or find) the study under this name, e.g. once per data set.", metavar="NAME"),
 ]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the outcome only, no progress.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line after each epoch as well.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
 WorkersOption = Annotated[
     int | None,
@@ -54,6 +56,13 @@ ProtocolOption = Annotated[
     str | None,
     typer.Option(help="patient_grouped, or per_image_random: it LEAKS patients, only to compare with old results."),
 ]
+
+
+def verbosity(quiet: bool, verbose: bool = False) -> int:
+    """Return what `view_maker` takes. Raises `UserError` for both at once."""
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose exclude each other")
+    return verbose - quiet
 
 
 def study_name(study: str) -> str:

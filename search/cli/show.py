@@ -1,13 +1,18 @@
 """Tables and sentences for people."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from search.home import DEFAULT
 from search.records import Summary
-from search.watching.view import describe_best
+from search.storage.database import redacted
+from search.watching.describe import describe_best
 from studies import load
 from studies.probing import probe
 
@@ -20,22 +25,43 @@ if TYPE_CHECKING:
 N_REJECTED_SHOWN = 10
 
 
-def show_ending(console: Console, outcome: "Outcome", command: str) -> None:
-    """Say how the launch ended, what the study has come to, and what to do next; `command` launched it."""
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """What a launch was given that the next command needs as well."""
+
+    study: str
+    name: str | None
+    home: Path
+    storage: str | None
+    data: str | None
+
+    def command(self, verb: str, *more: str) -> str:
+        """Return `pneumo VERB STUDY` with the options that find the same study; passwords stay out."""
+        place = redacted(self.storage) if self.storage else None
+        home = None if str(self.home) == DEFAULT else str(self.home)
+        options = {"--name": self.name, "--home": home, "--storage": place}
+        options |= {"--data": self.data} if verb != "status" else {}
+        words = [word for option, value in options.items() if value for word in (option, value)]
+        return shlex.join(["pneumo", verb, self.study, *words, *more])
+
+
+def show_ending(console: Console, outcome: "Outcome", again: Again) -> None:
+    """Say how the launch ended, what the study has come to, and what to do next."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
     say = _sayer(console)
     if outcome.ending == "budget":
-        say(f"Budget reached: {summary.n_finished} trials. A larger --trials goes on from here.")
+        say(f"Budget reached: {summary.n_finished} trials. A larger --trials continues from here.")
     elif outcome.ending == "failing":
         say(f"Stopped: {outcome.diagnosis}")
     elif outcome.ending == "stale":
         say(f"Stopped after {summary.n_finished} trials: the last ones brought nothing better (`patience_trials`).")
     else:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
-        say(f"Stopped ({why}); everything is saved. The same command goes on from the last finished epochs.")
+        say(f"Stopped ({why}); everything is saved. The same command continues from the last finished epochs.")
     if summary.best:
-        say(f"Next: `pneumo status {summary.study}`, or `{command} --trials {2 * summary.n_finished}`.")
+        more = again.command("launch", "--trials", str(2 * summary.n_finished))
+        say(f"Next: `{again.command('status')}`, or `{more}`.")
     elif outcome.ending == "budget":
         say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")
 
@@ -47,9 +73,10 @@ def show_summary(console: Console, summary: Summary) -> None:
     say(f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_failed} failed{busy}")
     for index, rung in enumerate(summary.rungs, start=1):
         where = f"rung {index} ({rung.epochs} epochs at {rung.scale:g} of the image size)"
-        say(f"  {where}: {rung.n_reached} paused, {rung.n_promoted} of them went on")
+        say(f"  {where}: {rung.n_reached} paused, {rung.n_promoted} of them continued")
     for reason, n in sorted(summary.failures.items()):
-        say(f"  failed: {reason}: {n}")
+        message = summary.messages.get(reason, "")
+        say(f"  failed: {reason}: {n}" + (f", the last: {message}" if message else ""))
     if summary.best is None:
         say("No feasible trial.")
         return

@@ -14,8 +14,11 @@ from search.cli.options import (
     HomeOption,
     NameOption,
     PerGpuOption,
+    QuietOption,
     StudyArgument,
+    VerboseOption,
     WorkersOption,
+    verbosity,
 )
 from search.cli.reading import ReadingOptions, with_reading
 
@@ -45,6 +48,8 @@ def worker(
     trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
     wait: Annotated[str | None, typer.Option(metavar="10m", help="Wait so long for a launch with work left.")] = None,
     home: HomeOption = Path("runs"),
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Join a study that was launched, and work until its budget is reached.
 
@@ -52,7 +57,7 @@ def worker(
     work go on elsewhere, from their last epochs where --home is a shared folder.
     """
     from search import launching as steps
-    from search.cli.show import show_ending
+    from search.cli.show import Again, show_ending
     from search.executors.local import Limits
     from search.home import Home
     from search.prepared import read_source
@@ -76,7 +81,7 @@ def worker(
         limits=limits,
         trials_per_gpu=trials_per_gpu,
     )
-    with view_maker(console) as (make_view, progress):
+    with view_maker(console, verbosity(quiet, verbose)) as (make_view, progress):
         outcome = steps.launch(
             spec,
             storage_url=storage,
@@ -88,7 +93,7 @@ def worker(
             wait_s=_seconds("--wait", wait) if wait else 0.0,
             leave_after_s=_seconds("--timeout", timeout) if timeout else None,
         )
-    show_ending(console, outcome, f"pneumo launch {study}" + (f" --data {data}" if data else ""))
+    show_ending(console, outcome, Again(study=study, name=name, home=home, storage=storage, data=data))
     raise typer.Exit({"interrupted": INTERRUPTED, "failing": FAILED}.get(outcome.ending, DONE))
 
 

@@ -6,23 +6,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pneumo_core.result import TrialResult
-from pneumo_core.scoring.metrics import Floats
-from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.report import gallery, performance, plots_model, svg
 from search.report.data import Performance, Validation
-from search.report.markup import Html
 from search.report.svg import BLUE, INK, ORANGE, Picture
 
 MIN_RESAMPLES = 2  # the bootstrap's intervals aren't drawn
 ERRORS_PER_KIND = 6
-NAMESPACE = "http://www.w3.org/2000/svg"
-FONT = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 
 def roc(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> Picture:
     """Draw the ROC curve on validation with the operating point and its joint 95 % region."""
-    return plots_model.roc(validation.y, _performance(validation, result, objective), objective, ())
+    found = _performance(validation, result, objective)
+    return plots_model.roc(found.y, found, objective, ())
 
 
 def confusion(
@@ -45,7 +41,7 @@ def confusion(
         axes.set_yticks([0, 1], [f"is {svg.plain(positive)}", f"is {svg.plain(negative)}"])
         axes.set_title(_rates(found))
 
-    return svg.draw(paint, name="confusion", alt=f"Confusion matrix on validation: {counts.tolist()}")
+    return svg.draw(paint, alt=f"Confusion matrix on validation: {counts.tolist()}")
 
 
 def errors(validation: Validation, result: TrialResult) -> Picture:
@@ -69,7 +65,7 @@ def errors(validation: Validation, result: TrialResult) -> Picture:
                 axes.set_title(f"{scores[row]:.3f}", fontsize=8, fontweight="normal", loc="center")
 
     n = [len(rows) for _, rows, _ in kinds]
-    return svg.draw(paint, name="errors", size=(8.4, 4.0), alt=f"{n[0]} missed images, {n[1]} false alarms")
+    return svg.draw(paint, size=(8.4, 4.0), alt=f"{n[0]} missed images, {n[1]} false alarms")
 
 
 def training(number: int, result: TrialResult) -> Picture:
@@ -78,18 +74,18 @@ def training(number: int, result: TrialResult) -> Picture:
 
 
 def apology(lines: Sequence[str]) -> Picture:
-    """Draw a text in the place of a picture that can't be had."""
+    """Draw a text in the place of a picture that is not available."""
 
     def paint(figure: Figure) -> None:
         figure.text(0.04, 0.5, "\n".join(lines), va="center", color=INK)
 
-    return svg.draw(paint, name="apology", size=(6.4, 1.6), alt=" ".join(lines))
+    return svg.draw(paint, size=(6.4, 1.6), alt=" ".join(lines))
 
 
 def _performance(validation: Validation, result: TrialResult, objective: ObjectiveSpec) -> Performance:
-    scores: Floats = np.asarray(result.scores, dtype=np.float64)
-    stored: Metrics = result.metrics
-    return performance.measure(validation, scores, stored, objective, MIN_RESAMPLES)
+    return performance.measure(
+        *performance.judged(validation, result), result.metrics.threshold, objective, MIN_RESAMPLES
+    )
 
 
 def _rates(found: Performance) -> str:
@@ -98,10 +94,7 @@ def _rates(found: Performance) -> str:
     return ", ".join([*rates, f"threshold {found.threshold:.3f}"])
 
 
-def file(inline: Html) -> bytes:
-    """Return a page's inline SVG as a file of its own, on white, with the font that the page would have given it."""
-    head = f'<svg xmlns="{NAMESPACE}" xmlns:xlink="http://www.w3.org/1999/xlink" font-family="{FONT}" '
-    start = inline.index("<svg ") + len("<svg ")
-    whole = head + inline[start:]
-    end = whole.index(">") + 1
-    return f'{whole[:end]}<rect width="100%" height="100%" fill="white"/>{whole[end:]}'.encode()
+def file(picture: Picture) -> bytes:
+    """Return a picture as an SVG file of its own, on white."""
+    end = picture.svg.index(">") + 1
+    return f'{picture.svg[:end]}<rect width="100%" height="100%" fill="white"/>{picture.svg[end:]}'.encode()

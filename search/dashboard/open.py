@@ -54,8 +54,8 @@ def dashboard(study: optuna.Study, home: Home, labels: Labels | None) -> Wsgi:
 
 
 def address(port: int, study: optuna.Study) -> str:
-    """Return where a browser finds the study."""
-    return f"http://{app.LOOPBACK}:{port}/dashboard/studies/{study._study_id}"
+    """Return where a browser finds the study's note, from which all else is a click away."""
+    return f"http://{app.LOOPBACK}:{port}/dashboard/studies/{study._study_id}/note"
 
 
 def _objective(attrs: Mapping[str, Any], name: str) -> ObjectiveSpec:

@@ -20,7 +20,7 @@ from pneumo_core.specs import DataSpec, ObjectiveSpec
 from search.dashboard import drawings
 from search.dashboard.presented import JUDGED, Artifact
 from search.report.data import Validation
-from search.report.markup import Html
+from search.report.svg import Picture
 from search.storage import artifacts
 
 N_CACHED = 256  # drawn pictures, some 50 kB each
@@ -85,7 +85,7 @@ class Pictures:
     def _draw(self, kind: str, trial_id: int) -> bytes:
         return drawings.file(self._picture(kind, trial_id))
 
-    def _picture(self, kind: str, trial_id: int) -> Html:
+    def _picture(self, kind: str, trial_id: int) -> Picture:
         trial = self._storage.get_trial(trial_id)
         result = self._result(trial)
         if result is None:
@@ -98,7 +98,7 @@ class Pictures:
         except (PneumoError, KeyError, ValueError) as error:
             return drawings.apology(("This can't be drawn:", str(error)[:100]))
 
-    def _draw_labelled(self, kind: str, trial: FrozenTrial, result: TrialResult) -> Html:
+    def _draw_labelled(self, kind: str, trial: FrozenTrial, result: TrialResult) -> Picture:
         if self._labels is None:
             raise ValueError("the study's images are not known")
         validation = self._labels.of(codec.from_json(DataSpec, trial.user_attrs["spec"]["data"]))

@@ -9,19 +9,20 @@ import copy
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import is_feasible
-from search.trials import IMAGE_SIZE_PX, rung
+from search.records import FIGURES, is_feasible
+from search.trials import CONSTRAINT, IMAGE_SIZE_PX, rung
 
 LEGACY, SEPARATE = "constraints", "constraints:"
 ARTIFACT = "artifacts:"
 _WRITTEN = re.compile(r"(dashboard:(?:\d+:)?)note_str:(\d+)")  # a piece of a note, of a trial or of the study
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_CELL = 200  # characters of a setting in a note
 WITHOUT = [1.0]  # a finished trial that never said its constraint isn't feasible, here as everywhere
 
 
@@ -40,13 +41,24 @@ class Artifact:
 
 
 def trial(found: FrozenTrial, artifacts: Iterable[Artifact] = ()) -> FrozenTrial:
-    """Return a copy of `found` with the feasibility that the dashboard reads, and `artifacts` before its own."""
+    """Return a copy of `found` with the feasibility that the dashboard reads, and `artifacts` before its own.
+
+    Nested attributes are left to the trial's note: as JSON on one line they are wider than any screen.
+    """
     attrs = {key: value for key, value in found.system_attrs.items() if not key.startswith(SEPARATE)}
     if found.state in JUDGED:
         attrs[LEGACY] = list(found.constraints.values()) or WITHOUT
     shown = copy.copy(found)
     shown.system_attrs = dict(artifact.attribute() for artifact in artifacts) | attrs
+    shown.user_attrs = narrow(found.user_attrs)
     return shown
+
+
+def note(found: FrozenTrial) -> str:
+    """Return the note of a judged trial: what it came to, then what it was, since the page cuts wide attributes."""
+    rows = [*_flat("", found.user_attrs.get("spec")), *_flat("ran on ", found.user_attrs.get("environment"))]
+    lines = [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join([verdict(found), "", "| setting | value |", "|---|---|", *lines]) if rows else verdict(found)
 
 
 def verdict(found: FrozenTrial) -> str:
@@ -54,14 +66,32 @@ def verdict(found: FrozenTrial) -> str:
     if not found.constraints:
         return "**Not feasible**: the trial ended without saying its false-negative rate."
     word = "Feasible" if is_feasible(found) else "Not feasible"
-    facts = "; ".join(f"{name} {value:+.4f}" for name, value in found.constraints.items())
-    rates = ", ".join(
-        f"{label} {100 * value:.1f} %"
-        for label, name in (("FNR", "fnr"), ("specificity", "specificity"))
-        if isinstance(value := found.user_attrs.get(name), float)
-    )
+    fnr, specificity = (found.user_attrs.get(name) for name in ("fnr", "specificity"))
     paused = f"**Paused** on images of {found.user_attrs.get(IMAGE_SIZE_PX)} px. " if rung(found) is not None else ""
-    return f"{paused}**{word}** ({facts}; feasible is at most 0). {rates}".strip()
+    over = found.constraints.get(CONSTRAINT)
+    if not isinstance(fnr, float) or over is None:
+        return f"{paused}**{word}**."
+    where = "above" if over > 0 else "at or below"
+    cleared = f" Specificity {100 * specificity:.1f} %." if isinstance(specificity, float) else ""
+    ceiling = f"the ceiling of {100 * (fnr - over):.1f} %"
+    return f"{paused}**{word}**: the false-negative rate of {100 * fnr:.1f} % is {where} {ceiling}.{cleared}"
+
+
+def narrow(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that fit a line, the figures first."""
+    flat = {key: value for key, value in attrs.items() if isinstance(value, str | int | float | bool)}
+    figures = {key: flat.pop(key) for key in FIGURES if key in flat}
+    return figures | flat
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, value) of what is nested in `value`, for cells of a Markdown table."""
+    for key, item in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(item, Mapping):
+            yield from _flat(f"{prefix}{key}.", item)
+        elif item not in (None, "", [], 0, 0.0) and len(str(item)) < MAX_CELL:
+            text = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
+            yield f"{prefix}{key}", " ".join(text.split()).replace("|", "\\|")
 
 
 def with_notes(attrs: Mapping[str, Any], notes: Mapping[int | None, str]) -> dict[str, Any]:

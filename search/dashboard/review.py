@@ -30,13 +30,14 @@ class ReviewStorage(BaseStorage):
         mine = [study for study in self._inner.get_all_studies() if study._study_id == self._study_id]
         for study in mine:
             study.system_attrs = self._with_notes(study.system_attrs)
+            study.user_attrs = presented.narrow(study.user_attrs)
         return mine
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return self._with_notes(self._inner.get_study_system_attrs(self._checked(study_id)))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._inner.get_study_user_attrs(self._checked(study_id))
+        return presented.narrow(self._inner.get_study_user_attrs(self._checked(study_id)))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         return self._checked(self._inner.get_study_id_from_name(study_name))
@@ -107,7 +108,7 @@ class ReviewStorage(BaseStorage):
     def _with_notes(self, attrs: dict[str, Any]) -> dict[str, Any]:
         trials = self._inner.get_all_trials(self._study_id, deepcopy=False)
         notes: dict[int | None, str] = {None: self._note}
-        notes |= {trial._trial_id: presented.verdict(trial) for trial in trials if trial.state in presented.JUDGED}
+        notes |= {trial._trial_id: presented.note(trial) for trial in trials if trial.state in presented.JUDGED}
         return presented.with_notes(attrs, notes)
 
 

@@ -93,7 +93,7 @@ class Finalizer:
         Raises `StorageError` where `out` holds something else than the bundle of this very finalize, `StudyError`
         where the data isn't the study's, `TrialFailed` where no network is left and none can be trained.
         """
-        _refuse_other_data(self.study, self.prepared)
+        refuse_other_data(self.study, self.prepared)
         rivals = candidates(self.study.get_trials(deepcopy=False), 1 if self.options.retrain else self.options.members)
         if not rivals:
             return None
@@ -268,7 +268,8 @@ class Finalizer:
         return bundles.write(out, whole, fill)
 
 
-def _refuse_other_data(study: optuna.Study, prepared: Prepared) -> None:
+def refuse_other_data(study: optuna.Study, prepared: Prepared) -> None:
+    """Raise `StudyError` where `prepared` is not what the stored study was trained on."""
     stored = study.user_attrs["fingerprint"]
     given = fingerprint.of_data(prepared.manifest, prepared.split)
     if lines := fingerprint.differences({key: stored[key] for key in given}, given):

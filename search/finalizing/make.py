@@ -1,5 +1,7 @@
 """From what the user asks to a running finalize: the steps of `pneumo finalize`, as a function."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,32 +48,43 @@ def make_bundle(
     stored = load_study(name, storage)
     if "fingerprint" not in stored.user_attrs:
         raise StudyError(f"study {stored.study_name!r} was not made by this program")
-    executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
-    try:
+    with trainers(stored, home, device, n_workers, backend, progress) as jobs:
         prepared = read_source(stored_source(stored, source), home, progress)
-        jobs = Jobs(
-            executor=executor,
-            folder=(home.path / "finalize" / stored.study_name).absolute(),
-            program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
-            progress=progress,
-        )
         finalizer = Finalizer(
             study=stored,
             storage=storage,
             prepared=prepared,
             jobs=jobs,
-            workshop=_workshop(stored, home, jobs, prepared, say),
+            workshop=workshop(stored, home, jobs, prepared, say),
             options=options,
             say=say,
             extra=lambda folder: _report(stored, storage_url, home, prepared, folder, progress),
         )
-        return finalizer.run(out)
+        try:
+            return finalizer.run(out)
+        finally:
+            storage.remove_session()
+
+
+@contextmanager
+def trainers(
+    stored: optuna.Study, home: Home, device: str, n_workers: int | None, backend: str | None, progress: Progress
+) -> Iterator[Jobs]:
+    """Yield trainers for what is trained after a search; their answers are kept in the home folder."""
+    executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
+    try:
+        yield Jobs(
+            executor=executor,
+            folder=(home.path / "finalize" / stored.study_name).absolute(),
+            program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
+            progress=progress,
+        )
     finally:
         executor.close()
-        storage.remove_session()
 
 
-def _workshop(stored: optuna.Study, home: Home, jobs: Jobs, prepared: Prepared, say: Say) -> Workshop:
+def workshop(stored: optuna.Study, home: Home, jobs: Jobs, prepared: Prepared, say: Say) -> Workshop:
+    """Return where the networks of a stored study lie, with `jobs` to train those that are missing."""
     return Workshop(
         study=stored,
         objective=codec.from_json(ObjectiveSpec, stored.user_attrs["objective"]),

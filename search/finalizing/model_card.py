@@ -4,6 +4,7 @@ The sections are those of Mitchell et al. (2019, "Model cards for model reportin
 TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378) and CLAIM (Tejani et al. 2024, Radiology: AI 6:e240300).
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +98,9 @@ def is_kermany(manifest: Manifest) -> bool:
 
 
 def card(bundle: Bundle, known: Facts) -> str:
-    """Return the card of `bundle`, whose test figures are in."""
+    """Return the card of `bundle`; one that never opened the test role is that of a single trial, uncertified."""
+    if not bundle.test:
+        return _titled(bundle, _uncertified(bundle, known))
     sections = (
         ("Model", _model(bundle)),
         ("Intended use", _use(bundle)),
@@ -110,8 +113,54 @@ def card(bundle: Bundle, known: Facts) -> str:
         ("Where reporting items are answered", _items()),
         ("How to use it", _how(bundle)),
     )
+    return _titled(bundle, sections)
+
+
+def _titled(bundle: Bundle, sections: Sequence[tuple[str, str]]) -> str:
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
-    return f"# Model card: {bundle.study}\n\n{body}\n"
+    return f"{_header(bundle)}\n# Model card: {bundle.study}\n\n{body}\n"
+
+
+def _header(bundle: Bundle) -> str:
+    """Return the card's metadata as Hugging Face reads it; licence and base model are for the owner to add."""
+    figures = {"recall": "recall", "specificity": "specificity", "roc_auc": "auc", "accuracy": "accuracy"}
+    measured = [{"type": kind, "value": bundle.test[key]} for kind, key in figures.items() if bundle.test]
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": f"test role of study {bundle.study}", "type": "chest-x-ray"},
+        "metrics": measured,
+    }
+    certified = "uncertified" if bundle.guarantee == "none" else "certified"
+    fields = {
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["chest-x-ray", "medical", "pneumo-search", certified],
+        "metrics": list(figures),
+        **({"model-index": [{"name": bundle.study, "results": [result]}]} if measured else {}),
+    }
+    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in fields.items()), "---"])
+
+
+def _uncertified(bundle: Bundle, known: Facts) -> tuple[tuple[str, str], ...]:
+    """Return the sections of a card for the model of one trial."""
+    found, trial = bundle.selection["validation"], bundle.members[0].trial
+    rows = [(name, _number(value)) for name, value in found.items()]
+    return (
+        ("Model", _model(bundle)),
+        ("Intended use", _use(bundle)),
+        ("Data and population", f"{_population(known)}\n\nTrained on the train role; calibration and test unopened."),
+        (
+            "Threshold and guarantee",
+            f"{promise(bundle)} It is {bundle.threshold:.6g}. `pneumo finalize` certifies one and measures on test.",
+        ),
+        (
+            "Results on validation",
+            f"Trial {trial} was chosen by hand among those of a search. The images below stopped its training and set "
+            f"its threshold, so these figures rank trials and promise nothing:\n\n{_table(('figure', 'value'), rows)}",
+        ),
+        ("Limits", _limits(bundle, known)),
+        ("How to use it", _how(bundle)),
+    )
 
 
 def _model(bundle: Bundle) -> str:

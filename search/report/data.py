@@ -100,7 +100,8 @@ class Estimate:
 class Performance:
     """What one trial does on validation at its threshold."""
 
-    scores: Floats  # (n,)
+    y: Bools  # (n,)
+    scores: Floats  # (n,); under shifts those of the images as they are, then those under their shifts
     threshold: float
     confusion: Confusion
     estimates: Mapping[str, Estimate]  # recall, specificity, fnr, ppv, npv, accuracy; those with a denominator
@@ -108,11 +109,11 @@ class Performance:
     pauc: Estimate
     brier: float
     calibration_error: float
-    fnr_upper: float  # one-sided 95 %
+    fnr_upper: float  # one-sided 95 %, of `n_positive` images
+    n_positive: int
     region: tuple[Interval, Interval]  # of recall and specificity, jointly 95 %
     recall_by_kind: Mapping[str, Estimate]  # bacteria and virus, where file names tell; empty for a single kind
     patients_missed: Estimate  # positive patients with at least one missed image
-    agrees: bool  # with the figures stored when the trial ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +143,8 @@ class ImageCard:
     name: str
     kind: str
     score: float
-    png: bytes
-    overlay: bytes | None  # the same image with a saliency map over it
+    jpeg: bytes  # the radiograph itself, where its file is there; else what the network was given
+    overlay: bytes | None  # PNG of the same image with a saliency map over it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +194,9 @@ class ReportData:
 
     @property
     def judged_on(self) -> str:
-        return "validation" if self.n_folds is None else "images held out of training"
+        if self.n_folds is not None:
+            return "images held out of training"
+        return "validation, as it is and under shifts" if self.objective.shifts else "validation"
 
     @property
     def step(self) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 
 from pneumo_core import codec
 from pneumo_core.progress import Progress, silent
+from pneumo_core.result import TrialResult
+from pneumo_core.scoring import metrics
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec
 from search.prepared import Prepared
 from search.report import gallery, performance, source
-from search.report.data import ReportData
+from search.report.data import ReportData, Validation
 from search.report.gallery import OverlaysFor
 from search.report.source import Images
 
@@ -51,31 +53,44 @@ def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: 
     if len(scores) != len(images.validation.y):
         why = f"The trial has {len(scores)} stored scores, and was to be judged on {len(images.validation.y)} images."
         return dataclasses.replace(data, no_performance=why)
-    folder = Path(prepared.manifest.source)
-    return _add_scores(data, images, scores, data.shown.metrics, folder, options)
+    if not _agree(*performance.judged(images.validation, result), data.shown.metrics):
+        return dataclasses.replace(data, no_performance=_other_figures(data.shown.number))
+    return _add_scores(data, images, result, Path(prepared.manifest.source), options)
 
 
-def _add_scores(
-    data: ReportData, images: Images, scores: Floats, stored: Metrics, folder: Path, options: Options
-) -> ReportData:
-    validation, n = images.validation, options.n_resamples
-    wrong = np.concatenate(gallery.shown_rows(validation, scores, stored.threshold)).tolist()
+def _add_scores(data: ReportData, images: Images, result: TrialResult, folder: Path, options: Options) -> ReportData:
+    validation, n, threshold = images.validation, options.n_resamples, result.metrics.threshold
+    scores = np.asarray(result.scores, dtype=np.float64)  # of the images as they are
+    wrong = np.concatenate(gallery.shown_rows(validation, scores, threshold)).tolist()
     one_model = data.n_folds is None  # over folds each image was scored by another one, and none of them is kept
     files = {row: folder / validation.paths[row] for row in wrong}
     overlays = options.overlays_for(files) if options.overlays_for and one_model else {}
-    missed, false_alarms = gallery.galleries(validation, scores, stored.threshold, overlays)
+    missed, false_alarms = gallery.galleries(validation, scores, threshold, overlays, folder)
     return dataclasses.replace(
         data,
         validation=validation,
-        performance=performance.measure(validation, scores, stored, data.objective, n),
+        performance=performance.measure(*performance.judged(validation, result), threshold, data.objective, n),
         compared=performance.compare(images, scores, data.objective, n, options.progress),
         missed=missed,
         false_alarms=false_alarms,
     )
 
 
+def _agree(validation: Validation, scores: Floats, stored: Metrics) -> bool:
+    """Return whether `scores` (n,) give the rates that were stored when the trial ended, at its threshold."""
+    found = metrics.confusion(validation.y, scores, stored.threshold)
+    return (found.recall, found.specificity) == (stored.recall, stored.specificity)
+
+
 def _no_scores(number: int) -> str:
     return (
         f"The scores of trial {number} are not in this home folder: they are kept where the trial ran. "
         "Run this on that machine, or give --home its folder."
+    )
+
+
+def _other_figures(number: int) -> str:
+    return (
+        f"The kept scores of trial {number} do not give the figures stored with it: its file was changed, or an older "
+        "version kept rounded scores. Nothing is shown that would contradict them."
     )

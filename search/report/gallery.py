@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumo_core.bundles.bundle_process import Predict
+from pneumo_core.data import reading
+from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress
 from pneumo_core.scoring.metrics import Floats, Ints
 from search.bundle_client import ask
@@ -17,7 +19,8 @@ from search.report.data import Gallery, ImageCard, Validation
 
 MAX_MISSED = 60  # false negatives shown; all, for any model worth a look
 MAX_FALSE_ALARMS = 18
-MIN_SIDE_PX = 128  # smaller images are enlarged in whole steps, so that a browser's smoothing adds no structure
+SIDE_PX = 400  # of a shown radiograph, its longer side; smaller ones are enlarged
+QUALITY = 82  # some 20 kB a radiograph
 
 Overlays = Mapping[int, bytes]
 """PNG of a saliency overlay by row of the validation arrays; rows without one are shown plain."""
@@ -48,36 +51,43 @@ def spread(rows: Ints, n: int) -> Ints:
     return rows if len(rows) <= n else rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
 
 
-def galleries(validation: Validation, scores: Floats, threshold: float, overlays: Overlays) -> tuple[Gallery, Gallery]:
-    """Return the galleries of false negatives and of false positives."""
-    missed, false_alarms = shown_rows(validation, scores, threshold)
-    return (
-        Gallery(n=len(missed_rows(validation, scores, threshold)), cards=_cards(validation, scores, missed, overlays)),
-        Gallery(
-            n=len(false_alarm_rows(validation, scores, threshold)),
-            cards=_cards(validation, scores, false_alarms, overlays),
-        ),
-    )
+def galleries(
+    validation: Validation, scores: Floats, threshold: float, overlays: Overlays, folder: Path
+) -> tuple[Gallery, Gallery]:
+    """Return the galleries of false negatives and of false positives; `folder` has the files of the images."""
+    shown = [_cards(validation, scores, rows, overlays, folder) for rows in shown_rows(validation, scores, threshold)]
+    n_missed = len(missed_rows(validation, scores, threshold))
+    n_false_alarms = len(false_alarm_rows(validation, scores, threshold))
+    return Gallery(n=n_missed, cards=shown[0]), Gallery(n=n_false_alarms, cards=shown[1])
 
 
-def to_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return one image (h, w, c), c 1 or 3, as PNG of at least `MIN_SIDE_PX`."""
+def to_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Return one image (h, w, c), c 1 or 3, as JPEG whose longer side has `SIDE_PX`."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    factor = -(-MIN_SIDE_PX // min(image.size))
-    if factor > 1:
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.BICUBIC)
+    factor = SIDE_PX / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.resize(size, Image.Resampling.LANCZOS).save(buffer, format="JPEG", quality=QUALITY)
     return buffer.getvalue()
 
 
-def _cards(validation: Validation, scores: Floats, rows: Ints, overlays: Overlays) -> tuple[ImageCard, ...]:
+def _radiograph(file: Path, given: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the pixels of `file` (h, w, 1), or the network's own input `given` where there is no such file."""
+    try:
+        return reading.decode(file, channels=1, at_least_px=SIDE_PX)
+    except DataError:
+        return given
+
+
+def _cards(
+    validation: Validation, scores: Floats, rows: Ints, overlays: Overlays, folder: Path
+) -> tuple[ImageCard, ...]:
     return tuple(
         ImageCard(
             name=validation.paths[row].rsplit("/", 1)[-1],
             kind=validation.kinds[row],
             score=float(scores[row]),
-            png=to_png(np.asarray(validation.x[row])),
+            jpeg=to_jpeg(_radiograph(folder / validation.paths[row], np.asarray(validation.x[row]))),
             overlay=overlays.get(int(row)),
         )
         for row in rows

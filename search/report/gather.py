@@ -51,11 +51,12 @@ def gather(
     shown = best or rows.nearest_to_feasible(table)
     wanted = [shown, *rows.top(table, N_TOP)] if shown else rows.top(table, N_TOP)
     whole = results(study, artifact_store, [by_number[row.number] for row in wanted])
-    names = tuple(study.metric_names or (f"value {i}" for i in range(len(study.directions))))
+    objective = _objective(study)
+    names = records.VALUE_NAMES[objective.kind]
     data = ReportData(
         study=study.study_name,
         summary=records.summarise(study, storage_url),
-        objective=_objective(study),
+        objective=objective,
         metric_names=names,
         definition=_definition(study),
         made_at=datetime.now().astimezone(),

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from search.report import svg
 from search.report.data import State, TrialRow
 from search.report.numbers import STATE_WORDS
 from search.report.svg import BLUE, GREY, INK, LIGHT, ORANGE
@@ -39,10 +40,8 @@ def judged(trials: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Put the legend of `axes` above the figure, in one line."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(handles), borderaxespad=0.2)
+    """Put the legend of `axes` above the figure."""
+    svg.legend(figure, *axes.get_legend_handles_labels())
 
 
 def recall(row: TrialRow) -> float | None:

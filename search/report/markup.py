@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_VOID = {"img", "link", "meta"}
+_VOID = {"img", "link", "meta", "source"}
 _MAX_TEXT = 2000  # characters of one text from the database
 
 
@@ -46,17 +46,17 @@ def clean(text: str) -> str:
     return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in shown)
 
 
-def png(data: bytes, alt: str, class_: str | None = None) -> Html:
-    """Return a picture that carries its bytes."""
-    return tag("img", src=Html(f"data:image/png;base64,{base64.b64encode(data).decode()}"), alt=alt, class_=class_)
+def image(data: bytes, alt: str, kind: str = "png", class_: str | None = None) -> Html:
+    """Return a picture that carries its bytes; `kind` is png or jpeg."""
+    return tag("img", src=Html(f"data:image/{kind};base64,{base64.b64encode(data).decode()}"), alt=alt, class_=class_)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], class_: str | None = None) -> Html:
-    """Return a table; the first cell of a row is its heading."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], class_: str | None = None, label: str = "Table") -> Html:
+    """Return a table; the first cell of a row is its heading. Keys scroll one that is too wide; `label` names it."""
     top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
     inner = tag("table", tag("thead", top) if head else Html(), tag("tbody", *body), class_=class_)
-    return tag("div", inner, class_="scroll")
+    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Html:

@@ -31,6 +31,7 @@ def render(data: ReportData) -> str:
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=Html(_POLICY)),
+        tag("meta", name_="color-scheme", content="light dark"),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
         tag("title", f"{data.study}: report"),
@@ -48,6 +49,7 @@ def sections(data: ReportData) -> list[Section]:
         ("data", "Data", sections_search.data_flow),
         ("search", "Search", sections_search.history),
         ("trial", shown, sections_trial.performance),
+        ("network", "Network", sections_trial.network),
         ("errors", "Errors as images", sections_trial.errors),
         ("baselines", "Trivial baselines", sections_trial.baselines),
         ("parameters", "What mattered", sections_search.what_mattered),

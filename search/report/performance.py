@@ -1,5 +1,6 @@
 """What one trial does on validation, every figure with its interval."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
@@ -8,10 +9,10 @@ import numpy.typing as npt
 
 from pneumo_core.data import folds
 from pneumo_core.progress import Progress
+from pneumo_core.result import TrialResult
 from pneumo_core.scoring import baselines, intervals, metrics
 from pneumo_core.scoring.intervals import Interval
 from pneumo_core.scoring.metrics import Bools, Confusion, Cuts, Floats
-from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.report.data import Compared, Estimate, Performance, Validation
 from search.report.source import Images
@@ -29,11 +30,28 @@ _WHAT = {
 }
 
 
+def judged(validation: Validation, result: TrialResult) -> tuple[Validation, Floats]:
+    """Return what a trial was judged on, and its scores: under shifts each image twice, as it is and then shifted."""
+    if not result.shifted_scores:
+        return validation, np.asarray(result.scores, dtype=np.float64)
+    twice = dataclasses.replace(
+        validation,
+        y=np.concatenate([validation.y, validation.y]),
+        paths=validation.paths * 2,
+        groups=validation.groups * 2,
+        kinds=validation.kinds * 2,
+    )
+    return twice, np.asarray([*result.scores, *result.shifted_scores], dtype=np.float64)
+
+
 def measure(
-    validation: Validation, scores: Floats, stored: Metrics, objective: ObjectiveSpec, n_resamples: int
+    validation: Validation, scores: Floats, threshold: float, objective: ObjectiveSpec, n_resamples: int
 ) -> Performance:
-    """Return the performance of `scores` (n,) at the stored threshold."""
-    y, threshold = validation.y, stored.threshold
+    """Return the performance of `scores` (n,) at `threshold`.
+
+    Under shifts `validation` has each image twice; bounds by image then count it once.
+    """
+    y, copies = validation.y, len(validation.y) // len(set(validation.paths))
     confusion = metrics.confusion(y, scores, threshold)
     areas = intervals.patient_bootstrap(
         y,
@@ -43,7 +61,9 @@ def measure(
         seed=BOOTSTRAP_SEED,
         n_resamples=n_resamples,
     )
+    n_missed, n_positive = -(-confusion.false_negative // copies), int(y.sum()) // copies
     return Performance(
+        y=y,
         scores=scores,
         threshold=threshold,
         confusion=confusion,
@@ -52,11 +72,11 @@ def measure(
         pauc=Estimate(value=metrics.pauc(y, scores, objective.fnr_ceiling), interval=areas["pauc"]),
         brier=metrics.brier(y, scores),
         calibration_error=metrics.expected_calibration_error(y, scores),
-        fnr_upper=intervals.upper_bound(confusion.false_negative, int(y.sum()), CONFIDENCE),
-        region=_region(confusion),
+        fnr_upper=intervals.upper_bound(n_missed, n_positive, CONFIDENCE),
+        n_positive=n_positive,
+        region=_region(confusion, copies),
         recall_by_kind=_recall_by_kind(validation, scores, threshold),
         patients_missed=_patients_missed(validation, scores, threshold),
-        agrees=confusion.recall == stored.recall and confusion.specificity == stored.specificity,
     )
 
 
@@ -75,10 +95,10 @@ def _proportions(validation: Validation, called: Bools) -> dict[str, Estimate]:
     return {name: proportion(hits[rows], groups[rows]) for name, (rows, hits) in shares.items() if rows.any()}
 
 
-def _region(c: Confusion) -> tuple[intervals.Interval, intervals.Interval]:
-    recall = intervals.clopper_pearson(c.true_positive, c.true_positive + c.false_negative, JOINT)
-    specificity = intervals.clopper_pearson(c.true_negative, c.true_negative + c.false_positive, JOINT)
-    return recall, specificity
+def _region(c: Confusion, copies: int) -> tuple[intervals.Interval, intervals.Interval]:
+    recall = (c.true_positive // copies, (c.true_positive + c.false_negative) // copies)
+    specificity = (c.true_negative // copies, (c.true_negative + c.false_positive) // copies)
+    return intervals.clopper_pearson(*recall, JOINT), intervals.clopper_pearson(*specificity, JOINT)
 
 
 def _recall_by_kind(validation: Validation, scores: Floats, threshold: float) -> dict[str, Estimate]:
@@ -101,7 +121,11 @@ def compare(
 ) -> tuple[Compared, ...]:
     """Return the trial with `scores` (n,) on validation and every baseline, the trial first."""
     models = {SHOWN: scores, **_baselines(images, progress)}
-    measure = measure_for(objective)
+
+    def measure(cuts: Cuts) -> tuple[float, float, float]:
+        at_floor, at_ceiling = cuts_for(objective, cuts)
+        return cuts.auc, 1 - float(cuts.fnr[at_floor]), float(cuts.specificity[at_ceiling])
+
     values = np.array([measure(metrics.cuts(images.validation.y, s)) for s in models.values()])  # (models, measures)
     samples = _resampled(
         images.validation, list(models.values()), measure, n_resamples
@@ -112,22 +136,34 @@ def compare(
             name=name,
             what=_WHAT[name],
             scores=models[name],
-            estimates=_estimates(values[index], samples[:, index]),
+            estimates=_own_estimates(images.validation, models[name], objective, samples[:, index]),
             margins=_estimates(values[0] - values[index], samples[:, 0] - samples[:, index]) if index else {},
         )
         for index, name in enumerate(models)
     )
 
 
-def measure_for(objective: ObjectiveSpec) -> Callable[[Cuts], tuple[float, float, float]]:
-    """Return AUC, most recall at a specificity ≥ floor (and > 0), and most specificity at an FNR ≤ ceiling."""
+def cuts_for(objective: ObjectiveSpec, cuts: Cuts) -> tuple[int, int]:
+    """Return the cut of most recall at a specificity ≥ floor (and > 0), and that of most specificity at an FNR ≤
+    ceiling; among equals the one that is better in the other."""
+    admitted = np.flatnonzero((cuts.specificity >= objective.specificity_floor) & (cuts.n_cleared > 0))
+    under_ceiling = np.flatnonzero(cuts.fnr <= objective.fnr_ceiling)
+    at_floor = admitted[np.lexsort((-cuts.n_cleared[admitted], cuts.n_missed[admitted]))[0]]
+    at_ceiling = under_ceiling[np.lexsort((cuts.n_missed[under_ceiling], -cuts.n_cleared[under_ceiling]))[0]]
+    return int(at_floor), int(at_ceiling)
 
-    def measure(cuts: Cuts) -> tuple[float, float, float]:
-        admitted = (cuts.specificity >= objective.specificity_floor) & (cuts.n_cleared > 0)
-        under_ceiling = cuts.fnr <= objective.fnr_ceiling
-        return cuts.auc, float(1 - cuts.fnr[admitted].min()), float(cuts.specificity[under_ceiling].max())
 
-    return measure
+def _own_estimates(
+    validation: Validation, scores: Floats, objective: ObjectiveSpec, samples: Floats
+) -> Mapping[str, Estimate]:
+    """Return a model's figures, each with the interval that it has everywhere on the page."""
+    y, groups, cuts = validation.y, np.asarray(validation.groups), metrics.cuts(validation.y, scores)
+    at_floor, at_ceiling = (cuts.threshold(cut) for cut in cuts_for(objective, cuts))
+    return {
+        "auc": _estimates(np.array([cuts.auc]), samples[:, :1])["auc"],
+        "recall": proportion(scores[y] >= at_floor, groups[y]),
+        "specificity": proportion(scores[~y] < at_ceiling, groups[~y]),
+    }
 
 
 def _baselines(images: Images, progress: Progress) -> dict[str, Floats]:
@@ -191,5 +227,5 @@ def _estimates(values: Floats, samples: Floats) -> Mapping[str, Estimate]:
             value=float(values[index]),
             interval=Interval(low=float(bounds[0, index]), high=float(bounds[1, index]), confidence=CONFIDENCE),
         )
-        for index, name in enumerate(MEASURES)
+        for index, name in enumerate(MEASURES[: len(values)])
     }

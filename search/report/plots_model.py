@@ -24,19 +24,19 @@ def roc(y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequen
     """Draw the ROC curve with the operating point and its joint 95 % region, whole and enlarged at the corner."""
 
     def paint(figure: Figure) -> None:
-        whole, corner = figure.subplots(1, 2)
+        whole, corner = svg.halves(figure)
         for axes in (whole, corner):
             _roc(axes, y, found, objective, compared)
         low = min(found.region[0].low, 1 - objective.fnr_ceiling) - 0.02
         right = max(1 - found.region[1].low, 1 - objective.specificity_floor) + 0.02
         whole.set_title("whole")
         corner.set(xlim=(-0.01, right), ylim=(low, 1.005), title="enlarged at the operating point")
-        figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        svg.legend(figure, *whole.get_legend_handles_labels())
 
     return svg.draw(
         paint,
-        name="roc",
         size=(WIDE[0], 5.0),
+        phone_height=8.4,
         alt=f"ROC curve on validation, AUC {found.auc.value:.3f}, with the operating point",
     )
 
@@ -55,7 +55,7 @@ def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Picture:
         svg.mark(top, f"threshold {found.threshold:.3f}", found.threshold, top.get_ylim()[1] * 0.86, INK)
         bottom.set_xlabel("score")
 
-    return svg.draw(paint, name="scores", size=THIRD, alt="Distribution of scores by class, with the threshold")
+    return svg.draw(paint, size=THIRD, alt="Distribution of scores by class, with the threshold")
 
 
 def calibration(y: Bools, found: Performance) -> Picture:
@@ -81,9 +81,7 @@ def calibration(y: Bools, found: Performance) -> Picture:
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="mean score of the group", ylabel="share that is ill")
         axes.legend(loc="lower right")
 
-    return svg.draw(
-        paint, name="calibration", size=THIRD, alt=f"Calibration curve over {len(curve.n)} groups of images"
-    )
+    return svg.draw(paint, size=THIRD, alt=f"Calibration curve over {len(curve.n)} groups of images")
 
 
 def decision(y: Bools, found: Performance) -> Picture:
@@ -100,16 +98,14 @@ def decision(y: Bools, found: Performance) -> Picture:
         axes.set(xlabel="probability at which one acts", ylabel="net benefit per image")
         axes.legend(loc="lower left")
 
-    return svg.draw(
-        paint, name="decision", size=THIRD, alt="Decision curve: net benefit of the trial, of acting on all and on none"
-    )
+    return svg.draw(paint, size=THIRD, alt="Decision curve: net benefit of the trial, of acting on all and on none")
 
 
 def training(results: Mapping[int, TrialResult], shown: int | None) -> Picture:
     """Draw loss and validation AUC of the top trials by epoch, their best epochs marked, or by fold."""
 
     def paint(figure: Figure) -> None:
-        loss, area = figure.subplots(1, 2)
+        loss, area = svg.halves(figure)
         for index, (number, result) in enumerate(results.items()):
             color, width = (BLUE, 2.0) if number == shown else (_TOP[index % len(_TOP)], 1.1)
             _curve(loss, result, "val_loss", f"trial {number}", color, width)
@@ -121,9 +117,9 @@ def training(results: Mapping[int, TrialResult], shown: int | None) -> Picture:
         area.set(xlabel=step, ylabel="validation AUC")
         for axes in (loss, area):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        svg.legend(figure, *loss.get_legend_handles_labels())
 
-    return svg.draw(paint, name="training", size=WIDE, alt=f"Training curves of {len(results)} trials")
+    return svg.draw(paint, size=WIDE, phone_height=7.0, alt=f"Training curves of {len(results)} trials")
 
 
 def _loss_top(results: Mapping[int, TrialResult]) -> float | None:
@@ -139,8 +135,8 @@ def _curve(
     y = [epoch.get(key, float("nan")) for epoch in result.history]
     x = range(1, len(y) + 1)
     axes.plot(x, y, color=color, linewidth=width, label=label, linestyle=(0, (3, 2)) if dashed else "-")
-    if 0 <= result.best_epoch < len(y) and not dashed and result.n_folds is None:
-        axes.plot([result.best_epoch + 1], [y[result.best_epoch]], "o", color=color, markersize=5)
+    if 1 <= result.best_epoch <= len(y) and not dashed and result.n_folds is None:
+        axes.plot([result.best_epoch], [y[result.best_epoch - 1]], "o", color=color, markersize=5)
 
 
 def _roc(axes: Axes, y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequence[Compared]) -> None:

@@ -1,6 +1,7 @@
 """Pictures of what the settings did: importance and parallel coordinates."""
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from search.report import marks, svg
 from search.report.data import Importance, TrialRow
-from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, WIDE, Picture
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, PAPER, WIDE, Picture
 
 MAX_AXES = 10  # of parallel coordinates: more can't be read
 MAX_BARS = 10
@@ -27,13 +28,13 @@ class Scale:
     ticks: tuple[tuple[float, str], ...]
 
 
-def importance(found: Importance, index: int) -> Picture:
+def importance(found: Importance) -> Picture:
     """Draw the largest shares of one target as bars."""
     largest = list(found.shares.items())[:MAX_BARS]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        names, shares = [svg.plain(name, 26) for name, _ in largest], [share for _, share in largest]
+        names, shares = [svg.plain(name, 40) for name, _ in largest], [share for _, share in largest]
         axes.barh(range(len(names)), shares, color=GREEN if found.target == "feasibility" else BLUE, height=0.66)
         axes.set_yticks(range(len(names)), names)
         axes.grid(axis="y", visible=False)
@@ -43,7 +44,7 @@ def importance(found: Importance, index: int) -> Picture:
         axes.invert_yaxis()
 
     size = (NARROW[0], 0.9 + 0.27 * len(largest))
-    return svg.draw(paint, name=f"importance-{index}", size=size, alt=f"Parameter importance for {found.target}")
+    return svg.draw(paint, size=size, alt=f"Parameter importance for {found.target}")
 
 
 def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, shown: TrialRow | None) -> Picture:
@@ -59,15 +60,15 @@ def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, s
             _line(axes, row, y, row is shown)
         for x, scale in enumerate(scales):
             _axis(axes, x, scale)
-        labels = [svg.plain(key.partition(" ")[2], 20) for key in columns]
-        axes.set_xticks(range(len(columns)), labels, rotation=20, ha="right")
+        labels = [svg.plain(key.partition(" ")[2], 40) for key in columns]
+        axes.set_xticks(range(len(columns)), labels, rotation=20, ha="right", rotation_mode="anchor")
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.set(xlim=(-0.15, len(columns) - 0.45), ylim=(-0.06, 1.06))
 
     alt = f"Parallel coordinates of {len(found)} trials over {len(columns) - 1} parameters"
-    return svg.draw(paint, name="parallel", size=(WIDE[0], 4.4), alt=alt)
+    return svg.draw(paint, size=(WIDE[0], 4.4), alt=alt)
 
 
 def _parameter(name: str) -> Column:
@@ -88,13 +89,13 @@ def _axis(axes: Axes, x: int, scale: Scale) -> None:
     axes.axvline(x, color=LIGHT, linewidth=1, zorder=0)
     for at, label in scale.ticks:
         axes.annotate(
-            svg.plain(label, 12),
+            "\n".join(textwrap.wrap(svg.plain(label), 13)),
             (x, at),
             (5, 0),
             textcoords="offset points",
             fontsize=7.5,
             va="center",
-            bbox={"color": "white", "alpha": 0.75, "pad": 0.6},
+            bbox={"color": PAPER, "alpha": 0.75, "pad": 0.6},
         )
 
 

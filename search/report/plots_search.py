@@ -32,7 +32,7 @@ def history(trials: Sequence[TrialRow], names: Sequence[str]) -> Picture:
 
     height = WIDE[1] if len(names) == 1 else 1.5 * WIDE[1]
     alt = f"Value of {len(trials)} trials in order, with the best so far"
-    return svg.draw(paint, name="history", size=(WIDE[0], height), alt=alt)
+    return svg.draw(paint, size=(WIDE[0], height), phone_height=height, alt=alt)
 
 
 def best_so_far(trials: Sequence[TrialRow]) -> list[TrialRow]:
@@ -48,7 +48,7 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
     """Draw recall against specificity of all trials, whole and enlarged where ceiling and floor meet."""
 
     def paint(figure: Figure) -> None:
-        whole, corner = figure.subplots(1, 2)
+        whole, corner = svg.halves(figure)
         for axes in (whole, corner):
             _trade_off(axes, trials, objective, shown)
         whole.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title="whole")
@@ -63,11 +63,11 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
         marks.legend(figure, whole)
 
     alt = "Recall against specificity of all trials; the corner that meets ceiling and floor is shaded"
-    return svg.draw(paint, name="trade-off", size=(WIDE[0], 4.6), alt=alt)
+    return svg.draw(paint, size=(WIDE[0], 4.6), phone_height=7.6, alt=alt)
 
 
-def learning(trials: Sequence[TrialRow], step: str = "epoch") -> Picture:
-    """Draw the pruning metric of every trial by epoch (or another `step`), pruned ones ending in a cross."""
+def learning(trials: Sequence[TrialRow], watched: str, step: str = "epoch") -> Picture:
+    """Draw what the pruner watched of every trial by epoch (or another `step`), pruned ones ending in a cross."""
     reported = [row for row in trials if row.reported]
 
     def paint(figure: Figure) -> None:
@@ -76,11 +76,12 @@ def learning(trials: Sequence[TrialRow], step: str = "epoch") -> Picture:
             _learning(axes, row)
         for label, color in (("meets the ceiling", BLUE), ("misses it", marks.LINES["infeasible"]), ("pruned ×", GREY)):
             axes.plot([], [], color=color, label=label)
-        axes.set(xlabel=step, ylabel="pruning metric")
+        axes.set(xlabel=step, ylabel=watched)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         marks.legend(figure, axes)
 
-    return svg.draw(paint, name="learning", size=WIDE, alt=f"Pruning metric of {len(reported)} trials by {step}")
+    alt = f"{watched} of {len(reported)} trials by {step}"
+    return svg.draw(paint, size=WIDE, phone_height=3.8, alt=alt)
 
 
 def frame_bottom(values: Sequence[float]) -> float:
@@ -139,16 +140,17 @@ def cost(trials: Sequence[TrialRow]) -> Html:
     """Draw partial AUC against the seconds and the parameters that it took."""
 
     def paint(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2, sharey=True)
+        left, right = svg.halves(figure)
         marks.points(left, trials, lambda row: row.seconds, marks.pauc)
         marks.points(right, trials, lambda row: row.n_parameters, marks.pauc)
         _cost_axis(left, [row.seconds for row in trials])
         _cost_axis(right, [row.n_parameters for row in trials])
         left.set(xlabel="training time, s", ylabel="partial AUC")
-        right.set_xlabel("parameters of the model")
+        right.set(xlabel="parameters of the model", ylabel="partial AUC")
         marks.legend(figure, left)
 
-    return svg.draw(paint, name="cost", size=WIDE, alt="Partial AUC against training seconds, and against parameters")
+    alt = "Partial AUC against training seconds, and against parameters"
+    return svg.draw(paint, size=WIDE, phone_height=6.6, alt=alt)
 
 
 def timeline(trials: Sequence[TrialRow]) -> Html:
@@ -167,10 +169,11 @@ def timeline(trials: Sequence[TrialRow]) -> Html:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         seen = [state for state in marks.BARS if any(row.state == state for row, *_ in ran)]
         handles = [Patch(color=marks.BARS[state], label=STATE_WORDS[state]) for state in seen]
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, borderaxespad=0.2)
+        svg.legend(figure, handles, [STATE_WORDS[state] for state in seen])
 
     height = min(6.0, 1.6 + 0.09 * len(ran))
-    return svg.draw(paint, name="timeline", size=(WIDE[0], height), alt=f"When each of {len(ran)} trials ran")
+    alt = f"When each of {len(ran)} trials ran"
+    return svg.draw(paint, size=(WIDE[0], height), phone_height=height + 0.4, alt=alt)
 
 
 def _cost_axis(axes: Axes, costs: Sequence[float | None]) -> None:

@@ -27,7 +27,7 @@ def row(trial: FrozenTrial) -> TrialRow:
         metrics=_metrics(attrs),
         own_metrics=_own_metrics(attrs),
         reported={step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)},
-        seconds=number(attrs.get("seconds")),
+        seconds=_seconds(trial),
         n_parameters=_whole(attrs.get("n_parameters")),
         n_epochs=_whole(attrs.get("n_epochs")),
         failure=str(failure.get("reason", trials.LOST)) if state == "failed" else "",
@@ -83,6 +83,14 @@ def _state(trial: FrozenTrial) -> State:
             return "running"
         case _:
             return "waiting"
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    """Return the time of training; that of a failed trial, which told none, from its start to its end."""
+    known = number(trial.user_attrs.get("seconds"))
+    if known is None and trial.state == TrialState.FAIL and trial.duration is not None:
+        return trial.duration.total_seconds()
+    return known
 
 
 def _values(trial: FrozenTrial) -> tuple[float, ...]:

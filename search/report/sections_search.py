@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from search.report import flow, marks, plots_parameters, plots_search, rows, tables
+from search.report import diagrams, marks, plots_parameters, plots_search, rows, tables
 from search.report.data import DataFlow, Importance, ReportData, RoleCount, TrialRow
 from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
-from search.report.numbers import STATE_WORDS, count, duration, percent, plural
+from search.report.numbers import STATE_WORDS, WATCHED, count, duration, percent, plural
 
 N_REJECTED = 50  # unusable files named one by one
 N_BEST = 10
@@ -25,8 +25,8 @@ def data_flow(data: ReportData) -> Html:
     return join(
         [
             leak if found.leaks else Html(),
-            figure(flow.draw(found, by_fold=data.n_folds is not None), caption + apart),
-            table(head, [_role(role) for role in found.roles if role.n_images]),
+            figure(diagrams.flow(found, by_fold=data.n_folds is not None), caption + apart),
+            table(head, [_role(role) for role in found.roles if role.n_images], label="Images by role"),
             *(note(f"{text[:1].upper()}{text[1:]}.") for text in found.notes),
             _rejected(found),
         ]
@@ -39,8 +39,8 @@ def history(data: ReportData) -> Html:
         return missing(NOTHING)
     what = "value" if len(data.metric_names) == 1 else "values"
     caption = (
-        f"The {what} that the study maximises, tie-break included. Pruned trials stand at their best epoch; those far "
-        "below all others on the lower edge."
+        f"The {what} that the study maximises: {', '.join(data.metric_names)}. Pruned trials are at their best epoch; "
+        "those far below all others are at the lower edge."
     )
     corner = "Each trial at its own threshold. The shaded corner meets both the ceiling and the floor."
     return join(
@@ -58,7 +58,7 @@ def what_mattered(data: ReportData) -> Html:
     """Return importance and parallel coordinates."""
     if not marks.judged(data.trials):
         return missing(NOTHING)
-    bars = [_importance(found, index) for index, found in enumerate(data.importances)]
+    bars = [_importance(found) for found in data.importances]
     how = (
         f"PED-ANOVA over {plural(data.summary.n_complete, 'complete trial')}: how differently a parameter is set in "
         "the best tenth, for feasibility in the tenth that stays furthest under the ceiling. Below 50 trials, a hint."
@@ -70,9 +70,10 @@ def losses(data: ReportData) -> Html:
     """Return what was pruned, what failed, and why."""
     pruned = [row for row in data.trials if row.state == "pruned"]
     failed = [row for row in data.trials if row.state == "failed"]
-    caption = f"What the pruner watches after every {data.step}; a cross is where it stopped a trial."
+    watched = WATCHED[data.objective.kind]
+    caption = f"{watched} after every {data.step}, which the pruner watches; a cross is where it stopped a trial."
     reported = any(row.reported for row in data.trials)
-    drawn = figure(plots_search.learning(data.trials, data.step), caption) if reported else Html()
+    drawn = figure(plots_search.learning(data.trials, watched, data.step), caption) if reported else Html()
     return join(
         [
             drawn,
@@ -133,13 +134,13 @@ def _rejected(flow: DataFlow) -> Html:
         return Html()
     cut = f" The first {N_REJECTED}:" if len(flow.rejected) > N_REJECTED else ""
     title = f"{plural(len(flow.rejected), 'file')} could not be used.{cut}"
-    return details(title, table(("file", "reason"), flow.rejected[:N_REJECTED]))
+    return details(title, table(("file", "reason"), flow.rejected[:N_REJECTED], label="Files that could not be used"))
 
 
-def _importance(found: Importance, index: int) -> Html:
+def _importance(found: Importance) -> Html:
     if not found.shares:
         return missing(f"Importance for {found.target}: {found.reason}.")
-    return figure(plots_parameters.importance(found, index))
+    return figure(plots_parameters.importance(found))
 
 
 def _parallel(data: ReportData) -> Html:
@@ -159,7 +160,7 @@ def _parallel(data: ReportData) -> Html:
 def _times(trials: Sequence[TrialRow], timed: Sequence[TrialRow]) -> Html:
     total = sum(row.seconds or 0.0 for row in timed)
     began, ended = [row.began for row in trials if row.began], [row.ended for row in trials if row.ended]
-    pairs = [("training time, all trials", duration(total))]
+    pairs = [("time of all trials, failed ones included", duration(total))]
     if began and ended:
         pairs.append(("from the first start to the last end", duration((max(ended) - min(began)).total_seconds())))
     body = []
@@ -169,4 +170,4 @@ def _times(trials: Sequence[TrialRow], timed: Sequence[TrialRow]) -> Html:
             share = percent(sum(mine) / total) if total else "–"
             name = STATE_WORDS[state]
             body.append((name, count(len(mine)), duration(sum(mine)), share, duration(sum(mine) / len(mine))))
-    return join([facts(pairs), table(("trial", "number", "training time", "share", "mean"), body)])
+    return join([facts(pairs), table(("trials", "number", "time", "share", "mean"), body, label="Time by outcome")])

@@ -19,9 +19,9 @@ _WORDS = (
     ),
     (
         "Intervals",
-        "95 %, with several images of one patient allowed for. Proportions: Wilson with the effective number of "
-        "images. Areas and margins: bootstrap over patients; it can't see what these images never show, so beside a "
-        "perfect figure it shrinks to a point and says little.",
+        "95 %, the same for a figure wherever it is shown, with several images of one patient allowed for. "
+        "Proportions: Wilson with the effective number of images. Areas and margins: bootstrap over patients; it "
+        "cannot see what these images never show, so beside a perfect figure it shrinks to a point and says little.",
     ),
 )
 
@@ -43,7 +43,7 @@ def definition(data: ReportData) -> Html:
             paragraph(d.description) if d.description else Html(),
             facts((goal | dict(d.facts) | ends).items()),
             tag("h3", "Search space"),
-            table(("parameter", "values", f"trial {shown.number}" if shown else ""), body),
+            table(("parameter", "values", f"trial {shown.number}" if shown else ""), body, label="Search space"),
         ]
     )
 
@@ -57,7 +57,9 @@ def environment(data: ReportData) -> Html:
     made = data.made_at.strftime("%Y-%m-%d %H:%M %Z")
     return join(
         [
-            table(("", *names), body) if body else missing("No trial has told its environment yet."),
+            table(("", *names), body, label="Environment")
+            if body
+            else missing("No trial has reported its environment yet."),
             tag("h3", "This report"),
             facts([*data.versions.items(), ("made", made)]),
         ]
@@ -106,12 +108,13 @@ def _bound(data: ReportData) -> str:
     if data.performance is None:
         return ""
     upper, ceiling = data.performance.fnr_upper, data.objective.fnr_ceiling
-    n = data.performance.estimates["fnr"].n
+    n = data.performance.n_positive
     shown = (
         "which is under the ceiling" if upper <= ceiling else "too few to show that the true FNR is under the ceiling"
     )
     return (
-        f" Even taken at face value, {n} positive images bound the FNR by {percent(upper)} (95 % confidence): {shown}."
+        f" Even taken at face value, {n} positive images bound the FNR by {percent(upper)} (one-sided, 95 % "
+        f"confidence): {shown}."
     )
 
 
@@ -144,8 +147,8 @@ def _range(estimate: Estimate) -> str:
 def _caveat(data: ReportData) -> Html:
     why = "" if data.performance else f" {data.no_data or data.no_performance}"
     return note(
-        "The threshold was chosen and judged on the same images, among all trials: these figures rank "
-        "trials and flatter new patients. The threshold that ships is certified on calibration images by ",
+        "The threshold was chosen and judged on the same images, among all trials: these figures rank trials, and are "
+        "better than those on new patients will be. The threshold that ships is certified on calibration images by ",
         tag("code", "pneumo finalize"),
         f", which opens the test role once.{why}",
     )
@@ -157,5 +160,5 @@ def _progress(data: ReportData) -> Html:
     busy = {word: n for word, n in (("running", s.n_running), ("waiting", s.n_waiting)) if n}
     states = ", ".join(f"{n} {word}" for word, n in (counts | busy).items())
     trained_s = sum(row.seconds or 0.0 for row in data.trials if row.repeats is None)
-    live = " The search is still running: this is how it stood when the report was made." if s.n_running else ""
-    return paragraph(f"{plural(len(data.trials), 'trial')}: {states}; {duration(trained_s)} of training.{live}")
+    live = " The search is still running: this is its state when the report was made." if s.n_running else ""
+    return paragraph(f"{plural(len(data.trials), 'trial')}: {states}; {duration(trained_s)} of computing.{live}")

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from search.report import plots_model
-from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData, Validation
-from search.report.markup import Html, figure, join, missing, note, paragraph, png, table, tag
-from search.report.numbers import area, margin, percent, percent_range, plural, scalar, share
+from pneumo_core.result import Layer
+from search.report import diagrams, plots_model
+from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData
+from search.report.diagrams import n_trained
+from search.report.markup import Html, details, figure, image, join, missing, note, paragraph, table, tag
+from search.report.numbers import area, count, margin, percent, plural, scalar, share
 from search.report.performance import MEASURES
 
 _FIGURES = {
@@ -18,26 +20,42 @@ _FIGURES = {
 }
 
 
+def network(data: ReportData) -> Html:
+    """Return the shown trial's network, layer by layer."""
+    result = data.results.get(data.shown.number) if data.shown else None
+    if result is None or not result.layers:
+        return missing("No network is kept with this trial: it has not ended, ran elsewhere, or with an older version.")
+    layers = result.layers
+    trained = f"{count(n_trained(layers))} of {plural(result.n_parameters, 'parameter')} are in layers that train"
+    caption = f"From image to score: {trained}. The width of a box shows the side of its maps."
+    whole = table(("layer", "kind", "gives", "parameters"), map(_layer, layers), label="Layers")
+    return join([figure(diagrams.network(layers), caption), details(f"All {len(layers)} layers as a table", whole)])
+
+
+def _layer(layer: Layer) -> tuple[str, ...]:
+    return layer.name, layer.kind, " × ".join(map(str, layer.shape)) or "–", count(layer.n_parameters)
+
+
 def performance(data: ReportData) -> Html:
     """Return ROC, confusion, scores, calibration, decision and training of the shown trial."""
-    found, validation = data.performance, data.validation
-    if found is None or validation is None:
+    found = data.performance
+    if found is None:
         return join([missing(data.no_data or data.no_performance), _training(data)])
     region = (
         "The shaded rectangle holds the true point of this threshold with 95 % confidence, had these images chosen "
         "nothing (two Clopper–Pearson intervals)."
     )
-    differs = (
-        "Scores are kept with six decimals; so near to the threshold this changes a call, and the figures here differ "
-        "from those stored when the trial ended."
-    )
     matrix = tag("div", tag("h3", "Confusion matrix"), _confusion(found, _classes(data)), _kinds(found))
+    twice = (
+        "Trials of this study are judged on each image twice: as it is, and under one fixed shift. So are the figures "
+        "here; intervals allow for it. Errors and baselines below are of the images as they are."
+    )
     return join(
         [
-            figure(plots_model.roc(validation.y, found, data.objective, data.compared), region),
+            note(twice) if data.objective.shifts and data.n_folds is None else Html(),
+            figure(plots_model.roc(found.y, found, data.objective, data.compared), region),
             tag("div", matrix, tag("div", tag("h3", "All figures"), _figures(found)), class_="pair"),
-            Html() if found.agrees else note(differs),
-            _scores(validation, found, _classes(data)),
+            _scores(found, _classes(data)),
             _training(data),
         ]
     )
@@ -67,15 +85,17 @@ def baselines(data: ReportData) -> Html:
     by_fold = f"and scored by patient-grouped folds, {data.n_folds} of them"
     fitted = "on the train role, scored on validation" if data.n_folds is None else by_fold
     how = (
-        f"Fitted {fitted}. Intervals: 95 %, from 2 000 resamples of patients, margins "
+        f"Fitted {fitted}. Intervals: 95 %, of AUC and of margins from 2 000 resamples of patients, margins "
         "with both models on the same resample. Every threshold follows its model's own scores here, the trial's too."
     )
+    values = [_compared(row, row.estimates, _value) for row in data.compared]
+    margins = [_compared(row, row.margins, _margin) for row in data.compared[1:]]
     return join(
         [
             paragraph(beaten(data.compared)),
-            table(head, [_compared(row, row.estimates, _value) for row in data.compared]),
+            table(head, values, label="The trial and the baselines"),
             tag("h3", "Margin of the trial over each"),
-            table(head, [_compared(row, row.margins, _margin) for row in data.compared[1:]]),
+            table(head, margins, label="Margins"),
             note(how),
         ]
     )
@@ -89,7 +109,7 @@ def beaten(compared: Sequence[Compared]) -> str:
     return f"In AUC the trial is not ahead beyond noise of: {', '.join(close)}."
 
 
-def _scores(validation: Validation, found: Performance, classes: tuple[str, str]) -> Html:
+def _scores(found: Performance, classes: tuple[str, str]) -> Html:
     quality = (
         f"Calibration. Brier score {found.brier:.4f}, calibration error {found.calibration_error:.4f}. Class weights "
         "shift scores: a threshold is not a probability."
@@ -98,11 +118,11 @@ def _scores(validation: Validation, found: Performance, classes: tuple[str, str]
     return tag(
         "div",
         figure(
-            plots_model.scores(validation.y, found, classes),
+            plots_model.scores(found.y, found, classes),
             "Scores by class; what lies on the wrong side is an error.",
         ),
-        figure(plots_model.calibration(validation.y, found), quality),
-        figure(plots_model.decision(validation.y, found), benefit),
+        figure(plots_model.calibration(found.y, found), quality),
+        figure(plots_model.decision(found.y, found), benefit),
         class_="trio",
     )
 
@@ -139,7 +159,11 @@ def _confusion_row(name: str, *cells: tuple[int, str, str]) -> Html:
 def _kinds(found: Performance) -> Html:
     if not found.recall_by_kind:
         return Html()
-    return table(("kind", "recall"), [(name, share(estimate)) for name, estimate in found.recall_by_kind.items()])
+    return table(
+        ("kind", "recall"),
+        [(name, share(estimate)) for name, estimate in found.recall_by_kind.items()],
+        label="Recall by kind",
+    )
 
 
 def _figures(found: Performance) -> Html:
@@ -151,7 +175,7 @@ def _figures(found: Performance) -> Html:
         ("partial AUC", area(found.pauc)),
         ("threshold", scalar(found.threshold)),
     ]
-    return table((), body)
+    return table((), body, label="All figures")
 
 
 def _gallery(found: Gallery, caption: str) -> Html:
@@ -162,9 +186,9 @@ def _gallery(found: Gallery, caption: str) -> Html:
 
 
 def _card(card: ImageCard) -> Html:
-    pictures = [png(card.png, f"{card.name}, score {card.score:.3f}")]
+    pictures = [image(card.jpeg, f"{card.name}, score {card.score:.3f}", "jpeg")]
     if card.overlay:
-        pictures.append(png(card.overlay, f"{card.name}: where the model looked"))
+        pictures.append(image(card.overlay, f"{card.name}: where the model looked"))
     caption = tag("figcaption", tag("b", f"{card.score:.3f}"), f" {card.kind}", tag("span", card.name, title=card.name))
     return tag("figure", *pictures, caption)
 
@@ -175,9 +199,7 @@ def _compared(row: Compared, found: Mapping[str, Estimate], say: Callable[[str, 
 
 
 def _value(key: str, estimate: Estimate) -> Html:
-    if key == "auc":
-        return area(estimate)
-    return join([f"{percent(estimate.value)} ", tag("span", f"({percent_range(estimate)})", class_="ci")])
+    return area(estimate) if key == "auc" else share(estimate)
 
 
 def _margin(_key: str, estimate: Estimate) -> Html:

@@ -1,22 +1,35 @@
-"""Matplotlib figures as SVG that lives inside an HTML page: text stays text, ids don't clash, nothing is fetched."""
+"""Matplotlib figures as pictures that a page carries: text stays text, colours follow the reader's light or dark."""
 
+import base64
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.report.markup import Html, clean
+from search.report.markup import Html, clean, tag
 
 # Okabe & Ito (2008): told apart with any colour vision. Markers differ as well, for print in grey.
-BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#56B4E9", "#E69F00"
-INK, GREY, LIGHT, PALE = "#1f2933", "#7b8794", "#cbd2d9", "#eef2f6"
-THIRD, NARROW, WIDE = (3.3, 3.1), (4.9, 3.7), (10.2, 3.9)  # inches; a third, a half and the whole of the page
+BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#56b4e9", "#e69f00"
+INK, GREY, LIGHT, GRID, PAPER = "#1f2933", "#7b8794", "#cbd2d9", "#e4e9ee", "#ffffff"
+DARK: Mapping[str, str] = {  # what a colour becomes on a dark page; the others serve on both
+    INK: "#e6e9ed",
+    GREY: "#98a4b1",
+    LIGHT: "#4a5663",
+    GRID: "#2a333d",
+    PAPER: "#14191f",
+    BLUE: "#4ea6de",
+    ORANGE: "#f08a45",
+    GREEN: "#2fbf96",
+    PURPLE: "#d27fc3",
+}
+THIRD, NARROW, WIDE, PHONE = (3.3, 3.1), (4.9, 3.7), (10.2, 3.9), 4.1  # inches; PHONE is a width
+PHONE_PX = 640  # of a screen: up to here pictures are drawn anew for it
+FONTS = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 Paint = Callable[[Figure], None]
 
@@ -31,9 +44,10 @@ class Drawing(Figure):
 
 
 class Picture(Html):
-    """A figure as an element of a page, and the figure itself."""
+    """A figure as an element of a page, as SVG in the colours of paper, and the figure itself."""
 
     figure: Drawing
+    svg: str
 
 
 _STYLE: Any = {  # its keys are literals to a type checker
@@ -51,7 +65,7 @@ _STYLE: Any = {  # its keys are literals to a type checker
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e4e9ee",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "xtick.color": GREY,
     "ytick.color": GREY,
@@ -66,20 +80,39 @@ _STYLE: Any = {  # its keys are literals to a type checker
 }
 
 
-def draw(paint: Paint, *, name: str, alt: str, size: tuple[float, float] = NARROW) -> Picture:
-    """Return what `paint` puts on an empty figure of `size` inches. `name` must be unique on the page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has other fonts
-        figure = Drawing(figsize=size, layout="constrained")
-        paint(figure)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    picture = Picture(_inline(buffer.getvalue(), name, alt))
-    picture.figure = figure
+def draw(paint: Paint, *, alt: str, size: tuple[float, float] = NARROW, phone_height: float | None = None) -> Picture:
+    """Return what `paint` puts on an empty figure of `size` inches, and on one of `PHONE` × `phone_height` for phones.
+
+    Without `phone_height` a wide picture keeps its size on a phone, where the page scrolls it.
+    """
+    figure, svg = _render(paint, size)
+    image = tag("img", src=_uri(svg), alt=clean(alt), style=f"width:{96 * size[0]:.0f}px")
+    if phone_height is not None:
+        small = _uri(_render(paint, (PHONE, phone_height))[1])
+        image = tag("picture", tag("source", media=f"(max-width: {PHONE_PX}px)", srcset=small), image)
+    elif size[0] > NARROW[0]:
+        image = tag("div", image, class_="scroll wide", tabindex="0", role="region", aria_label=clean(alt))
+    picture = Picture(image)
+    picture.figure, picture.svg = figure, svg
     return picture
 
 
-def plain(text: str, longest: int = 40) -> str:
+def halves(figure: Figure) -> tuple[Axes, Axes]:
+    """Return two axes: beside each other on a wide figure, one above the other on a tall one."""
+    width, height = figure.get_size_inches()
+    first, second = figure.subplots(1, 2) if width > height else figure.subplots(2, 1)
+    return first, second
+
+
+def legend(figure: Figure, handles: Any, labels: list[str]) -> None:
+    """Put a legend above the axes of `figure`, in as many columns as find room."""
+    if handles:
+        widest_in = 0.55 + 0.075 * max(map(len, labels))  # of 8.5 points
+        n = max(1, min(len(labels), int(figure.get_size_inches()[0] / widest_in)))
+        figure.legend(handles, labels, loc="outside upper left", ncols=n, borderaxespad=0.2)
+
+
+def plain(text: str, longest: int = 60) -> str:
     """Return `text` for a label: one short line, without what Matplotlib would read as mathematics."""
     line = " ".join(clean(text).split())
     short = line if len(line) <= longest else f"{line[: longest - 1]}…"
@@ -91,38 +124,27 @@ def mark(axes: Axes, text: str, x: float, y: float, color: str = GREY, **options
     axes.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", color=color, fontsize=8, **options)  # type: ignore[arg-type]
 
 
-def _inline(text: str, name: str, alt: str) -> Html:
-    root = ElementTree.fromstring(text)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = _local(element.tag)
-        element.attrib = {_local(key): _own(_local(key), value, name) for key, value in element.attrib.items()}
-    width = float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3
-    del root.attrib["height"]
-    root.attrib |= {"role": "img", "aria-label": clean(alt), "style": f"max-width:{width:.0f}px"}
-    return Html(ElementTree.tostring(root, encoding="unicode"))
+def _render(paint: Paint, size: tuple[float, float]) -> tuple[Drawing, str]:
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has other fonts
+        figure = Drawing(figsize=size, layout="constrained")
+        paint(figure)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    whole = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg ") :], flags=re.DOTALL)
+    return figure, whole.replace("'DejaVu Sans'", FONTS)
 
 
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+def _uri(svg: str) -> Html:
+    """Return `svg` as an address, in colours that follow the page's."""
+    for light in DARK:
+        svg = svg.replace(f": {light}", f": var({_variable(light)}, {light})")
+    rules = ";".join(f"{_variable(light)}:{dark}" for light, dark in DARK.items())
+    style = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ {rules} }} }}</style>"
+    themed = re.sub(r"(<svg [^>]*>)", lambda found: found[1] + style, svg, count=1)
+    return Html(f"data:image/svg+xml;base64,{base64.b64encode(themed.encode()).decode()}")
 
 
-def _own(key: str, value: str, name: str) -> str:
-    """Return an attribute with ids made this figure's own and fonts left to the page."""
-    if key == "id":
-        return f"{name}-{value}"
-    if key == "href":
-        return value.replace("#", f"#{name}-", 1)
-    if key == "style":
-        own_font = re.sub(r"font: (?:(\w+) )?([\d.]+px) [^;]*", _font, re.sub(r"font-family: [^;]*;?", "", value))
-        return own_font.replace("url(#", f"url(#{name}-")
-    return value.replace("url(#", f"url(#{name}-")
-
-
-def _font(found: re.Match[str]) -> str:
-    """Return the shorthand `font` of older Matplotlib as size and weight."""
-    weight = f"font-weight: {found[1]}; " if found[1] else ""
-    return f"{weight}font-size: {found[2]}"
+def _variable(color: str) -> str:
+    return f"--c{color[1:]}"

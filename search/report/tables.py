@@ -18,7 +18,7 @@ def best(trials: Sequence[TrialRow]) -> Html:
     if not trials:
         return missing("No trial is complete.")
     own = _own(trials)
-    return table((*_HEAD, *own), [(*_cells(row), *_own_cells(row, own)) for row in trials])
+    return table((*_HEAD, *own), [(*_cells(row), *_own_cells(row, own)) for row in trials], label="Best trials")
 
 
 def every(trials: Sequence[TrialRow]) -> Html:
@@ -26,24 +26,24 @@ def every(trials: Sequence[TrialRow]) -> Html:
     own = _own(trials)
     shown = [(*_cells(row), *_own_cells(row, own), _settings(row)) for row in trials[:MAX_ROWS]]
     cut = note(f"The first {MAX_ROWS} of {len(trials)}.") if len(trials) > MAX_ROWS else Html()
-    return join([table((*_HEAD, *own, "settings"), shown, class_="small"), cut])
+    return join([table((*_HEAD, *own, "settings"), shown, class_="small", label="All trials"), cut])
 
 
 def pruned(trials: Sequence[TrialRow]) -> Html:
     """Return where each trial was pruned or paused, and how far it had come."""
-    head = ("trial", "", "stopped after epoch", "pruning metric then", "best recall", "training")
-    whole = table(head, map(_pruned_cells, trials))
+    head = ("trial", "", "stopped after epoch", "value then", "best recall", "training")
+    whole = table(head, map(_pruned_cells, trials), label="Pruned trials")
     return whole if len(trials) <= FOLD else details(f"{len(trials)} pruned trials", whole)
 
 
 def rungs(counts: Sequence[RungCount]) -> Html:
     """Return how many configurations reached each rung of cheap trials, and how many went on."""
-    head = ("rung", "of the image size", "epochs", "paused", "of them went on")
+    head = ("rung", "of the image size", "epochs", "paused", "of them continued")
     body = [
         (str(index), f"{c.scale:g}", str(c.epochs), str(c.n_reached), str(c.n_promoted))
         for index, c in enumerate(counts, start=1)
     ]
-    return table(head, body)
+    return table(head, body, label="Rungs")
 
 
 def failed(trials: Sequence[TrialRow]) -> Html:
@@ -52,7 +52,7 @@ def failed(trials: Sequence[TrialRow]) -> Html:
     body = [
         _reason_cells(reason, [row for row in trials if row.failure == reason]) for reason, _ in by_reason.most_common()
     ]
-    return table(("reason", "trials", "which", "message of the last"), body)
+    return table(("reason", "trials", "which", "message of the last"), body, label="Failures")
 
 
 def _cells(row: TrialRow) -> tuple[str, ...]:

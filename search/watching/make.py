@@ -14,14 +14,22 @@ from search.watching.views import MakeView, View
 
 
 @contextmanager
-def view_maker(console: Console) -> "Iterator[tuple[MakeView, Progress]]":
-    """Yield how to watch a search, and how to watch other long work, as fits the console."""
+def view_maker(console: Console, verbosity: int = 0) -> "Iterator[tuple[MakeView, Progress]]":
+    """Yield how to watch a search, and how to watch other long work, as fits the console.
+
+    `verbosity` 0 shows trials, 1 their epochs as well, and -1 nothing.
+    """
+    console = console if verbosity >= 0 else Console(quiet=True, force_terminal=False, force_jupyter=False)
     if console.is_jupyter:
         with notebook.watching() as found:
             yield found
         return
-    if not console.is_terminal:
-        yield (lambda _total, _slots, _summary: LineView(console)), LineProgress(console)
+    if not console.is_terminal or verbosity > 0:
+
+        def lines(total: int, n_slots: int, summary: Callable[[], Summary]) -> View:
+            return LineView(console, total, n_slots, summary, every_epoch=verbosity > 0)
+
+        yield lines, LineProgress(console)
         return
     with ExitStack() as stack:
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pneumo_core.progress import Progress
 from pneumo_core.specs import TrialSpec
-from search.watching.view import LiveView, SummarySource, describe_step
+from search.watching.view import LiveView, SummarySource
 from search.watching.views import View
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class NotebookView(LiveView):
         self._lines.say(self._text())
 
     def _text(self) -> str:
-        rows = ", ".join(f"trial {number} {describe_step(row)}" for number, row in sorted(self._rows.items()))
+        rows = ", ".join(f"trial {number} {row.step}" for number, row in sorted(self._rows.items()))
         return self.status() + (f"\nrunning: {rows}" if rows else "") + self._failure
 
 

@@ -5,6 +5,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from search.duration import say_duration
+
 PROGRESS_EVERY_S = 2.0
 
 
@@ -13,12 +15,15 @@ class LineProgress:
 
     def __init__(self, console: Console) -> None:
         self._console, self._last_s = console, time.monotonic()
+        self._began_s: dict[str, float] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        began_s = self._began_s.setdefault(what, now)
         if now - self._last_s >= PROGRESS_EVERY_S:
             self._last_s = now
-            self._console.print(f"{what}: {done} of {total}", highlight=False)
+            left = f", about {say_duration((now - began_s) * (total - done) / done)} left" if 0 < done < total else ""
+            self._console.print(f"{what}: {done} of {total}{left}", highlight=False)
 
 
 class BarProgress:

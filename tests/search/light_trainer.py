@@ -126,7 +126,7 @@ def result(
         values=(reached,),
         constraint=0.5 - reached,
         metrics=metrics,
-        best_epoch=0,
+        best_epoch=1,
         n_epochs=len(history),
         n_parameters=state,
         seconds=0.0,

@@ -56,8 +56,15 @@ def test_a_continued_trial_counts_once() -> None:
 
 
 def test_failures_are_counted_by_reason() -> None:
-    failed = [create_trial(state=TrialState.FAIL, user_attrs={"failure": {"reason": r}}) for r in ("hang", "hang")]
-    assert records.summarise(study(*failed), "sqlite:///x.db").failures == {"hang": 2}
+    failed = [
+        create_trial(state=TrialState.FAIL, user_attrs={"failure": {"reason": "hang", "message": message}})
+        for message in ("no epoch in 30 min", "no epoch in 31 min")
+    ]
+    summary = records.summarise(study(*failed, trial(0.9, -0.1)), "sqlite:///x.db")
+    assert summary.failures == {"hang": 2}
+    found = summary.to_json()
+    assert found["failures"] == {"hang": {"trials": 2, "last_message": "no epoch in 31 min"}}
+    assert {name: found["best"][name] for name in ATTRS} == ATTRS
 
 
 def test_two_objectives_are_ranked_by_their_sum() -> None:
@@ -74,9 +81,9 @@ def test_two_objectives_are_ranked_by_their_sum() -> None:
 def test_the_json_contract_and_no_password() -> None:
     data = records.summarise(study(trial(0.97, -0.01)), "postgresql://me:s3cret@host/db").to_json()
     assert "s3cret" not in json.dumps(data)
-    assert set(data) == {"study", "storage", "trials", "best"}
+    assert set(data) == {"study", "storage", "trials", "open", "failures", "best"}
     assert set(data["trials"]) == {"complete", "pruned", "failed"}
-    assert set(data["best"]) == {"number", "value", "fnr", "specificity", "threshold", "params"}
+    assert set(data["best"]) == {"number", "value", *ATTRS, "params"}
 
 
 @pytest.mark.parametrize("constraint", [-0.01, 0.0])

@@ -1,5 +1,6 @@
 """One trial, whole."""
 
+import json
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from pneumo_core import codec
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring import operating
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
@@ -43,7 +45,11 @@ def test_a_trial_learns_and_its_result_travels_as_json(model: ModelSpec) -> None
     assert result.stopped == "completed"
     assert len(result.history) == result.n_epochs == 12
     assert len(result.scores) == 30
-    assert codec.from_json(TrialResult, codec.to_json(result)) == result
+    kept = codec.from_json(TrialResult, json.loads(json.dumps(codec.to_json(result))))
+    assert kept == result
+    assert operating.judge(arrays().y_validation, kept.scores, ObjectiveSpec()).metrics == result.metrics
+    assert sum(layer.n_parameters for layer in result.layers) == result.n_parameters
+    assert [layer.shape for layer in result.layers if layer.kind == "Dense"][-1] == (1,)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -63,10 +69,16 @@ def test_the_best_epoch_decides_not_the_last() -> None:
 
     result = run_trial(trial(epochs=6), ObjectiveSpec(), misleading, 1, go_on)
 
-    best = result.history[result.best_epoch]
+    best = result.history[result.best_epoch - 1]
     assert best["val_loss"] == min(epoch["val_loss"] for epoch in result.history)
-    assert result.best_epoch != len(result.history) - 1  # else this test says nothing
+    assert result.best_epoch != len(result.history)  # else this test says nothing
     assert {name: best[name] for name in asdict(result.metrics)} == asdict(result.metrics)
+
+
+def test_a_trial_that_reached_its_last_epoch_is_complete_whatever_the_pruner_says() -> None:
+    result = run_trial(trial(epochs=2), ObjectiveSpec(), arrays(), 1, lambda epoch, _: epoch == 1)
+
+    assert (result.stopped, result.n_epochs) == ("completed", 2)
 
 
 def test_a_pruned_trial_has_a_full_result() -> None:

@@ -79,7 +79,11 @@ def test_feasibility_and_best_trial_are_true_and_the_database_is_as_before(tmp_p
     assert [trial["constraints"] for trial in found["trials"]] == [[0.02], [-0.01], [0.0], [0.3]]
     assert [trial["number"] for trial in found["best_trials"]] == [1]
     assert found["trials"][0]["note"]["body"].startswith("**Not feasible**")
-    assert found["trials"][1]["note"]["body"].startswith("**Feasible**")
+    assert found["trials"][1]["note"]["body"].startswith("**Feasible**: the false-negative rate of ")
+    assert "| data.image_size_px |" in found["trials"][1]["note"]["body"]
+    attributes = [pair for place in (found, *found["trials"]) for pair in place["user_attrs"]]
+    assert {"recall", "fnr"} <= {pair["key"] for pair in attributes}
+    assert not [pair for pair in attributes if pair["value"].startswith(("{", "["))]  # wider than any screen
     assert "made for a test" in found["note"]["body"]
     assert hashlib.sha256((tmp_path / "pneumo.db").read_bytes()).hexdigest() == before
 
@@ -256,7 +260,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert url.endswith(f"/dashboard/studies/{study._study_id}"), url
+        assert url.endswith(f"/dashboard/studies/{study._study_id}/note"), url
         port = int(url.split(":")[2].split("/")[0])
         assert best(port, study) == [1]
         process.send_signal(signal.SIGINT)

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = {"img", "link", "meta"}
+_VOID = {"img", "link", "meta", "source"}
 
 
 @dataclass
@@ -16,6 +16,8 @@ class Page(HTMLParser):
     references: list[str] = field(default_factory=list)  # what a browser could fetch or jump to
     handlers: list[str] = field(default_factory=list)  # attributes that run code
     missing_alt: int = 0
+    unreachable: int = 0  # scrolled parts that keys cannot scroll
+    alts: list[str] = field(default_factory=list)
     text: str = ""
 
     def __post_init__(self) -> None:
@@ -27,9 +29,11 @@ class Page(HTMLParser):
         found = dict(attrs)
         self.ids += [found["id"]] if found.get("id") else []
         self.references += [
-            value or "" for key, value in attrs if key in ("src", "href", "xlink:href", "action", "data")
+            value or "" for key, value in attrs if key in ("src", "srcset", "href", "xlink:href", "action", "data")
         ]
         self.handlers += [key for key, _ in attrs if key.startswith("on")]
+        self.unreachable += found.get("class", "").startswith("scroll") and found.get("tabindex") != "0"  # type: ignore[union-attr]
+        self.alts += [found.get("alt") or ""] if tag == "img" else []
         self.missing_alt += tag == "img" and not found.get("alt")
         if tag not in _VOID:
             self._open.append(tag)

@@ -1,6 +1,7 @@
 """The page for every state that a study can be in, and for a database that someone has tampered with."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -8,7 +9,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pneumo_core.specs import ObjectiveSpec
+from search import trials
+from search.report import sections_search, sections_trial
 from search.report.page import render
+from search.storage import artifacts
 from studies.spec import FidelitySpec
 from tests.search.report.conftest import MakeStudy
 from tests.search.report.made import Made
@@ -22,13 +26,14 @@ def check(html: str) -> Page:
     assert len(page.ids) == len(set(page.ids))
     assert not page.handlers
     assert not page.missing_alt
+    assert not page.unreachable
     assert "script" not in page.tags
     assert all(reference.startswith(("#", "data:")) for reference in page.references)
     own = {f"#{name}" for name in page.ids}
     assert {reference for reference in page.references if reference.startswith("#")} <= own
     assert "http:" not in html
     assert "https:" not in html
-    assert page.tags["section"] == 12
+    assert page.tags["section"] == 13
     return page
 
 
@@ -79,8 +84,12 @@ CASES: Mapping[Callable[[Made], None], str] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-@pytest.mark.parametrize("with_data", [True, False])
+WITHOUT_DATA = (feasible, no_trials)
+
+
+@pytest.mark.parametrize(
+    ("case", "with_data"), [*((case, True) for case in CASES), *((case, False) for case in WITHOUT_DATA)]
+)
 def test_every_state_gives_a_whole_page(make_study: MakeStudy, case: Callable[[Made], None], with_data: bool) -> None:
     study = make_study()
     case(study)
@@ -93,19 +102,19 @@ def test_two_objectives(make_study: MakeStudy) -> None:
     study = make_study(objective=ObjectiveSpec(kind="recall_and_specificity"))
     for quality in (GOOD, GOOD, POOR):
         study.finish(quality)
-    page = check(render(study.report()))
-    assert "The values that the study maximises" in page.text
-    assert "Importance for specificity" in page.text
+    data = study.report(with_data=False)
+    assert "The values that the study maximises" in parse(sections_search.history(data)).text
+    assert "Importance for specificity" in parse(sections_search.what_mattered(data)).text
 
 
 def test_importance_is_drawn_once_there_are_enough_trials(make_study: MakeStudy) -> None:
     study = make_study()
     for number in range(12):
         study.finish(GOOD if number % 2 else POOR)
-    data = study.report()
-    assert [found.target for found in data.importances] == ["recall", "feasibility"]
+    data = study.report(with_data=False)
+    assert [found.target for found in data.importances] == ["recall with tie-break", "feasibility"]
     assert all(sum(found.shares.values()) == pytest.approx(1) for found in data.importances)
-    assert "for feasibility" in check(render(data)).text
+    assert "Parameter importance for feasibility" in parse(sections_search.what_mattered(data)).alts
 
 
 def test_the_trial_shown_is_the_best_feasible(make_study: MakeStudy) -> None:
@@ -141,7 +150,9 @@ def test_overlays_stand_beside_their_images(make_study: MakeStudy) -> None:
     assert data.missed
     assert data.false_alarms
     assert len(asked) == len(data.missed.cards) + len(data.false_alarms.cards) > 0
-    assert check(render(data)).tags["img"] == 2 * len(asked)
+    html = render(data)
+    assert html.count("where the model looked") == html.count('src="data:image/jpeg') == len(asked)
+    check(html)
 
 
 def test_a_result_that_lies_on_another_machine_leaves_a_note(make_study: MakeStudy) -> None:
@@ -154,9 +165,62 @@ def test_a_result_that_lies_on_another_machine_leaves_a_note(make_study: MakeStu
     assert "Feasible. Trial 0" in page.text
 
 
-def test_retried_trials_count_once(make_study: MakeStudy) -> None:
-    from search import trials
+def test_scores_that_do_not_give_the_stored_figures_are_not_shown(make_study: MakeStudy) -> None:
+    study = make_study()
+    number = study.finish(GOOD)
+    attrs = study.study.trials[number].user_attrs
+    other, _ = study.ask()
+    result = study.result(GOOD, seed=other.number, stopped="completed", n_epochs=1)
+    artifacts.save_result(artifacts.store(study.home.artifacts), other, result)
+    better = replace(result, values=(9.0,), metrics=replace(result.metrics, recall=attrs["recall"] / 2))
+    trials.finish(study.study, other, better)
+    data = study.report()
+    assert data.performance is None
+    assert "do not give the figures stored with it" in parse(sections_trial.performance(data)).text
 
+
+def test_one_figure_has_one_value_and_one_interval_on_the_whole_page(make_study: MakeStudy) -> None:
+    study = make_study()
+    feasible(study)
+    data = study.report()
+    assert data.performance
+    assert data.shown
+    assert data.shown.metrics
+    trial = data.compared[0].estimates
+    assert trial["recall"] == data.performance.estimates["recall"]  # the objective's own operating point
+    assert trial["auc"] == data.performance.auc
+    assert data.performance.auc.value == data.shown.metrics.auc
+    assert data.performance.estimates["recall"].value == data.shown.metrics.recall
+
+
+def test_time_of_failed_trials_is_in_the_cost(make_study: MakeStudy) -> None:
+    study = make_study()
+    study.finish(GOOD)
+    study.fail()
+    data = study.report(with_data=False)
+    assert [row.state for row in data.trials if row.seconds is None] == []
+    assert "failed1" in parse(sections_search.cost(data)).text
+
+
+def test_a_value_above_1_is_not_called_recall(make_study: MakeStudy) -> None:
+    study = make_study()
+    study.finish(50.0)
+    data = study.report(with_data=False)
+    assert data.trials[0].values[0] > 1
+    assert "that the study maximises: recall with tie-break" in parse(sections_search.history(data)).text
+    assert "AUC of 1 trials by epoch" in parse(sections_search.losses(data)).alts  # the axis names what is pruned by
+
+
+def test_the_network_of_the_shown_trial_is_drawn_layer_by_layer(make_study: MakeStudy) -> None:
+    study = make_study()
+    study.finish(GOOD)
+    text = parse(sections_trial.network(study.report(with_data=False))).text
+    assert "3,210 of 3,210 parameters" in text.replace("\u202f", ",")
+    for part in ("12 × 12 × 4", "Conv2D", "block1_conv1"):
+        assert part in text
+
+
+def test_retried_trials_count_once(make_study: MakeStudy) -> None:
     study = make_study()
     lost = study.fail("lost", "its coordinator died")
     trials.requeue(study.study, study.study.trials[lost])
@@ -215,7 +279,6 @@ def test_a_study_over_folds_is_shown_on_all_images_that_were_held_out(make_study
     counts = {role.role: role.n_images for role in data.flow.roles} if data.flow else {}
     assert len(data.validation.y) == counts["train"] + counts["validation"]
     assert data.performance is not None
-    assert data.performance.agrees
     assert len(data.compared) == 4
     html = render(data)
     check(html)

@@ -1,17 +1,27 @@
 """The pieces behind the page: figures with intervals, comparisons, galleries, scales, texts."""
 
+import base64
+import io
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
+from pneumo_core.result import Layer
 from pneumo_core.scoring import intervals, metrics
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
-from search.report import gallery, markup, numbers, performance, plots_parameters, plots_search, svg
+from search.report import diagrams, gallery, markup, numbers, performance, plots_parameters, plots_search, svg
 from search.report.data import TrialRow, Validation
 from tests.search.report.pages import parse
+from tests.search.watching.test_view import RESULT
 
 # One patient an image; the last positive is missed at 0.5, and one negative is a false alarm.
 Y = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=np.bool_)
@@ -24,21 +34,28 @@ def validation(groups: tuple[str, ...] = tuple("abcdefgh")) -> Validation:
     return Validation(x=x, y=Y, paths=tuple(f"role/{name}.png" for name in groups), groups=groups, kinds=kinds)
 
 
-def stored(threshold: float = 0.5, recall: float = 0.75) -> Metrics:
-    return Metrics(recall=recall, specificity=0.75, fnr=1 - recall, auc=0.9, pauc=0.6, threshold=threshold)
-
-
-def measured(groups: tuple[str, ...] = tuple("abcdefgh"), recall: float = 0.75) -> performance.Performance:
-    return performance.measure(validation(groups), SCORES, stored(recall=recall), ObjectiveSpec(), 50)
+def measured(groups: tuple[str, ...] = tuple("abcdefgh")) -> performance.Performance:
+    return performance.measure(validation(groups), SCORES, 0.5, ObjectiveSpec(), 50)
 
 
 def test_performance_counts_and_their_intervals() -> None:
     found = measured()
     assert (found.confusion.true_positive, found.confusion.false_negative) == (3, 1)
     assert (found.confusion.true_negative, found.confusion.false_positive) == (3, 1)
-    assert found.estimates["recall"].interval == intervals.wilson(3, 4)
+    assert found.estimates["recall"].interval == intervals.clustered([True, True, True, False], list("efgh"))
     assert found.auc.value == metrics.auc(Y, SCORES)
     assert found.fnr_upper == intervals.upper_bound(1, 4)
+
+
+def test_under_shifts_each_image_counts_once_in_what_is_promised() -> None:
+    stored = Metrics(recall=0.75, specificity=0.75, fnr=0.25, auc=0.9, pauc=0.6, threshold=0.5)
+    result = replace(RESULT, metrics=stored, scores=tuple(SCORES), shifted_scores=tuple(SCORES))
+    twice = performance.measure(*performance.judged(validation(), result), 0.5, ObjectiveSpec(), 50)
+    once = measured()
+    assert (twice.estimates["recall"].hits, twice.estimates["recall"].n) == (6, 8)
+    assert (twice.n_positive, twice.fnr_upper, twice.region) == (once.n_positive, once.fnr_upper, once.region)
+    wide, narrow = (found.estimates["recall"].interval for found in (twice, once))
+    assert wide.high - wide.low > 0.9 * (narrow.high - narrow.low)
 
 
 def test_joint_region_covers_95_percent_with_two_independent_intervals() -> None:
@@ -60,36 +77,39 @@ def test_recall_by_kind() -> None:
     }
 
 
-def test_performance_says_when_stored_figures_differ() -> None:
-    assert measured().agrees
-    assert not measured(recall=1.0).agrees
+def test_figures_of_a_model_at_the_floor_and_at_the_ceiling() -> None:
+    objective = ObjectiveSpec(specificity_floor=0.75, fnr_ceiling=0.25)
+    cuts = metrics.cuts(Y, SCORES)
+    at_floor, at_ceiling = performance.cuts_for(objective, cuts)
+    assert (cuts.n_missed[at_floor], cuts.n_cleared[at_floor]) == (0, 3)
+    assert (cuts.n_missed[at_ceiling], cuts.n_cleared[at_ceiling]) == (1, 4)
 
 
 def test_baselines_margins_are_differences_on_the_same_resamples() -> None:
-    measure = performance.measure_for(ObjectiveSpec(specificity_floor=0.75, fnr_ceiling=0.25))
-    assert measure(metrics.cuts(Y, SCORES)) == (15 / 16, 1.0, 1.0)
-    samples = performance._resampled(validation(), [SCORES, SCORES], measure, 20)
+    samples = performance._resampled(validation(), [SCORES, SCORES], lambda cuts: (cuts.auc, 0.0, 0.0), 20)
     assert samples.shape == (20, 2, 3)
     assert (samples[:, 0] == samples[:, 1]).all()
 
 
 def test_a_constant_score_has_no_recall_at_the_floor_and_no_specificity_at_the_ceiling() -> None:
-    assert performance.measure_for(ObjectiveSpec())(metrics.cuts(Y, np.ones(8))) == (0.5, 0.0, 0.0)
+    cuts = metrics.cuts(Y, np.ones(8))
+    at_floor, at_ceiling = performance.cuts_for(ObjectiveSpec(), cuts)
+    assert (cuts.fnr[at_floor], cuts.specificity[at_ceiling]) == (1, 0)
 
 
-def test_gallery_shows_every_miss_surest_first_and_overlays_by_row() -> None:
-    missed, false_alarms = gallery.galleries(validation(), SCORES, 0.75, {6: b"overlay"})
+def test_gallery_shows_every_miss_surest_first_and_overlays_by_row(tmp_path: Path) -> None:
+    missed, false_alarms = gallery.galleries(validation(), SCORES, 0.75, {6: b"overlay"}, tmp_path)
     assert [(card.name, card.score, card.overlay) for card in missed.cards] == [
         ("h.png", 0.4, None),
         ("g.png", 0.7, b"overlay"),
     ]
-    assert missed.cards[0].png.startswith(b"\x89PNG")
+    assert Image.open(io.BytesIO(missed.cards[0].jpeg)).size == (400, 400)
     assert false_alarms.n == 0
 
 
-def test_gallery_is_capped_and_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gallery_is_capped_and_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gallery, "MAX_MISSED", 1)
-    missed, _ = gallery.galleries(validation(), SCORES, 0.95, {})
+    missed, _ = gallery.galleries(validation(), SCORES, 0.95, {}, tmp_path)
     assert (missed.n, len(missed.cards)) == (4, 1)
 
 
@@ -172,19 +192,53 @@ def test_long_and_reordering_texts_are_tamed() -> None:
     assert markup.clean("a\u202eb\x00c\nd") == "a\ufffdb\ufffdc\nd"
 
 
+def test_gallery_shows_the_radiograph_and_not_the_input_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "role").mkdir()
+    Image.fromarray(np.zeros((300, 200), np.uint8)).save(tmp_path / "role" / "h.png")
+    missed, _ = gallery.galleries(validation(), SCORES, 0.5, {}, tmp_path)
+    assert [card.name for card in missed.cards] == ["h.png"]
+    assert Image.open(io.BytesIO(missed.cards[0].jpeg)).size == (267, 400)
+
+
 @pytest.mark.parametrize("text", ["$x^{$", r"\$a$", "<&>\"'", "a\nb", "$$$", "\x1b[0m"])
 def test_labels_are_never_read_as_mathematics(text: str) -> None:
-    drawn = svg.draw(lambda figure: figure.subplots().set_title(svg.plain(text)), name="n", alt=text)
-    assert parse(drawn).tags["svg"] == 1
+    drawn = svg.draw(lambda figure: figure.subplots().set_title(svg.plain(text)), alt=text)
+    assert parse(drawn).tags["img"] == 1
 
 
-def test_figures_of_one_page_share_no_id_and_no_font() -> None:
-    both = [svg.draw(lambda figure: figure.subplots().plot([0, 1]), name=name, alt="") for name in ("a", "b")]
-    ids = [set(parse(drawn).ids) for drawn in both]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-    assert "DejaVu" not in both[0]
-    assert "http" not in both[0]
+def test_a_picture_brings_its_colours_for_light_and_dark_and_its_drawing_for_a_phone() -> None:
+    drawn = svg.draw(lambda figure: figure.subplots().set_title("x"), alt="", size=svg.WIDE, phone_height=3)
+    wide, phone = (base64.b64decode(uri).decode() for uri in re.findall(r"base64,([^\"]+)", drawn)[::-1])
+    assert 'width="734' in wide
+    assert 'width="295' in phone
+    assert f"{svg._variable(svg.INK)}:{svg.DARK[svg.INK]}" in wide
+    assert "DejaVu" not in wide
+    assert "metadata" not in wide
+
+
+def test_legends_take_as_many_rows_as_they_need() -> None:
+    labels = ["a rather long label of a model"] * 6
+
+    def paint(figure: Figure) -> None:
+        handles = [Line2D([], [])] * 6
+        svg.legend(figure, handles, labels)
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+    svg.draw(paint, alt="", size=svg.WIDE, phone_height=4)
+
+
+def test_a_deep_network_is_drawn_in_boxes_of_neighbours() -> None:
+    layers = [
+        Layer(name=f"conv{n}", kind="Conv2D", shape=(32 >> n // 20, 32 >> n // 20, 8), n_parameters=10, trains=n > 59)
+        for n in range(80)
+    ]
+    drawn = diagrams.network(layers)
+    assert drawn.count("<li") == 4
+    assert "20 × Conv2D" in drawn
+    assert drawn.count("frozen") == 6  # in class and text of three boxes
+    assert diagrams.n_trained(layers) == 200
 
 
 def test_a_trial_that_never_ran_has_an_empty_row() -> None:

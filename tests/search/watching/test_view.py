@@ -1,15 +1,17 @@
+import re
 from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from pneumo_core.result import TrialResult
+from pneumo_core.result import Stopped, TrialResult
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import BackboneSpec, CnnSpec, DenseSpec, ModelSpec, TrialSpec
-from search.records import Summary
+from search.records import Best, Summary
+from search.watching.describe import describe
 from search.watching.progress import BarProgress, LineProgress
-from search.watching.view import LineView, LiveView, describe
+from search.watching.view import LineView, LiveView
 
 SPEC = TrialSpec(model=CnnSpec(filters=(8, 16)))
 METRICS = Metrics(recall=0.98, specificity=0.91, fnr=0.02, auc=0.99, pauc=0.9, threshold=0.4)
@@ -17,7 +19,7 @@ RESULT = TrialResult(
     values=(0.98,),
     constraint=-0.01,
     metrics=METRICS,
-    best_epoch=2,
+    best_epoch=3,
     n_epochs=5,
     n_parameters=10,
     seconds=3.0,
@@ -26,6 +28,9 @@ RESULT = TrialResult(
     scores=(),
     environment={},
 )
+
+
+BEST = Best(number=3, value=0.9, recall=0.9, fnr=0.1, specificity=0.9, threshold=0.5, auc=0.9, pauc=0.9, params={})
 
 
 def summary() -> Summary:
@@ -42,16 +47,16 @@ def summary() -> Summary:
     )
 
 
-def consoled(terminal: bool) -> tuple[Console, StringIO]:
+def consoled(terminal: bool, width: int = 150) -> tuple[Console, StringIO]:
     text = StringIO()
-    return Console(file=text, force_terminal=terminal, width=150, color_system=None), text
+    return Console(file=text, force_terminal=terminal, width=width, color_system=None), text
 
 
 def test_the_live_view_shows_epochs_counts_and_time_left() -> None:
     console, text = consoled(terminal=True)
     with LiveView(console, 4, 1, summary) as view:
         view.started(0, SPEC)
-        view.epoch(0, 1, {"pauc": 0.8765, "recall": 0.9, "specificity": 0.9, "val_loss": 0.3})
+        view.epoch(0, 1, {"auc": 0.8765, "recall": 0.9, "specificity": 0.9, "val_loss": 0.3})
         view._live.refresh()
         view.finished(0, RESULT)
         view.started(1, SPEC)
@@ -61,16 +66,54 @@ def test_the_live_view_shows_epochs_counts_and_time_left() -> None:
         assert part in shown
 
 
-def test_plain_lines_hold_state_verdict_and_figures() -> None:
+@pytest.mark.parametrize(("width", "has_model"), [(80, True), (50, False)])
+def test_a_narrow_terminal_keeps_the_figures_and_gives_up_the_model(width: int, has_model: bool) -> None:
+    console, text = consoled(terminal=True, width=width)
+    folds = {"auc": 0.8765, "recall": 0.9123, "fold": 1.0, "n_folds": 5.0}
+    with LiveView(console, 4, 2, lambda: replace(summary(), best=BEST)) as view:
+        view.started(10, SPEC)
+        view.epoch(10, 6, folds)
+        view.started(11, SPEC)
+        view.epoch(11, 1, {"auc": 0.5, "recall": 0.1})
+        view._live.refresh()
+    shown = text.getvalue()
+    assert re.search("trial +epoch +AUC +recall +time", shown)
+    for part in ("fold 2/5, 7/20", "0.8765", "0.9123", "best feasible: trial 3"):
+        assert part in shown
+    assert ("cnn 8-16" in shown) == has_model
+
+
+def test_plain_lines_have_times_counts_and_the_time_left() -> None:
     console, text = consoled(terminal=False)
-    view = LineView(console)
+    view = LineView(console, 4, 1, summary)
     view.started(3, SPEC)
     view.finished(3, RESULT)
     view.failed(4, "nan_loss", "the loss became NaN [in epoch 2]")
+    view.failed(5, "nan_loss", "the loss became NaN [in epoch 7]")
     lines = text.getvalue().splitlines()
-    assert lines[0] == "trial 3: started, cnn 8-16 3×3 flatten, 64 px, adam 0.001, batch 64"
+    assert all(re.match(r"\d\d:\d\d:\d\d trial", line) for line in lines)
+    assert lines[0].endswith("trial 3: started, cnn 8-16 3×3 flatten, 64 px, adam 0.001, batch 64")
     assert "complete, feasible: recall 0.9800 (FNR 2.00%)" in lines[1]
-    assert lines[2] == "trial 4: failed (nan_loss): the loss became NaN [in epoch 2]"
+    assert re.search(r"best epoch 3 of 5 \[1 of 4 · about \d+ s left\]$", lines[1])
+    assert "trial 4: failed (nan_loss): the loss became NaN [in epoch 2]" in lines[2]
+    assert "trial 5: failed (nan_loss), as trial 4 did" in lines[3]  # one cause is described once
+
+
+def test_every_epoch_is_a_line_on_request() -> None:
+    console, text = consoled(terminal=False)
+    view = LineView(console, 4, 1, summary, every_epoch=True)
+    view.started(0, SPEC)
+    view.epoch(0, 6, {"auc": 0.9, "loss": 0.25})
+    assert "trial 0: epoch 7/20: AUC 0.9000, recall –" in text.getvalue()
+    assert text.getvalue().rstrip().endswith("training loss 0.2500")
+
+
+@pytest.mark.parametrize("stopped", ["pruned", "paused"])
+def test_a_trial_that_did_not_end_by_itself_has_no_verdict(stopped: Stopped) -> None:
+    console, text = consoled(terminal=False)
+    LineView(console, 4, 1, summary).finished(3, replace(RESULT, stopped=stopped))
+    assert f"trial 3: {stopped} after epoch 5: recall" in text.getvalue()
+    assert "feasible" not in text.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -104,9 +147,3 @@ def test_a_trial_over_folds_says_which_fold_it_is_at() -> None:
         view.finished(0, replace(RESULT, n_folds=5))
     for part in ("fold 2/5, 7/20", "fold 2/5 done", "trial 0: fold 2/5: AUC 0.91", "over 5 folds, 5 epochs"):
         assert part in text.getvalue()
-
-
-def test_a_paused_trial_is_not_called_complete() -> None:
-    console, text = consoled(terminal=False)
-    LineView(console).finished(3, replace(RESULT, stopped="paused"))
-    assert text.getvalue().startswith("trial 3: paused, feasible: ")

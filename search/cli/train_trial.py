@@ -1,0 +1,74 @@
+"""`pneumo train-trial`: the model of one trial, without a certificate."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.cli.options import (
+    HomeOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    StorageOption,
+    StudyArgument,
+    existing_storage,
+    study_name,
+    verbosity,
+)
+
+
+def train_trial(
+    study: StudyArgument,
+    trial: Annotated[int, typer.Argument(metavar="N", help="Number of the trial.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
+    data: Annotated[str | None, typer.Option(metavar="SRC", help="The study's images, where it names none.")] = None,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
+    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
+    home: HomeOption = Path("runs"),
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the model of one trial as an UNCERTIFIED bundle; where its network is not kept, train it again.
+
+    `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation and promises nothing:
+    `pneumo finalize` and `certify` certify one. Calibration and test images stay closed.
+    """
+    from search.cli.report import usual_source
+    from search.finalizing.one_trial import make_bundle_of_trial
+    from search.home import Home
+    from search.watching.describe import describe_metrics
+    from search.watching.make import view_maker
+
+    console = Console(stderr=as_json, quiet=quiet)
+    with view_maker(console, verbosity(quiet)) as (_, progress):
+        found = make_bundle_of_trial(
+            name or study_name(study),
+            trial,
+            out=out,
+            source=data or usual_source(study),
+            storage_url=existing_storage(storage, home),
+            home=Home(home),
+            device=device,
+            backend=backend,
+            say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
+            progress=progress,
+        )
+    metrics = found.metrics
+    say = [
+        f"Validation: {describe_metrics(metrics)}, threshold {metrics.threshold:.4f}",
+        "These differ from the figures of the search: another program, machine or plan of folds trained it again."
+        if found.differs
+        else "These are the figures of the search.",
+        "Not certified: the threshold is that of validation and promises nothing for new patients.",
+        f"Bundle: {out} (start with MODEL_CARD.md). Next: `pneumo predict {out} FILE...`.",
+    ]
+    console.print("\n".join(say), highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        facts = {"bundle": str(out), "study": found.bundle.study, "trial": trial, "guarantee": found.bundle.guarantee}
+        figures = {key: getattr(metrics, key) for key in ("recall", "fnr", "specificity", "auc", "pauc", "threshold")}
+        print(json.dumps(facts | {"validation": figures}))

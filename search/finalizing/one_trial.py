@@ -1,0 +1,121 @@
+"""The model of one trial without a finalize, marked as what it is: uncertified."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from pneumo_core import codec
+from pneumo_core.bundles import bundle as bundles
+from pneumo_core.bundles.bundle import Bundle, CalibrationCounts
+from pneumo_core.bundles.bundle import Member as BundleMember
+from pneumo_core.data import preprocess
+from pneumo_core.errors import StudyError
+from pneumo_core.progress import Progress, silent
+from pneumo_core.scoring import operating
+from pneumo_core.scoring.operating import Metrics
+from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from search.finalizing import model_card
+from search.finalizing.choose import Candidate, Member
+from search.finalizing.finalize import refuse_other_data
+from search.finalizing.make import trainers, workshop
+from search.finalizing.members import Say
+from search.home import Home
+from search.prepared import read_source
+from search.storage.database import open_storage
+from search.study import load_study, stored_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTrial:
+    """An uncertified bundle with one network, and what its training came to."""
+
+    bundle: Bundle
+    folder: Path
+    metrics: Metrics  # on validation
+    differs: bool  # from what the trial came to in the search: trained again by another program, machine, or over folds
+
+
+def make_bundle_of_trial(
+    name: str,
+    number: int,
+    *,
+    out: Path,
+    source: str | None,
+    storage_url: str,
+    home: Home,
+    device: str = "auto",
+    backend: str | None = None,
+    say: Say,
+    progress: Progress = silent,
+) -> OneTrial:
+    """Write a bundle with the network that trial `number` of the study stored under `name` left.
+
+    Where it is not kept here, it is trained again with the spec, seed and roles of the trial. Its threshold is the one
+    of validation and promises nothing; the calibration and test roles stay closed. Raises `UserError`s for what must
+    be put right, `TrialFailed` where the training fails.
+    """
+    home.check_writable()
+    bundles.check_free(out)
+    storage = open_storage(storage_url, create=False)
+    study = load_study(name, storage)
+    spec = _spec(study, number)
+    objective = codec.from_json(ObjectiveSpec, study.user_attrs["objective"])
+    with trainers(study, home, device, 1, backend, progress) as jobs:
+        prepared = read_source(stored_source(study, source), home, progress)
+        refuse_other_data(study, prepared)
+        shop = workshop(study, home, jobs, prepared, say)
+        [member] = shop.of_trials([Candidate(trial=number, value=0.0, spec=spec)])
+        y = preprocess.open_role(prepared.arrays_for(spec.data), "validation").y.astype(np.int64)
+        metrics = operating.judge(*operating.pooled(y, member.scores, member.shifted), objective).metrics
+        draft = _draft(study, objective, member, metrics)
+
+        def fill(folder: Path) -> None:
+            shutil.copyfile(member.network, folder / draft.members[0].file)
+            card = model_card.card(draft, model_card.facts(study, prepared))
+            (folder / bundles.CARD).write_text(card, "utf-8")
+
+        whole = bundles.write(out, draft, fill)
+    storage.remove_session()
+    found = codec.to_json(metrics)
+    stored = study.get_trials(deepcopy=False)[number].user_attrs
+    return OneTrial(bundle=whole, folder=out, metrics=metrics, differs={key: stored.get(key) for key in found} != found)
+
+
+def _spec(study: optuna.Study, number: int) -> TrialSpec:
+    found = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(found):
+        raise StudyError(f"study {study.study_name!r} has no trial {number}, it has {len(found)}, from 0 on")
+    stored = found[number].user_attrs.get("spec")
+    if stored is None or "fingerprint" not in study.user_attrs:
+        raise StudyError(f"trial {number} of study {study.study_name!r} never began: it has nothing to train")
+    return codec.from_json(TrialSpec, stored)
+
+
+def _draft(study: optuna.Study, objective: ObjectiveSpec, member: Member, metrics: Metrics) -> Bundle:
+    mark, candidate = study.user_attrs["fingerprint"], member.candidate
+    nothing = CalibrationCounts(n_images=0, n_positive_images=0, n_patients=0, n_positive_patients=0)
+    file = "model.keras"
+    return Bundle(
+        study=study.study_name,
+        finalize_id=codec.digest(["one trial", mark, candidate.spec.digest]),
+        negative=mark["data"]["negative"],
+        positive=mark["data"]["positive"],
+        members=(BundleMember(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec),),
+        objective=objective,
+        threshold=metrics.threshold,
+        guarantee="none",
+        ceiling=objective.fnr_ceiling,
+        confidence=0.95,
+        certificates={},
+        calibration=nothing,
+        fingerprint=mark,
+        environment={**member.environment, "pneumo-search": metadata.version("pneumo-search")},
+        selection={"validation": codec.to_json(metrics)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        files={file: bundles.facts_of(member.network)},
+    )
