@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 
 LIMIT_S = 30.0
 _DYING_S = 1.0
+_MOST_OWN_BYTES = 256 * 2**20  # of libraries loaded and what earlier calls left, beside what a call may use
 _COMMAND = (sys.executable, "-m", "pneumo_core.helper")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # each reserves memory
 _DONE, _REFUSED, _NO_MEMORY, _TOO_LONG = "done", "refused", "no memory", "too long"
@@ -147,11 +148,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
-    base = _data_bytes()
     while True:
         try:
             function, args, n_bytes, limit_s = pickle.load(sys.stdin.buffer)  # noqa: S301 - our parent
-            _limit(base + n_bytes, limit_s)
+            _limit(min(_data_bytes(), _MOST_OWN_BYTES) + n_bytes, limit_s)
             _send(answers, _outcome(function, args))
         except (EOFError, BrokenPipeError):
             return

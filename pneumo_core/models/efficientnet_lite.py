@@ -19,6 +19,7 @@ from keras import layers
 
 from pneumo_core.errors import DataError
 from pneumo_core.models import torch_file
+from pneumo_core.models.weight_files import PACKAGED
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -67,7 +68,7 @@ def load_weights(name: str, network: keras.Model, path: Path) -> None:
 
     Raises `DataError` when it isn't such a file.
     """
-    tensors = torch_file.read(path)
+    tensors = torch_file.read(path, is_known=name in PACKAGED and PACKAGED[name].matches(path))
     for layer_name, prefix in _torch_names(_stages(name)):
         try:
             network.get_layer(layer_name).set_weights(_layer_weights(tensors, prefix))

@@ -80,13 +80,15 @@ def bring_in(
     """
     name = name or _backbone_of(file)
     target = folder / find(name).file
-    _check_format(file, target)
+    if not file.is_file():
+        raise DataError(f"{file} does not exist or is not a file")
     digest = remotes[name].digest if name in remotes else PACKAGED.get(name)
     if digest is not None and not unverified and not digest.matches(file):
         raise DataError(
             f"{file} is not the published file of {name}: its {digest.algorithm} isn't {digest.value}. If it holds "
             "weights of your own for this network, say --unverified"
         )
+    _check_format(file, target)  # after its digest: nothing is taken apart that need not be
     files.write_file(target, lambda path: shutil.copyfile(file, path))
     _note(target)
     return target
@@ -118,8 +120,6 @@ def _backbone_of(file: Path) -> str:
 
 
 def _check_format(file: Path, target: Path) -> None:
-    if not file.is_file():
-        raise DataError(f"{file} does not exist or is not a file")
     if target.suffix == ".pth":
         torch_file.read(file)
         return

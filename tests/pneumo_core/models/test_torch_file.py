@@ -1,6 +1,7 @@
 """Reading PyTorch files without PyTorch and without trust."""
 
 import pickle
+import resource
 import struct
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,18 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
         torch_file.read(write(path, {}, {}, magic=7))
     with pytest.raises(DataError, match=r"none\.pth"):
         torch_file.read(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x80\x02" + b"r\xff\xff\xff\x3f" + b"N.", id="a memo of 2^30 places"),
+        pytest.param(b"\x80\x02)" + b"q\x00h\x00\x86" * 60 + b"}" + b"h\x00Ns.", id="nested tuples as a key"),
+    ],
+)
+def test_a_pickle_of_few_bytes_costs_little(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"weights.pth"):
+        torch_file.read(tmp_path / "weights.pth")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
