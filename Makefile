@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+HASHED := --require-hashes  # a package whose file isn't the one that was locked is refused
 # The tests whose outcome may depend on the Keras backend.
 JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
@@ -19,12 +20,12 @@ help: ## what each target does
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(HASHED) -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(HASHED) -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## virtual environment with the pinned packages and the command `pneumo`
@@ -71,7 +72,7 @@ bench-all: ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (mor
 	$(BIN)/python -m benchmarks.overhead $(FOLDER)
 	$(BIN)/python -m benchmarks.features $(FOLDER)
 
-COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links
 RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql
 DEV_EXTRAS := $(RUNTIME_EXTRAS) $(addprefix --extra ,dashboard dataframe dev jax kaggle mysql onnx ray tensorboard tflite)
 

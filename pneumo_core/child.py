@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pneumo_core import lifeline
-from pneumo_core.errors import PneumoError, TrialFailed
+from pneumo_core.errors import DataError, PneumoError, TrialFailed
 from pneumo_core.files import is_full
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (
@@ -125,6 +125,8 @@ def _reason(error: Exception) -> str:
     for of in (error, error.__cause__):
         if isinstance(of, OSError) and is_full(of):
             return "disk_full"
+        if isinstance(of, DataError):
+            return "bad_arrays"
     return "bad_spec" if isinstance(error, PneumoError | ValueError) else "exception"
 
 

@@ -3,12 +3,16 @@
 import dataclasses
 import hashlib
 import json
+import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Spec = TypeVar("Spec")
+LARGEST_FLOAT = int(sys.float_info.max)
+MAX_SHOWN = 200  # characters of a value in a message
+MAX_DEPTH = 100  # levels of JSON; a network's description has some 40
 
 
 def to_json(value: Any) -> Any:
@@ -28,6 +32,37 @@ def from_json(cls: type[Spec], data: Any) -> Spec:
     Raises `ValueError` naming the field for a missing, unknown or ill-typed one.
     """
     return typing.cast(Spec, _decode(cls, data, getattr(cls, "__name__", "message")))
+
+
+def parse(text: str | bytes) -> Any:
+    """Return the JSON-native data in a text from outside. Raises `ValueError` for whatever is wrong with it.
+
+    Besides what `json` refuses: more than `MAX_DEPTH` levels, on which functions that walk through it would fail.
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        data = None
+        too_deep = True
+    else:
+        too_deep = is_too_deep(data)
+    if too_deep:
+        raise ValueError(f"the text must have at most {MAX_DEPTH} levels of lists and objects")
+    return data
+
+
+def is_too_deep(data: Any) -> bool:
+    """Return whether JSON-native data has more than `MAX_DEPTH` levels."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [item for part in level if isinstance(part, dict | list) for item in _items(part)]
+        if not level:
+            return False
+    return True
+
+
+def _items(part: dict[Any, Any] | list[Any]) -> Iterable[Any]:
+    return part.values() if isinstance(part, dict) else part
 
 
 def digest(value: Any) -> str:
@@ -57,6 +92,7 @@ def _decode(hint: Any, data: Any, where: str) -> Any:
 
 def _decode_scalar(hint: Any, data: Any, where: str) -> Any:
     if hint is float and isinstance(data, int) and not isinstance(data, bool):
+        _expect(abs(data) <= LARGEST_FLOAT, data, where, "must be a number that fits")
         return float(data)
     if hint is type(None):
         return _expect(data is None, data, where, "must be null")
@@ -71,7 +107,12 @@ def _decode_union(args: tuple[Any, ...], data: Any, where: str) -> Any:
     tagged = {_kind_of(arg): arg for arg in options if dataclasses.is_dataclass(arg)}
     if isinstance(data, dict) and len(tagged) > 1:
         kind = data.get("kind")
-        _expect(kind in tagged, kind, f"{where}.kind", f"must be one of {sorted(map(str, tagged))}")
+        _expect(
+            isinstance(kind, str) and kind in tagged,
+            kind,
+            f"{where}.kind",
+            f"must be one of {sorted(map(str, tagged))}",
+        )
         return _decode(tagged[kind], data, where)
     errors = []
     for option in options:
@@ -95,11 +136,20 @@ def _decode_dataclass(cls: type, data: Any, where: str) -> Any:
     values = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in fields if name in data}
     try:
         return cls(**values)
-    except TypeError as error:
-        raise ValueError(f"`{where}` is incomplete: {error}") from error
+    except (TypeError, ArithmeticError) as error:
+        raise ValueError(f"`{where}` can't be used: {error}") from error
 
 
 def _expect(holds: bool, data: Any, where: str, what: str) -> Any:
     if not holds:
-        raise ValueError(f"`{where}` {what}, got {data!r}")
+        raise ValueError(f"`{where}` {what}, got {shown(data)}")
     return data
+
+
+def shown(data: Any) -> str:
+    """Return data for a message: its beginning, whatever it is."""
+    try:
+        text = repr(data)
+    except (RecursionError, ValueError):  # too deep, or a number with too many digits
+        return f"a {type(data).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -45,6 +45,20 @@ class TrialFailed(PneumoError):
         self.reason = reason
 
 
+def describe(error: BaseException) -> str:
+    """Return type and message of an error that somebody else's code raised; its own `__str__` may raise, too."""
+    what = f"{type(error).__name__}: {message_of(error)}"
+    return f"it ends the program ({what}), which nothing in a study may do" if isinstance(error, SystemExit) else what
+
+
+def message_of(error: object) -> str:
+    """Return `str(error)`, or that there is none."""
+    try:
+        return str(error)
+    except (Exception, SystemExit) as another:
+        return f"(its message can't be shown: `__str__` raises {type(another).__name__})"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean 'x'? Known: ..." for an unknown `name`, for the end of an error message."""
     names = sorted(known)

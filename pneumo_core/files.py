@@ -13,6 +13,8 @@ from typing import IO
 
 from pneumo_core.errors import StorageError
 
+LONGEST_NAME_BYTES = 100  # file systems take 255, suffixes included
+
 
 def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:
     """Return `folder`, made by `build(temporary folder)` unless `is_whole(folder)` holds already.
@@ -52,6 +54,17 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
 
 
+def check_free(path: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Raise `StorageError` unless an output can be written to `path`: nothing is there, or what this program wrote.
+
+    A link is never followed, and never one of ours.
+    """
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file() or not is_ours(path)):
+        raise StorageError(
+            f"`{path}` is there already and not an earlier output of this command, so it stays; choose another place"
+        )
+
+
 def check_room(folder: Path, needed_bytes: int) -> None:
     """Raise `StorageError` unless the disk of `folder`, which exists, has room for `needed_bytes`."""
     free = shutil.disk_usage(folder).free
@@ -72,6 +85,12 @@ def storage_errors(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"can't write to `{folder}`: {error.strerror or error}; choose a cache folder that can be written"
         ) from error
+
+
+def names_folder(text: str) -> bool:
+    """Return whether `text` names one folder on any file system, which stays where it is put and can be read."""
+    is_plain = text.isprintable() and text[:1] not in ("", ".") and not {"/", "\\"} & {*text}
+    return is_plain and len(text.encode()) <= LONGEST_NAME_BYTES
 
 
 def is_full(error: OSError) -> bool:

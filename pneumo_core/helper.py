@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
+from pneumo_core import secrecy
 from pneumo_core.errors import DataError
 
 Result = TypeVar("Result")
@@ -64,7 +65,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders quote the file
-            env={**os.environ, **_ONE_THREAD},
+            env=secrecy.environment(_ONE_THREAD),
         )
         self.alive = True
 

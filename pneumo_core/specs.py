@@ -18,6 +18,7 @@ Precision = Literal["float32", "mixed_bfloat16"]
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "lion", "adamax", "adagrad"]
 WEIGHT_HOSTS = ("https://storage.googleapis.com/", "https://github.com/fchollet/", "https://github.com/keras-team/")
 ObjectiveKind = Literal["recall", "specificity", "pauc", "auc", "recall_and_specificity"]
+LARGEST_LAYER = 2**20  # units or filters: more are refused before they are built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,9 +402,10 @@ def _check_class_weights(value: object) -> None:
 
 
 def _check_positive_ints(name: str, values: tuple[int, ...], at_least: int = 0) -> None:
-    ok = isinstance(values, tuple) and all(isinstance(v, int) and v >= 1 for v in values)
+    ok = isinstance(values, tuple) and all(isinstance(v, int) and 1 <= v <= LARGEST_LAYER for v in values)
     if not ok or len(values) < at_least:
-        raise ValueError(f"`{name}` must be a tuple of at least {at_least} whole numbers ≥ 1, got {values!r}")
+        what = f"a tuple of at least {at_least} whole numbers from 1 to {LARGEST_LAYER}"
+        raise ValueError(f"`{name}` must be {what}, got {str(values)[:200]}")
 
 
 def _check_head(spec: DenseSpec | CnnSpec | BackboneSpec) -> None:

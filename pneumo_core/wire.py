@@ -167,4 +167,4 @@ class Channel:
 
 def decode(line: bytes) -> Message:
     """Return the message in one JSON line. Raises `ValueError` for anything else."""
-    return codec.from_json(Message, json.loads(line))  # type: ignore[arg-type]
+    return codec.from_json(Message, codec.parse(line))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from pneumo_core import codec
+from pneumo_core import codec, secrecy
 from pneumo_core.bundles.bundle_process import Request
 from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.progress import Progress, silent
@@ -22,7 +22,7 @@ def ask(request: Request, progress: Progress = silent) -> Any:
 
     Raises `UserError` where the request can't be served as it is, `PneumoError` where the process failed.
     """
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"} | secrecy.environment()
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(

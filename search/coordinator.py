@@ -23,7 +23,8 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core.errors import PneumoError, StorageError, StudyError, TrialFailed
+from pneumo_core.errors import PneumoError, StorageError, StudyError, TrialFailed, describe, message_of
+from pneumo_core.files import storage_errors
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, Stage, TrialSpec
@@ -37,6 +38,8 @@ from search.storage.database import exclusively
 from search.storage.locks import LockHeld, Wait
 from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
 from search.storage.patience import PatientStorage
+from search.stored import undamaged
+from search.stored_trials import Reader
 from search.study import stored_budget
 from search.trials import Ledger
 from search.watching.views import View
@@ -79,6 +82,7 @@ class Coordinator:
     artifacts: FileSystemArtifactStore
     view: View
     stop_asked: Callable[[], bool]
+    forget_arrays: Callable[[DataSpec], None] = lambda _data: None  # `arrays_for` then checks them again
     heartbeat_s: float = HEARTBEAT_S
     grace_s: float = GRACE_S
     disk_pause_s: float = DISK_PAUSE_S
@@ -94,6 +98,7 @@ class Coordinator:
         self._paused_until_s = self._began_s  # takes no trial before
         self._wait_s = POLL_S
         self._lock_wait = Wait()
+        self._read = Reader(self.study)
         self._shared = IntersectionSearchSpace(include_pruned=True)  # kept: finding it reads every trial
         self._n_objectives = len(self.study.directions)
         self._best: int | None = None  # number of the best feasible trial
@@ -166,7 +171,7 @@ class Coordinator:
         return n_since >= patience
 
     def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+        return self._read().ours
 
     def _ledger(self) -> Ledger:
         return trials.ledger(self._trials(), self.budget.max_retries)
@@ -262,7 +267,7 @@ class Coordinator:
     def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
         """Start the first of those that wait to go on, else a new trial; a bad point or a repeated one ends at once."""
         self._seed_sampler(waiting)
-        trial = self._go_on(waiting[0]) if waiting else self.study.ask()
+        trial = self._go_on(waiting[0]) if waiting else self._ask()
         frozen = self.storage.get_trial(trial._trial_id)
         try:
             with warnings.catch_warnings():
@@ -272,14 +277,14 @@ class Coordinator:
         except (StorageInternalError, SQLAlchemyError, StorageError, UpdateFinishedTrialError):
             raise
         except StudyError as error:  # the space wants the search to end, not just this trial
-            self._failed(trial.number, "fatal", str(error))
-            self.diagnosis = str(error)
+            self.diagnosis = message_of(error)
+            self._failed(trial.number, "fatal", self.diagnosis)
             return "ended at once"
         except TrialFailed as error:
-            self._failed(trial.number, error.reason, str(error))
+            self._failed(trial.number, str(error.reason), message_of(error))
             return "ended at once"
-        except Exception as error:
-            self._failed(trial.number, "bad_spec", f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:  # `sys.exit` in a space ends its trial, not the search
+            self._failed(trial.number, "bad_spec", describe(error))
             return "ended at once"
         trials.begin(trial, spec, self._owner)
         if stage.index == 0 and self._repeat(trial, spec):
@@ -294,6 +299,10 @@ class Coordinator:
         )
         self._replay(run, trials.history(frozen))
         return run
+
+    def _ask(self) -> optuna.Trial:
+        with undamaged(self.study.study_name):  # the sampler reads all trials, those of other programs too
+            return self.study.ask()
 
     def _go_on(self, waiting: FrozenTrial) -> optuna.Trial:
         if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
@@ -338,7 +347,8 @@ class Coordinator:
         if not history or self._n_objectives > 1:
             return
         known = {trial.number: trial for trial in self._trials()}
-        reports = {step: value for number in history for step, value in known[number].intermediate_values.items()}
+        before = [known[number].intermediate_values for number in history if number in known]
+        reports = {step: value for reported in before for step, value in reported.items()}
         for step, value in sorted(reports.items()):
             run.trial.report(value, step)
             run.reported.add(step)
@@ -410,7 +420,8 @@ class Coordinator:
         if run.stage.until_epoch is not None and result.stopped != "pruned":
             result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may go on
             extra |= {trials.RUNG: run.stage.index, trials.IMAGE_SIZE_PX: run.data.image_size_px}
-        artifacts.save_result(self.artifacts, run.trial, result)
+        with storage_errors(self.checkpoints.parent.parent):  # the home, which someone may have moved
+            artifacts.save_result(self.artifacts, run.trial, result)
         extra[trials.N_FINISHED] = len(self._ledger().finished) + 1
         trials.finish(self.study, run.trial, result, **extra)
         del self._running[run.trial.number]
@@ -449,6 +460,8 @@ class Coordinator:
         run = self._running.pop(number, None)
         if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
             checkpoint.remove(run.checkpoint)
+        if run is not None and reason in (trials.BAD_ARRAYS, trials.CHILD_DIED):
+            self.forget_arrays(run.data)  # a file that is cut short while it is mapped kills who reads it
         if reason == trials.DISK_FULL:
             self._paused_until_s = time.monotonic() + self.disk_pause_s
         if not self._will_retry(number):

@@ -8,6 +8,7 @@ def of_failures(reason: str, n_failures: int, message: str) -> str:
 
 
 _REMEDIES = {
+    "bad_arrays": "The prepared arrays are damaged again and again: is the disk of the home folder in order?",
     "bad_spec": "The space draws trials that can't be built: narrow it.",
     "child_died": "Trainer processes die: look at logs/ in the home folder; try --device cpu or fewer --workers.",
     "disk_full": "The disk is full: free some of it, or go on with --home on another; what is finished is kept.",

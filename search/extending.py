@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.errors import PneumoError, StudyError
 from search.fingerprint import Fingerprint, differences
+from search.stored import read
+from search.stored_trials import trials_of
 from spaces.base import Recorder
 from studies.spec import StudySpec
 
@@ -26,14 +28,14 @@ def extend(study: optuna.Study, spec: StudySpec, storage: RDBStorage, mark: Fing
     Raises `StudyError` where more than the space differs, while a trial runs, and for a trial that the new space would
     not build as it was. Optuna compares the choices of a parameter over all trials, so they are written into each.
     """
-    stored = study.user_attrs["fingerprint"]
+    stored = read(study).fingerprint
     if lines := differences({**stored, "space": {}}, {**mark, "space": {}}):
         raise StudyError(
             f"--extend is for a wider space, but study {spec.name!r} differs in more:\n  " + "\n  ".join(lines)
         )
-    if stored["space"] == mark["space"]:
+    if stored.get("space") == mark["space"]:
         return
-    every = study.get_trials(deepcopy=False)
+    every = trials_of(study).ours
     if any(trial.state == TrialState.RUNNING for trial in every):
         raise StudyError(
             f"study {spec.name!r} is running (or was killed): stop it, or launch it as it was, then --extend"

@@ -5,14 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
-
 from pneumo_core.data import folds
-from pneumo_core.errors import StorageError, UserError
+from pneumo_core.errors import StudyError, UserError
 from pneumo_core.specs import DataSpec
 from pneumo_core.training import feature_store
 from search import factory, fingerprint, promotion, records, study
+from search import stored as stored_study
 from search import warm_start as warm_starting
 from search.coordinator import Coordinator, Ending
 from search.executors.devices import slot_environments
@@ -26,8 +24,9 @@ from search.kept import KeptNetworks
 from search.prepared import Prepared, split_for
 from search.stopping import Stopping, polite_stop
 from search.storage import artifacts
-from search.storage.database import first_line, open_storage
-from search.storage.patience import ConnectionLost, PatientStorage
+from search.storage.database import open_storage, storage_failures
+from search.storage.patience import PatientStorage
+from search.stored_trials import Reader
 from search.watching.views import MakeView, Views
 from studies.probing import probe
 from studies.spec import Hook, SourceSpec, StudySpec, fold_seed
@@ -122,9 +121,11 @@ def launch(
     if spec.folds is not None:
         folds.check(arrays, spec.folds, fold_seed(spec))
     with stopping() as stop_asked:
-        view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url))
+        reader = Reader(stored)
+        view = make_view(spec.budget.trials, executor.n_slots, lambda: records.summarise(stored, storage_url, reader))
         for note in notes:
             view.noted(note)
+        uid = stored_study.read(stored).uid
         coordinator = Coordinator(
             study=stored,
             storage=storage,
@@ -133,11 +134,12 @@ def launch(
             parameters=found.parameters,
             executor=executor,
             arrays_for=prepared.arrays_for,
-            checkpoints=home.checkpoints(stored),
-            networks=KeptNetworks(home.networks(stored)),
+            checkpoints=home.checkpoints(spec.name, uid),
+            networks=KeptNetworks(home.networks(spec.name, uid)),
             artifacts=artifacts.store(home.artifacts),
             view=Views((view, *(Guarded(hook, view.noted) for hook in hooks))),
             stop_asked=stop_asked,
+            forget_arrays=prepared.forget,
         )
         ending = _run(coordinator, storage)
     return Outcome(ending=ending, summary=records.summarise(stored, storage_url), diagnosis=coordinator.diagnosis)
@@ -186,7 +188,7 @@ def local_executor(
     """Return an executor of child processes on this machine; raises `StorageError` for a limit that is no number."""
     feature_store.limit_bytes()
     environments = slot_environments(device, n_workers, backend, trials_per_gpu)
-    return LocalExecutor(environments=environments, logs=home.logs / study_name, limits=limits or Limits())
+    return LocalExecutor(environments=environments, logs=home.logs(study_name), limits=limits or Limits())
 
 
 def _by_size(data: DataSpec) -> int:
@@ -195,11 +197,13 @@ def _by_size(data: DataSpec) -> int:
 
 def _run(coordinator: Coordinator, storage: PatientStorage) -> Ending:
     try:
-        return coordinator.run()
-    except (StorageInternalError, SQLAlchemyError, ConnectionLost) as error:
-        raise StorageError(
-            f"the database stopped working: {first_line(error)}; "
-            "what was finished is kept: put it right and launch again"
-        ) from error
+        with storage_failures():
+            return coordinator.run()
+    except KeyError as error:  # what Optuna raises for a study that it doesn't find
+        with storage_failures():
+            names = study.study_names(storage)
+        if coordinator.spec.name in names:
+            raise
+        raise StudyError(f"study {coordinator.spec.name!r} was deleted while it ran") from error
     finally:
         storage.remove_session()

@@ -13,8 +13,10 @@ import optuna
 from optuna.storages import RDBStorage
 
 from pneumo_core import codec
+from search import stored
 from search.prepared import Prepared
 from search.storage.database import exclusive
+from search.stored import StoredStudy
 
 ATTRIBUTE = "openings"
 
@@ -40,7 +42,7 @@ def images_of(prepared: Prepared, role: Role) -> str:
 
 def logged(study: optuna.Study, role: Role = "test") -> list[Opening]:
     """Return every look that this study took at its `role`, oldest first."""
-    return [entry for entry in _entries(study.user_attrs) if entry.role == role]
+    return [entry for entry in _entries(stored.read(study)) if entry.role == role]
 
 
 def n_looks(study: optuna.Study, role: Role, prepared: Prepared | None) -> int:
@@ -63,16 +65,19 @@ def log(study: optuna.Study, storage: RDBStorage, prepared: Prepared, role: Role
     with exclusive(storage):
         own = logged(study, role)
         if not own or (own[-1].images, own[-1].bundle, own[-1].out) != (opening.images, bundle, out):
-            stored = study.user_attrs.get(ATTRIBUTE, [])
-            study.set_user_attr(ATTRIBUTE, [*stored, codec.to_json(opening)])
+            study.set_user_attr(ATTRIBUTE, [*stored.read(study).listed(ATTRIBUTE), codec.to_json(opening)])
         return n_looks(study, role, prepared)
 
 
 def _all(study: optuna.Study) -> Iterator[Opening]:
-    for each in study._storage.get_all_studies():
-        yield from _entries(each.user_attrs)
+    with stored.undamaged(study.study_name):
+        every = study._storage.get_all_studies()
+    for each in every:
+        yield from _entries(StoredStudy(each.study_name, each.user_attrs))
 
 
-def _entries(attrs: dict[str, object]) -> list[Opening]:
-    stored = attrs.get(ATTRIBUTE, [])
-    return [codec.from_json(Opening, entry) for entry in stored] if isinstance(stored, list) else []
+def _entries(known: StoredStudy) -> list[Opening]:
+    try:
+        return [codec.from_json(Opening, entry) for entry in known.listed(ATTRIBUTE)]
+    except ValueError as error:
+        raise known.error(ATTRIBUTE, f"can't be used: {error}") from error

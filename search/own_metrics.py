@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pneumo_core.data import folds, preprocess
+from pneumo_core.errors import describe
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.metrics import Ints
 from studies.spec import Metric
@@ -28,8 +29,8 @@ def measure(
     for name, metric in metrics.items():
         try:
             found[PREFIX + name] = _value(metric, _labels(arrays, n_folds, fold_seed, result.n_folds), result)
-        except Exception as error:
-            failed[name] = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            failed[name] = describe(error)
     return found | ({FAILED: failed} if failed else {})
 
 

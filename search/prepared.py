@@ -9,6 +9,7 @@ from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.preprocess import prepare
 from pneumo_core.data.split import Split, assign_roles
 from pneumo_core.errors import StudyError
+from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec, SplitSpec
 from search.home import Home
@@ -36,6 +37,10 @@ class Prepared:
             )
         return self._folders[data]
 
+    def forget(self, data: DataSpec) -> None:
+        """Let the arrays for `data` be checked again, and made anew if need be, when they are next asked for."""
+        self._folders.pop(data, None)
+
 
 def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
     """Return the split of `protocol`, None for `default`; the leaking protocol has the published shares."""
@@ -48,6 +53,8 @@ def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> 
     """Scan a source and give its images their roles."""
     if source.source is None:
         raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
+    with storage_errors(home.path):
+        home.make()
     manifest = scan(source, cache_dir=home.cache, on_progress=progress)
     split = assign_roles(manifest, source.split)
     return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)

@@ -10,8 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core import codec
 from pneumo_core.specs import ObjectiveKind
-from search import promotion, trials
+from search import promotion, stored, trials
 from search.storage.database import redacted
+from search.stored_trials import Reader
 from studies.spec import FidelitySpec
 
 Scalar = str | int | float | bool | None
@@ -67,6 +68,7 @@ class Summary:
     messages: Mapping[str, str] = field(default_factory=dict)  # of the last failure of each reason
     best: Best | None
     rungs: tuple[RungCount, ...] = ()  # the cheapest first; paused trials are among the pruned ones
+    n_foreign: int = 0  # trials that another program put into the study; they count nowhere
 
     @property
     def n_finished(self) -> int:
@@ -80,13 +82,14 @@ class Summary:
             **{name: getattr(self.best, name) for name in FIGURES},
             "params": dict(self.best.params),
         }
+        counts = {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed}
         failures = {
             reason: {"trials": n, "last_message": self.messages.get(reason, "")} for reason, n in self.failures.items()
         }
         return {
             "study": self.study,
             "storage": self.storage,
-            "trials": {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed},
+            "trials": counts | ({"foreign": self.n_foreign} if self.n_foreign else {}),
             "open": {"running": self.n_running, "waiting": self.n_waiting},
             "failures": failures,
             **({"rungs": [codec.to_json(rung) for rung in self.rungs]} if self.rungs else {}),
@@ -94,10 +97,10 @@ class Summary:
         }
 
 
-def summarise(study: optuna.Study, storage_url: str) -> Summary:
-    """Return the summary of a stored study."""
-    every = study.get_trials(deepcopy=False)
-    found = trials.current(every)
+def summarise(study: optuna.Study, storage_url: str, reader: Reader | None = None) -> Summary:
+    """Return the summary of a stored study; `reader` is one that knows its trials. Raises `StudyError` if damaged."""
+    read = (reader or Reader(study))()
+    found = trials.current(read.ours)
     n = Counter(trial.state for trial in found)
     best = best_feasible(found)
     return Summary(
@@ -111,18 +114,9 @@ def summarise(study: optuna.Study, storage_url: str) -> Summary:
         failures=Counter(reason for trial in found if (reason := trials.failure_reason(trial))),
         messages={reason: trials.failure_message(trial) for trial in found if (reason := trials.failure_reason(trial))},
         best=describe(best) if best else None,
-        rungs=_rungs(fidelity_of(study), every),
+        rungs=_rungs(stored.read(study).fidelity, read.ours),
+        n_foreign=read.n_foreign,
     )
-
-
-def fidelity_of(study: optuna.Study) -> FidelitySpec | None:
-    """Return how the stored study tries cheap trials first; None where it doesn't, or says so in an unknown way."""
-    mark = study.user_attrs.get("fingerprint")
-    stored = mark.get("study", {}).get("fidelity") if isinstance(mark, Mapping) else None
-    try:
-        return None if stored is None else codec.from_json(FidelitySpec, stored)
-    except ValueError:
-        return None
 
 
 def _rungs(fidelity: FidelitySpec | None, every: list[FrozenTrial]) -> tuple[RungCount, ...]:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from pneumo_core import codec
 from pneumo_core.errors import StudyError, UserError, nearest
 from pneumo_core.result import TrialResult
-from pneumo_core.specs import DataSpec
-from search import own_metrics, records
+from search import own_metrics, records, stored, stored_trials
 from search.coordinator import Ending
 from search.dashboard import drawings
 from search.home import Home
@@ -24,6 +22,7 @@ from search.report.markup import Html, join, paragraph, tag
 from search.report.numbers import WATCHED, scalar
 from search.report.svg import Drawing, Picture
 from search.storage import artifacts
+from search.storage.database import storage_failures
 
 if TYPE_CHECKING:
     import pandas
@@ -52,7 +51,8 @@ class StudyResult:
     @property
     def summary(self) -> Summary:
         """Counts, failures by reason, and the best trial."""
-        return records.summarise(self.study, self.storage)
+        with storage_failures():
+            return records.summarise(self.study, self.storage)
 
     @property
     def best(self) -> Best | None:
@@ -73,8 +73,9 @@ class StudyResult:
             import pandas
         except ImportError as error:
             raise UserError("`to_dataframe` needs pandas: pip install 'pneumo-search[dataframe]'") from error
-        data, stored = self._data(), self.study.get_trials(deepcopy=False)
-        rows = [_record(row, data.metric_names, stored[row.number].user_attrs) for row in data.trials]
+        data = self._data()
+        known = {trial.number: trial for trial in self._trials()}
+        rows = [_record(row, data.metric_names, known[row.number].user_attrs) for row in data.trials]
         return pandas.DataFrame(rows, index=pandas.Index([row.number for row in data.trials], name="trial"))
 
     def trial_result(self, trial: int | None = None) -> TrialResult:
@@ -86,11 +87,10 @@ class StudyResult:
 
     def validation(self, trial: int | None = None) -> Validation:
         """Return the images that a trial was judged on, in the order of its scores: pixels, labels, paths, patients."""
-        stored = self._stored(self._number(self._data(), trial)).user_attrs.get("spec")
-        if stored is None:
-            raise StudyError(f"trial {trial} of study {self.name!r} has not begun")
-        spec = codec.from_json(DataSpec, stored["data"])
-        return source.images(self._prepared, spec, source.n_folds(self.study)).validation
+        number = self._number(self._data(), trial)
+        with storage_failures():
+            spec, folds = stored_trials.data_of(self.name, self._stored(number)), stored.read(self.study).folds
+        return source.images(self._prepared, spec, folds).validation
 
     def plot_history(self) -> Drawing:
         """Draw the value of every trial in order, whether it meets the ceiling, and the best so far."""
@@ -175,7 +175,8 @@ class StudyResult:
         return source.read(self.study, self.source, self.home)
 
     def _data(self) -> ReportData:
-        return gather.gather(self.study, self.storage, artifacts.store(self.home.artifacts))
+        with storage_failures():
+            return gather.gather(self.study, self.storage, artifacts.store(self.home.artifacts))
 
     def _judged(self) -> ReportData:
         data = self._data()
@@ -194,7 +195,7 @@ class StudyResult:
         if number in data.results:
             return data.results[number]
         store = artifacts.store(self.home.artifacts)
-        found = gather.results(self.study, store, [self._stored(number)]).get(number)
+        found = gather.results(self.study, store, [self._stored(number)], self._trials()).get(number)
         if found is None:
             raise StudyError(
                 f"trial {number} of study {self.name!r} has no result in {self.home.path}: it has not ended, or ran "
@@ -208,10 +209,12 @@ class StudyResult:
         return draw(data, self.validation(number), self._result(data, number)).figure
 
     def _stored(self, number: int) -> FrozenTrial:
-        known = self.study.get_trials(deepcopy=False)
-        if not 0 <= number < len(known):
-            raise StudyError(f"study {self.name!r} has no trial {number}, it has {len(known)}, from 0 on")
-        return known[number]
+        with storage_failures():
+            return stored_trials.trial_of(self.study, number)
+
+    def _trials(self) -> list[FrozenTrial]:
+        with storage_failures():
+            return stored_trials.trials_of(self.study).ours
 
 
 def _record(row: TrialRow, names: tuple[str, ...], attrs: Mapping[str, Any]) -> dict[str, Any]:

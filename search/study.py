@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import time
-import uuid
 import warnings
 
 import optuna
@@ -17,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
-from search import extending, factory, trials
+from search import extending, factory, home, stored, trials
 from search import fingerprint as fingerprints
 from search.executors import process
 from search.fingerprint import Fingerprint
@@ -25,6 +24,7 @@ from search.records import VALUE_NAMES
 from search.storage.database import exclusively, redacted
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
+from search.stored_trials import trials_of
 from studies.spec import BudgetSpec, SourceSpec, StudySpec
 
 _BESIDE = ".copying-"  # begins the name of a study that is being copied
@@ -42,9 +42,12 @@ def open_study(
     directions = [StudyDirection.MAXIMIZE] * n_objectives(spec)
 
     def opened() -> optuna.Study:
-        known = spec.name in {s.study_name for s in storage.get_all_studies()}
-        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions, load_if_exists=True)
-        if not known or "fingerprint" not in study.user_attrs:
+        known = spec.name in study_names(storage)
+        with stored.undamaged(spec.name):
+            study = optuna.create_study(
+                study_name=spec.name, storage=storage, directions=directions, load_if_exists=True
+            )
+        if not known or not stored.read(study).is_ours:
             _refuse_foreign(study)
             _describe(study, spec, fingerprint)
         if extend:
@@ -67,7 +70,7 @@ def join_study(spec: StudySpec, storage: PatientStorage, fingerprint: Fingerprin
     """
     study = _wait_for(spec.name, storage, wait_s)
     _refuse_changed(study, spec, fingerprint)
-    if lines := fingerprints.differences(study.user_attrs.get("code", {}), fingerprints.of_code()):
+    if lines := fingerprints.differences(stored.read(study).code, fingerprints.of_code()):
         raise StudyError(
             f"study {study.study_name!r} was launched with another program than this one:\n  "
             + "\n  ".join(lines)
@@ -82,7 +85,7 @@ def _wait_for(name: str, storage: PatientStorage, wait_s: float) -> optuna.Study
     while True:
         try:
             study = load_study(name, storage)
-            if "uid" in study.user_attrs and not (_is_done(study) and time.monotonic() < deadline_s):
+            if stored.read(study).is_complete and not (_is_done(study) and time.monotonic() < deadline_s):
                 return study
             missing: StudyError = StudyError(f"study {name!r} is only just being launched; --wait 1m waits for it")
         except StudyError as error:
@@ -94,7 +97,7 @@ def _wait_for(name: str, storage: PatientStorage, wait_s: float) -> optuna.Study
 
 def _is_done(study: optuna.Study) -> bool:
     budget = stored_budget(study)
-    return len(trials.ledger(study.get_trials(deepcopy=False), budget.max_retries).finished) >= budget.trials
+    return len(trials.ledger(trials_of(study).ours, budget.max_retries).finished) >= budget.trials
 
 
 def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> optuna.Study:
@@ -105,7 +108,7 @@ def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> opt
     studies under a name of its own, without the lock, so that a search there runs on.
     """
     study = load_study(name, source)
-    if any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False)):
+    if any(trial.state == TrialState.RUNNING for trial in trials_of(study).ours):
         raise StudyError(f"study {name!r} is running (or was killed): stop it, or launch it once, before it is copied")
     taken = StudyError(f"storage {redacted(target.url)} has a study {name!r} already")
     if name in study_names(target):
@@ -125,7 +128,12 @@ def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> opt
 
 def study_names(storage: RDBStorage) -> list[str]:
     """Return the names of the stored studies, without those that are just being copied."""
-    return [s.study_name for s in storage.get_all_studies() if not s.study_name.startswith(_BESIDE)]
+    return [name for name in _every_name(storage) if not name.startswith(_BESIDE)]
+
+
+def _every_name(storage: RDBStorage) -> list[str]:
+    with stored.undamaged("(any)"):
+        return [study.study_name for study in storage.get_all_studies()]
 
 
 def _name_beside() -> str:
@@ -137,7 +145,7 @@ def _name_beside() -> str:
 def _remove_abandoned(storage: PatientStorage) -> None:
     """Remove what copies left that were killed on this machine."""
     here = f"{_BESIDE}{_digest(process.place())}-"
-    for name in [s.study_name for s in storage.get_all_studies() if s.study_name.startswith(here)]:
+    for name in [name for name in _every_name(storage) if name.startswith(here)]:
         pid, _, started = name.removeprefix(here).partition("-")
         if process.start_time(int(pid)) != started:
             optuna.delete_study(study_name=name, storage=storage)
@@ -156,13 +164,13 @@ def _rename(storage: PatientStorage, old: str, new: str) -> None:
 
 def stored_budget(study: optuna.Study) -> BudgetSpec:
     """Return the budget that the last launch gave the study."""
-    return codec.from_json(BudgetSpec, study.user_attrs["budget"])
+    return stored.read(study).budget
 
 
 def stored_source(study: optuna.Study, place: str | None) -> SourceSpec:
     """Return how the study's images are read and divided, in `place`; None: where it was launched with them."""
-    stored = codec.from_json(SourceSpec, study.user_attrs["source"])
-    return dataclasses.replace(stored, source=place or stored.source)
+    known = stored.read(study).source
+    return dataclasses.replace(known, source=place or known.source)
 
 
 def load_study(name: str, storage: RDBStorage) -> optuna.Study:
@@ -170,7 +178,8 @@ def load_study(name: str, storage: RDBStorage) -> optuna.Study:
     names = study_names(storage)
     if name not in names:
         raise StudyError(f"storage {redacted(storage.url)} has no study {name!r}{nearest(name, names)}")
-    return optuna.load_study(study_name=name, storage=storage)
+    with stored.undamaged(name):
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 def n_objectives(spec: StudySpec) -> int:
@@ -200,23 +209,25 @@ def _settle(study: optuna.Study, spec: StudySpec) -> None:
     """Say what workers need to know: the budget, and the program that they must be."""
     study.set_user_attr("budget", codec.to_json(spec.budget))
     study.set_user_attr("code", fingerprints.of_code())
-    if "uid" not in study.user_attrs:
-        study.set_user_attr("uid", uuid.uuid4().hex[:16])
+    if not stored.read(study).is_complete:
+        study.set_user_attr("uid", home.new_id())
 
 
 def _refuse_foreign(study: optuna.Study) -> None:
-    if study.get_trials(deepcopy=False):
-        raise StudyError(f"study {study.study_name!r} was not made by this program; choose another --name")
+    if found := study.get_trials(deepcopy=False):
+        raise StudyError(
+            f"study {study.study_name!r} was not made by this program (it has {len(found)} trials of another one); "
+            "choose another --name"
+        )
 
 
 def _refuse_changed(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) -> None:
-    if study.user_attrs.get("format") != FORMAT:
-        raise StorageError(
-            f"study {study.study_name!r} has format {study.user_attrs.get('format')!r}, this program reads {FORMAT}"
-        )
+    known = stored.read(study)
+    if known.format != FORMAT:
+        raise StorageError(f"study {study.study_name!r} has format {known.format!r}, this program reads {FORMAT}")
     if len(study.directions) != n_objectives(spec):
         raise StudyError(f"study {study.study_name!r} is stored with other directions; choose another --name")
-    if lines := fingerprints.differences(study.user_attrs["fingerprint"], fingerprint):
+    if lines := fingerprints.differences(known.fingerprint, fingerprint):
         raise StudyError(
             f"study {study.study_name!r} differs from the stored one, so its trials can't be compared:\n  "
             + "\n  ".join(lines)
@@ -226,9 +237,10 @@ def _refuse_changed(study: optuna.Study, spec: StudySpec, fingerprint: Fingerpri
 
 def _enqueue(study: optuna.Study, spec: StudySpec) -> None:
     """Queue the study's own points, each once: a point carries its place, should this end in the middle."""
-    queued = [int(trial.user_attrs.get(_PLACE, -1)) for trial in study.get_trials(deepcopy=False)]
-    done = max([study.user_attrs.get("n_enqueued", 0), *(place + 1 for place in queued)])
+    known = stored.read(study).n_enqueued
+    queued = [int(trial.user_attrs.get(_PLACE, -1)) for trial in trials_of(study).ours]
+    done = max([known, *(place + 1 for place in queued)])
     for place, point in enumerate(spec.enqueue[done:], start=done):
         study.enqueue_trial(dict(point), user_attrs={_PLACE: place})
-    if len(spec.enqueue) > study.user_attrs.get("n_enqueued", 0):
+    if len(spec.enqueue) > known:
         study.set_user_attr("n_enqueued", len(spec.enqueue))

@@ -28,7 +28,8 @@ REACHED = "n_epochs_reached"  # attribute of a trial of a study with two objecti
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
 DISK_FULL = "disk_full"
 UNBUILDABLE = {"bad_spec", "failed_trial"}  # points of the space that make no trial: nothing is wrong with the rest
-RETRIED = {LOST, INTERRUPTED, CHILD_DIED, DISK_FULL}
+BAD_ARRAYS = "bad_arrays"  # something damaged what the trainer reads; it is made anew before the next trial
+RETRIED = {LOST, INTERRUPTED, CHILD_DIED, DISK_FULL, BAD_ARRAYS}
 _ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixed_params", "alone", "stage"
 _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 

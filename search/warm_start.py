@@ -14,6 +14,7 @@ from pneumo_core.errors import StudyError
 from pneumo_core.tuner.dialogue import DRAWN
 from search import records, trials
 from search.storage.database import open_storage
+from search.stored import undamaged
 from search.study import load_study
 from spaces.base import Scalar
 from studies.probing import Probes, check_point
@@ -50,7 +51,8 @@ def _of_study(source: str, storage_url: str) -> list[Mapping[str, Any]]:
     """Return the parameters of a study's complete trials: the feasible ones first, and among them the best."""
     url, _, name = source.rpartition("#")
     study = load_study(name, open_storage(url or storage_url, create=False))
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    with undamaged(name):  # another program's study serves as well
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in study.directions]
 
     def rank(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:

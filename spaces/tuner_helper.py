@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from pneumo_core import codec
+from pneumo_core import codec, secrecy
 from pneumo_core.errors import StudyError
 from pneumo_core.tuner.dialogue import Answer, Draw, Open, Reply, Request, Scalar
 
 COMMAND = (sys.executable, "-m", "pneumo_core.tuner.process")
 QUIET = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}  # it only builds
-SECRETS = ("PNEUMO_STORAGE",)  # may hold a password
 LOG_TAIL_BYTES = 2000
 
 
@@ -53,7 +52,6 @@ class Helper:
             raise StudyError(self._diagnosis()) from error
 
     def _started(self) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         log = self._log = tempfile.TemporaryFile()  # noqa: SIM115  (kept while the process lives)
         process = self._process = subprocess.Popen(
             COMMAND,
@@ -61,7 +59,7 @@ class Helper:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=environment | QUIET,
+            env=secrecy.environment(QUIET),
             start_new_session=True,  # the terminal's Ctrl-C is not for it
         )
         self._end = weakref.finalize(self, _end, process, log)

@@ -3,13 +3,14 @@
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 import studies
-from pneumo_core.errors import StudyError, nearest
+from pneumo_core.errors import StudyError, describe, nearest
 from studies.probing import check_point, probe
 from studies.spec import StudySpec
 
@@ -55,7 +56,7 @@ def _check_metrics(spec: StudySpec) -> None:
     for name, metric in spec.metrics.items():
         try:
             found = float(metric(y.copy(), scores.copy(), 0.5))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StudyError(
                 f"study {spec.name!r}: its metric `{name}` fails on random scores of {N_PROBED} images: {_say(error)}"
             ) from error
@@ -76,13 +77,16 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise StudyError(f"study file {path} must be a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
+    folder = str(path.parent.absolute())
+    if folder not in sys.path:
+        sys.path.append(folder)  # for modules beside the file; last, so that none of them hides another package
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StudyError(f"study file {path}: {_say(error)}") from error
     return module
 
 
-def _say(error: Exception) -> str:
+def _say(error: BaseException) -> str:
     where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{describe(error)}{where}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pneumo_core import codec
-from pneumo_core.errors import StudyError, TrialFailed
+from pneumo_core.errors import StudyError, TrialFailed, describe, message_of
 from pneumo_core.specs import KerasTunerSpec, TrialSpec
 from spaces.base import Parameter, Recorder, Scalar, unused, widened
 from studies.spec import StudySpec
@@ -53,7 +53,7 @@ def probe(spec: StudySpec) -> Probes:
         try:
             trials.append(draw(spec, recorder))
         except TrialFailed as error:
-            n_refused, refusal = n_refused + 1, str(error)
+            n_refused, refusal = n_refused + 1, message_of(error)
         asked.update(list(recorder.parameters))
         for name, parameter in recorder.parameters.items():
             parameters[name] = _widened(spec, name, parameters.get(name, parameter), parameter)
@@ -111,9 +111,9 @@ def _drawn(spec: StudySpec, recorder: Recorder) -> TrialSpec:
     except (StudyError, TrialFailed):
         raise
     except (ValueError, ArithmeticError) as error:  # what specs and Keras raise for what can't be built
-        raise TrialFailed("bad_spec", f"its space fails for {recorder.values}: {_say(error)}") from error
-    except Exception as error:
-        raise StudyError(f"study {spec.name!r}: its space fails for {recorder.values}: {_say(error)}") from error
+        raise TrialFailed("bad_spec", f"its space fails for {recorder.values}: {describe(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"study {spec.name!r}: its space fails for {recorder.values}: {describe(error)}") from error
     if not isinstance(trial, TrialSpec):
         raise StudyError(f"study {spec.name!r}: its space must return a TrialSpec, got {type(trial).__name__}")
     if spec.fidelity is not None:
@@ -145,10 +145,6 @@ def _first_difference(first: Any, second: Any, place: str = "") -> str:
             if first.get(key) != second.get(key):
                 return _first_difference(first.get(key), second.get(key), f"{place}.{key}" if place else str(key))
     return f"`{place}` is {first} and then {second}"
-
-
-def _say(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _chosen(trial: TrialSpec) -> str:

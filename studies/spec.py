@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from pneumo_core.data.source_spec import LabelTable as LabelTable
 from pneumo_core.data.source_spec import SourceSpec as SourceSpec
 from pneumo_core.errors import nearest
+from pneumo_core.files import names_folder
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, KerasTunerSpec, ObjectiveSpec, TrialSpec, check_range, smallest_px
@@ -194,8 +195,11 @@ class StudySpec:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or self.name != self.name.strip() or "/" in self.name:
-            raise ValueError(f"`name` must be a word without '/' or surrounding blanks, got {self.name!r}")
+        if not isinstance(self.name, str) or self.name != self.name.strip() or not names_folder(self.name):
+            raise ValueError(
+                "`name` must name a folder: 1 to 100 bytes of printable text without '/', a dot in front or blanks "
+                f"around it, got {self.name!r}"
+            )
         if not callable(self.space):
             raise ValueError(f"`space` must be a function of a `Suggest`, got {type(self.space).__name__}")
         for field_name, kind in _PARTS.items():

@@ -9,6 +9,7 @@ is noticed. This module knows files and JSON only; `predictor` loads the models.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -25,9 +26,11 @@ from pneumo_core.files import storage_errors
 from pneumo_core.scoring.certify import Certificate, Guarantee
 from pneumo_core.scoring.halves import Halves
 from pneumo_core.scoring.shifted import ShiftFigures
-from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec
+from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec, check_range
 
 FORMAT = 1  # raise it whenever an older program would read a bundle wrongly
+MAX_BYTES = 64 * 2**20  # of `bundle.json`
+HIGHEST_THRESHOLD = math.nextafter(1.0, 2.0)  # above every score: nobody is called ill
 FILE, CARD, REPORT = "bundle.json", "MODEL_CARD.md", "report.html"
 
 
@@ -185,15 +188,34 @@ def _parse(folder: Path) -> Bundle:
     if not (folder / FILE).is_file():
         raise BundleError(f"`{folder}` is not a bundle: it has no `{FILE}`")
     try:
-        data = json.loads((folder / FILE).read_text("utf-8"))
+        data = codec.parse(_text_of(folder / FILE))
         digest = data.pop("digest", None)
         if data.get("format") != FORMAT:
             raise BundleError(f"`{folder}` is a bundle of format {data.get('format')!r}, this program reads {FORMAT}")
         if digest != codec.digest(data):
             raise BundleError(f"`{folder / FILE}` was altered or cut short: its digest doesn't match")
-        return codec.from_json(Bundle, data)
+        return _checked(codec.from_json(Bundle, data))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise BundleError(f"`{folder / FILE}` was altered or cut short: {error}") from error
+
+
+def _text_of(file: Path) -> bytes:
+    n_bytes = file.stat().st_size
+    if n_bytes > MAX_BYTES:
+        raise ValueError(f"{n_bytes} bytes, at most {MAX_BYTES} are read")
+    return file.read_bytes()
+
+
+def _checked(bundle: Bundle) -> Bundle:
+    """Return `bundle`; raise `ValueError` for values with which it would decide wrongly."""
+    if not bundle.members:
+        raise ValueError("`members` must name at least one network")
+    check_range("threshold", bundle.threshold, 0.0, HIGHEST_THRESHOLD)
+    check_range("ceiling", bundle.ceiling, 0.0, 1.0)
+    check_range("confidence", bundle.confidence, 0.0, 1.0)
+    if not bundle.negative or not bundle.positive or bundle.negative == bundle.positive:
+        raise ValueError(f"the classes must have two names, got {bundle.negative!r} and {bundle.positive!r}")
+    return bundle
 
 
 def _check_file(folder: Path, name: str, facts: FileFacts) -> None:

@@ -16,6 +16,7 @@ from pneumo_core import codec, lifeline
 from pneumo_core.bundles.formats import Format
 from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import PneumoError, UserError
+from pneumo_core.files import storage_errors
 from pneumo_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -159,8 +160,11 @@ def _predict(request: Predict, progress: Progress) -> dict[str, Any]:
     """Return the rows, and for many files in a line whether they are like those of the certificate."""
     from pneumo_core.bundles import evaluate, predictor, unlabelled
 
-    loaded = predictor.load(Path(request.bundle))
     folder = Path(request.heatmaps) if request.heatmaps else None
+    if folder is not None:
+        with storage_errors(folder):  # before anything is scored
+            folder.mkdir(parents=True, exist_ok=True)
+    loaded = predictor.load(Path(request.bundle))
     paths = [Path(path) for path in request.paths]
     found = evaluate.predict(loaded, paths, heatmaps=folder, on_progress=progress)
     line = unlabelled.line(Path(request.bundle), found, progress) if request.compare else None
@@ -183,7 +187,7 @@ def _row(found: "Prediction") -> dict[str, Any]:
     if found.error:
         return {"path": found.path, "error": found.error}
     row = {name: getattr(found, name) for name in ("path", "score", "decision", "threshold")}
-    return {**row, "heatmap": found.heatmap} if found.heatmap else row
+    return row | {name: text for name in ("heatmap", "heatmap_error") if (text := getattr(found, name))}
 
 
 if __name__ == "__main__":

@@ -13,3 +13,4 @@ class Prediction:
     threshold: float | None = None
     error: str = ""
     heatmap: str = ""
+    heatmap_error: str = ""  # why there is none, though one was asked for

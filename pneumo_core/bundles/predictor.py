@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pneumo_core.bundles import bundle
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.data import bounded, preprocess
-from pneumo_core.errors import DataError
+from pneumo_core.errors import BundleError, DataError
 from pneumo_core.models import network
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
@@ -47,7 +47,10 @@ class Predictor:
         stacked = {spec: np.stack([image[i] for image in images]) for i, spec in enumerate(specs)}  # (n, h, w, c) each
         members = zip(self.bundle.members, self.models, strict=True)
         scores = [network.scores(model, stacked[member.data]) for member, model in members]
-        return average(scores)
+        found = average(scores)
+        if not all(((each >= 0) & (each <= 1)).all() for each in (*scores, found)):  # NaN is neither
+            raise BundleError("a network of the bundle gives scores that aren't in [0, 1]: its weights are damaged")
+        return found
 
 
 def load(folder: Path) -> Predictor:

@@ -9,6 +9,8 @@ there. What an earlier folder has of the same files it takes from there, so that
 
 import contextlib
 import json
+import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +35,7 @@ OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at leas
 PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
 ARRAYS = "arrays"  # folder of the cache
 _SPARE_BYTES = 16 * 2**20
+_EXPORTED = re.compile(r"[xy]_(train|validation|calibration|test)(_flat)?\.npy")
 _FILES = ("x_{}.npy", "y_{}.npy", "images_{}.json")
 
 
@@ -122,8 +125,10 @@ def open_role(folder: Path, role: Role) -> RoleArrays:
 def write_npz(folder: Path, file: Path) -> Path:
     """Write every role of a prepared `folder` into one `.npz`; returns `file`.
 
-    Arrays: `x_<role>` (n, h, w, c), `x_<role>_flat` (n, h·w·c) and `y_<role>` (n,).
+    Arrays: `x_<role>` (n, h, w, c), `x_<role>_flat` (n, h·w·c) and `y_<role>` (n,). Raises `StorageError` where
+    something else is there.
     """
+    files.check_free(Path(file), is_exported)
     arrays: dict[str, NDArray[np.uint8]] = {}
     for role in _roles(_meta(Path(folder))):
         x, y = _open_arrays(Path(folder), role)
@@ -135,6 +140,15 @@ def write_npz(folder: Path, file: Path) -> Path:
 
     files.write_file(Path(file), write)
     return Path(file)
+
+
+def is_exported(file: Path) -> bool:
+    """Return whether `file` is one that `write_npz` wrote: it has no other arrays."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return all(map(_EXPORTED.fullmatch, archive.namelist()))
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:

@@ -1,40 +1,21 @@
 """Saved networks: read without running anything that is in the file but stock Keras layers, and scored in batches."""
 
-import importlib
-import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from pneumo_core import codec
 from pneumo_core.errors import BundleError
+from pneumo_core.models import stock
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import DataSpec
 
 SCORE_BATCH = 256  # images scored at once, fewer where they are large:
 SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; their feature maps fill some hundred MB
-MAX_CONFIG_BYTES = 64 * 2**20
-STOCK_MODULES = ("keras", "keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints", "keras.ops")
-STOCK_CLASSES = {
-    ("keras.src.models.functional", "Functional"),
-    ("keras.models", "Functional"),
-    ("keras.models", "Sequential"),
-    ("keras.src.models.sequential", "Sequential"),
-    ("keras.src.ops.core", "Cast"),
-    ("keras.src.ops.core", "ConvertToTensor"),
-    (None, "__keras_tensor__"),
-    (None, "__tuple__"),
-    (None, "__slice__"),
-    (None, "__ellipsis__"),
-    (None, "__tensor__"),
-    (None, "__numpy__"),
-}
-OPERATION_MODULES = ("keras.src.ops.numpy", "keras.src.ops.nn")  # what `x + y`, `x[:, 1:]` and `keras.ops` leave
-FORBIDDEN_CLASSES = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"}  # they carry code or files
+MAX_CONFIG_BYTES = 64 * 2**20  # of a description
 
 
 def load(file: Path, data: DataSpec | None = None) -> keras.Model:
@@ -45,9 +26,12 @@ def load(file: Path, data: DataSpec | None = None) -> keras.Model:
     """
     _check_config(file)
     try:
-        model = keras.models.load_model(file, compile=False, safe_mode=True)
+        with stock.at_most(file.stat().st_size):  # a weight takes a byte or more
+            model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a damaged file leads to
         raise BundleError(f"`{file}` can't be read as a Keras model: {_first_line(error)}") from error
+    if stock.largest_map(model) > stock.LARGEST_MAP:
+        raise BundleError(f"`{file}` makes {stock.largest_map(model)} values of one image; no network needs so many")
     if data is not None:
         _check_shapes(file, model, data)
     return model
@@ -78,37 +62,13 @@ def _check_config(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
                 raise BundleError(f"`{file}` has a description of more than {MAX_CONFIG_BYTES} bytes")
-            config = json.loads(archive.read("config.json"))
+            config = codec.parse(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"`{file}` isn't a Keras model (a `.keras` file of Keras 3)") from error
-    if (foreign := foreign_class(config)) is not None:
+    if (foreign := stock.foreign_class(config)) is not None:
         raise BundleError(f"`{file}` uses {foreign}, which isn't a plain Keras layer; it isn't loaded")
-
-
-def foreign_class(config: Any) -> str | None:
-    """Return the first class in the description of a model that isn't Keras' own, or that carries code; or None."""
-    for module, name in _classes(config):
-        stock = module in STOCK_MODULES or (module, name) in STOCK_CLASSES or _is_operation(module, name)
-        if not stock or name in FORBIDDEN_CLASSES:
-            return f"{module}.{name}"
-    return None
-
-
-def _is_operation(module: str | None, name: str) -> bool:
-    if module not in OPERATION_MODULES:
-        return False
-    found = getattr(importlib.import_module(module), name, None)
-    return isinstance(found, type) and issubclass(found, keras.Operation)
-
-
-def _classes(config: Any) -> Iterator[tuple[str | None, str]]:
-    if isinstance(config, dict):
-        if isinstance(config.get("class_name"), str):
-            yield config.get("module"), config["class_name"]
-        config = list(config.values())
-    if isinstance(config, list):
-        for item in config:
-            yield from _classes(item)
+    if (size := stock.excessive_size(config)) is not None:
+        raise BundleError(f"`{file}` has a layer with a size of {size}; it isn't loaded")
 
 
 def _check_shapes(file: Path, model: keras.Model, data: DataSpec) -> None:

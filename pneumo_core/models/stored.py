@@ -7,7 +7,8 @@ import json
 
 import keras
 
-from pneumo_core.models import network, published_weights, strided
+from pneumo_core import codec
+from pneumo_core.models import published_weights, stock, strided
 from pneumo_core.specs import KerasTunerSpec
 
 MAX_BYTES = 64 * 2**20  # of a description; the largest ResNet's has half a million
@@ -42,11 +43,13 @@ def build(spec: KerasTunerSpec, shape: tuple[int, int, int]) -> keras.Model:
 
 
 def _check_stock(description: object) -> None:
-    if (foreign := network.foreign_class(description)) is not None:
+    if (foreign := stock.foreign_class(description)) is not None:
         raise ValueError(
             f"the model has {foreign}, which isn't a plain Keras layer: nothing could load it without its code; "
             "build it of Keras' own layers"
         )
+    if (size := stock.excessive_size(description)) is not None:
+        raise ValueError(f"the model has a layer with a size of {size}: no network needs that")
 
 
 def _unpack(text: str) -> object:
@@ -55,6 +58,6 @@ def _unpack(text: str) -> object:
         content = unpacker.decompress(base64.b85decode(text), MAX_BYTES)
         if not unpacker.eof:
             raise ValueError(f"it is cut short, or has more than {MAX_BYTES} bytes")
-        return json.loads(content)
+        return codec.parse(content)
     except (ValueError, OSError, EOFError, binascii.Error) as error:
         raise ValueError(f"`network` must be a packed description of a Keras model: {error}") from error

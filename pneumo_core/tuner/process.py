@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from pneumo_core import codec, lifeline
-from pneumo_core.errors import UserError
+from pneumo_core.errors import UserError, describe, message_of
 from pneumo_core.tuner.dialogue import Answer, Draw, Drawn, Open, Question, Reason, Refused, Reply, Request, Scalar
 
 IDLE_S = 600  # without a draw; the process then ends and gives back its memory, and the next draw starts another
@@ -120,13 +120,13 @@ def _reply(opened: Open, hypermodel: Any, space: Space) -> Reply:
     except errors.FatalError as error:
         return _refused("fatal", error)
     except ValueError as error:
-        return Refused(reason="bad_spec", message=str(error))
-    except Exception as error:
+        return Refused(reason="bad_spec", message=message_of(error))
+    except (Exception, SystemExit) as error:
         return _refused("bad_spec", error)
 
 
-def _refused(reason: Reason, error: Exception) -> Refused:
-    return Refused(reason=reason, message=f"{type(error).__name__}: {error}")
+def _refused(reason: Reason, error: BaseException) -> Refused:
+    return Refused(reason=reason, message=describe(error))
 
 
 if __name__ == "__main__":

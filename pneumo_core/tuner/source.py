@@ -11,7 +11,7 @@ from typing import Any
 
 import keras_tuner
 
-from pneumo_core.errors import StudyError
+from pneumo_core.errors import StudyError, describe
 
 
 def load(source: str, attribute: str, arguments: Mapping[str, Any]) -> Any:
@@ -48,8 +48,8 @@ class _Built(keras_tuner.HyperModel):  # type: ignore[misc]
 def _module(source: str) -> ModuleType:
     try:
         return _from_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-    except Exception as error:
-        raise StudyError(f"{source}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"{source}: {describe(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -67,9 +67,9 @@ def _hypermodel(where: str, found: Any, arguments: Mapping[str, Any]) -> Any:
     if isinstance(found, type) and issubclass(found, keras_tuner.HyperModel):
         try:
             found = found(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-            raise StudyError(f"{where}({given}): {type(error).__name__}: {error}") from error
+            raise StudyError(f"{where}({given}): {describe(error)}") from error
     elif arguments:
         raise StudyError(f"{where}: `arguments` are for a class, this is a {type(found).__name__}")
     if isinstance(found, keras_tuner.HyperModel):

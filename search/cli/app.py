@@ -1,6 +1,6 @@
 """The command `pneumo`: parse, call, print, return a code. Heavy imports wait until a command needs them."""
 
-import json
+import io
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from pneumo_core.errors import PneumoError, UserError
+from pneumo_core.errors import PneumoError, UserError, message_of
 from search import installation
 from search.cli import bundle, certify, dashboard, data, export, report, train_trial, weights, worker
 from search.cli.options import (
@@ -82,7 +82,9 @@ app.command()(export.export)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"pneumo-search {metadata.version('pneumo-search')}")
+        from search import printing
+
+        printing.line(f"pneumo-search {metadata.version('pneumo-search')}")
         raise typer.Exit
 
 
@@ -144,6 +146,7 @@ def launch(
     Ctrl-C shuts down cleanly: what is running continues from its last epoch at the next launch.
     """
     from search import launching as steps
+    from search import printing
     from search.cli.show import Again, show_ending, show_notes
     from search.executors.local import Limits
     from search.home import Home
@@ -197,7 +200,7 @@ def launch(
         )
     show_ending(console, outcome, Again(study=study, name=name, home=home, storage=storage, data=data))
     if as_json:
-        print(json.dumps(outcome.summary.to_json()))
+        printing.result(outcome.summary.to_json())
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
 
 
@@ -210,6 +213,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a study has come to: counts, failures, and the best feasible trial."""
+    from search import printing
     from search.cli.show import show_summary
     from search.records import summarise
     from search.storage.database import open_storage
@@ -219,7 +223,7 @@ def status(
     stored = load_study(name or study_name(study), open_storage(url, create=False))
     summary = summarise(stored, url)
     if as_json:
-        print(json.dumps(summary.to_json()))
+        printing.result(summary.to_json())
     else:
         show_summary(Console(), summary)
     raise typer.Exit(DONE if summary.best else NOT_FEASIBLE)
@@ -244,6 +248,9 @@ def spaces(study: Annotated[str | None, typer.Argument(help="Show this study's s
 def main() -> NoReturn:
     """Run the command line; every error of the project becomes one message and its exit code."""
     terminate_like_interrupt()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need be no text
     try:
         installation.check()
         app()
@@ -254,14 +261,40 @@ def main() -> NoReturn:
     except ValueError as error:
         _die(error, WRONG_USE)
     except OSError as error:
-        _die(error, FAILED)
+        _die(_of_the_system(error), FAILED)
     except KeyboardInterrupt:
         _die("interrupted; what was finished is kept", INTERRUPTED)
+    except Exception as error:
+        if (message := _of_the_database(error)) is None:
+            raise
+        _die(message, FAILED)
     sys.exit(DONE)
 
 
+def _of_the_system(error: OSError) -> str:
+    what = error.strerror or message_of(error)
+    return f"{error.filename}: {what}; was it moved, or do its rights forbid it?" if error.filename else what
+
+
+def _of_the_database(error: Exception) -> str | None:
+    """Return what to say of an error of the database, None for any other; SQLAlchemy is loaded where there is one."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from search.storage.database import storage_failures
+
+    try:
+        with storage_failures():
+            raise error
+    except PneumoError as known:
+        return str(known)
+    except Exception:
+        return None
+
+
 def _die(message: object, code: int) -> NoReturn:
-    Console(stderr=True).print(f"pneumo: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    from search import printing
+
+    printing.say(Console(stderr=True), f"pneumo: {message_of(message)}", "red")
     sys.exit(code)
 
 

@@ -1,6 +1,5 @@
 """The commands that make and use bundles: finalize, evaluate, predict."""
 
-import json
 import signal
 import types
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from search import printing
 from search.cli.options import (
     DONE,
     FAILED,
@@ -79,15 +79,15 @@ def finalize(
             device=device,
             n_workers=workers,
             backend=backend,
-            say=lambda text: told.print(text, highlight=False, markup=False, soft_wrap=True),
+            say=printing.sayer(told),
             progress=progress,
         )
     if found is None:
-        console.print("No trial meets the false-negative ceiling, so there is nothing to finalize.", highlight=False)
+        printing.say(console, "No trial meets the false-negative ceiling, so there is nothing to finalize.")
         raise typer.Exit(NOT_FEASIBLE)
     show_finalized(console, found)
     if as_json:
-        print(json.dumps(summary(found)))
+        printing.result(summary(found))
     raise typer.Exit(DONE)
 
 
@@ -115,7 +115,7 @@ def evaluate(
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:
-        print(json.dumps(answer))
+        printing.result(answer)
     else:
         show_evaluation(Console(), answer)
 
@@ -125,10 +125,12 @@ def predict(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM.")
     ],
-    heatmaps: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each.")] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each; files that are there stay.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score single images: score, decision, threshold. A bad file is one error row.
+    """Score single images: score, decision, threshold. A bad file is one error row; the exit code is 1 if all are bad.
 
     With 30 files or more, a line on standard error says whether they are like those that the bundle was certified on.
     The exit code is 1 where no file could be scored.
@@ -143,11 +145,11 @@ def predict(
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:
-        print(json.dumps(answer["rows"]))
+        printing.result(answer["rows"])
     else:
         show_predictions(Console(), answer["rows"])
     if answer["drift"]:
-        Console(stderr=True).print(answer["drift"], highlight=False, markup=False, soft_wrap=True)
+        printing.say(Console(stderr=True), answer["drift"])
     if all("error" in row for row in answer["rows"]):
         raise typer.Exit(FAILED)
 

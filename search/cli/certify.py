@@ -1,12 +1,12 @@
 """The commands that take a bundle to other images: certify, drift."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from search import printing
 from search.cli.bundle import BundleArgument
 from search.cli.options import HomeOption, JsonOption
 from search.cli.reading import ReadingOptions, with_reading
@@ -51,7 +51,7 @@ def certify(
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:
-        print(json.dumps(answer))
+        printing.result(answer)
     else:
         show_certification(Console(), answer)
 
@@ -73,6 +73,6 @@ def drift(
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(MeasureDrift(bundle=str(bundle), folder=str(folder)), progress)
     if as_json:
-        print(json.dumps(answer))
+        printing.result(answer)
     else:
         show_drift(Console(), answer)

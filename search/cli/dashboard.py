@@ -24,6 +24,7 @@ def dashboard(
     It is served to this machine only, reads the database and never writes it, and follows a study that runs.
     Ctrl-C ends it.
     """
+    from search import printing
     from search.cli.report import usual_source
     from search.dashboard import app, open
     from search.home import Home
@@ -36,9 +37,9 @@ def dashboard(
     with view_maker(console) as (_, progress):
         labels, why = open.find_labels(stored, place, data, usual_source(study), progress)
     if labels is None:
-        console.print(f"Without ROC, confusion matrix and errors: {why}", highlight=False, soft_wrap=True)
+        printing.say(console, f"Without ROC, confusion matrix and errors: {why}")
     with app.server(open.dashboard(stored, place, labels), port) as server:
-        print(open.address(server.server_port, stored), flush=True)
+        printing.line(open.address(server.server_port, stored))
         try:
             server.serve_forever()
         except KeyboardInterrupt:

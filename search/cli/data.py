@@ -1,12 +1,12 @@
 """`pneumo data ...`: a source of images, fetched, looked at and prepared, and what is kept of it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from search import printing
 from search.cli.options import (
     DONE,
     WRONG_USE,
@@ -40,7 +40,7 @@ def fetch(
 
     with view_maker(Console(stderr=True)) as (_, progress):
         found = kaggle.fetch(out, progress) if name == "kaggle" else medmnist(size, out, progress)
-    print(found)
+    printing.line(found)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def check(
     with working(console, "looking for shortcuts in file headers"):
         found = audit(prepared.manifest, prepared.split)
     if as_json:
-        print(json.dumps(to_json(found)))
+        printing.result(to_json(found))
     else:
         show_audit(Console(), found)
     raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
@@ -79,7 +79,12 @@ def prepare(
     channels: Annotated[int, typer.Option(help="1 (grey) or 3.")] = 1,
     resize: Annotated[str, typer.Option(help="squash, or pad: keeps the aspect ratio.")] = "squash",
     links: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write role/class/ folders of links.")] = None,
-    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all arrays, 4-D and 2-D.")] = None,
+    npz: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write all arrays, 4-D and 2-D; an earlier one is replaced, nothing else."
+        ),
+    ] = None,
     protocol: ProtocolOption = None,
     home: HomeOption = Path("runs"),
 ) -> None:
@@ -93,13 +98,13 @@ def prepare(
     prepared, console = _read(source, reading, home, protocol=protocol)
     folder = prepared.arrays_for(data)
     show_split(console, prepared.manifest, prepared.split)
-    console.print(f"arrays: {folder}", highlight=False, soft_wrap=True)
+    printing.say(console, f"arrays: {folder}")
     if links:
         write_links(prepared.manifest, prepared.split, links)
-        console.print(f"links: {links}", highlight=False, soft_wrap=True)
+        printing.say(console, f"links: {links}")
     if npz:
         write_npz(folder, npz)
-        console.print(f"npz: {npz}", highlight=False, soft_wrap=True)
+        printing.say(console, f"npz: {npz}")
 
 
 @app.command()
@@ -113,9 +118,9 @@ def cache(home: HomeOption = Path("runs")) -> None:
     found = feature_store.entries(feature_store.folder_in(Home(home).cache))
     for entry in found:
         used = datetime.fromtimestamp(entry.used_at).isoformat(" ", "minutes")
-        print(f"{entry.folder}  {entry.n_bytes / 1e6:.1f} MB  last used {used}")
+        printing.line(f"{entry.folder}  {entry.n_bytes / 1e6:.1f} MB  last used {used}")
     total, limit = sum(entry.n_bytes for entry in found) / 1e9, feature_store.limit_bytes() / 1e9
-    print(f"{len(found)} arrays of features, {total:.3f} GB of {limit:g} GB ({feature_store.LIMIT_VARIABLE})")
+    printing.line(f"{len(found)} arrays of features, {total:.3f} GB of {limit:g} GB ({feature_store.LIMIT_VARIABLE})")
 
 
 def _read(

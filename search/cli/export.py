@@ -1,6 +1,5 @@
 """`pneumo export`: a bundle's networks for other programs."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -23,15 +22,15 @@ def export(
     The export is run in its own runtime and must give the bundle's scores on generated images, or nothing is written.
     """
     from pneumo_core.bundles.bundle_process import ExportTo
+    from search import printing
     from search.bundle_client import ask
 
     answer = ask(ExportTo(bundle=str(bundle), format=target, path=str(out)))
     if as_json:
-        print(json.dumps(answer))
+        printing.result(answer)
         return
-    Console().print(
+    printing.say(
+        Console(),
         f"{answer['path']}: {answer['format']}, {answer['n_bytes']} bytes; scores agree with the bundle's to "
         f"{answer['largest_difference']:.1g}",
-        highlight=False,
-        soft_wrap=True,
     )

@@ -33,7 +33,10 @@ HomeOption = Annotated[
 StorageOption = Annotated[
     str | None,
     typer.Option(
-        "--storage", envvar="PNEUMO_STORAGE", help="Database URL; by default SQLite in the home folder.", metavar="URL"
+        "--storage",
+        envvar="PNEUMO_STORAGE",
+        help="Database URL (or env:NAME, file:PATH that holds one); default: SQLite in the home folder.",
+        metavar="URL",
     ),
 ]
 NameOption = Annotated[

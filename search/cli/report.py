@@ -36,6 +36,7 @@ def report(
     The page needs no network. A study that is still running is shown as it stands. Calibration and test images are
     counted and never looked at.
     """
+    from search import printing
     from search.home import Home
     from search.report.gallery import from_bundle
     from search.report.page import make, write
@@ -57,7 +58,7 @@ def report(
             overlays_for=from_bundle(bundle, progress) if bundle else None,
             progress=progress,
         )
-    print(write(found, out))
+    printing.line(write(found, out))
     raise typer.Exit(DONE if found.best else NOT_FEASIBLE)
 
 

@@ -1,14 +1,14 @@
 """Tables and sentences for people."""
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
+from search import printing
 from search.home import DEFAULT
 from search.records import Summary
 from search.storage.database import redacted
@@ -49,7 +49,7 @@ def show_ending(console: Console, outcome: "Outcome", again: Again) -> None:
     """Say how the launch ended, what the study has come to, and what to do next."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
-    say = _sayer(console)
+    say = printing.sayer(console)
     if outcome.ending == "budget":
         say(f"Budget reached: {summary.n_finished} trials. A larger --trials continues from here.")
     elif outcome.ending == "failing":
@@ -67,10 +67,12 @@ def show_ending(console: Console, outcome: "Outcome", again: Again) -> None:
 
 
 def show_summary(console: Console, summary: Summary) -> None:
-    say = _sayer(console)
+    say = printing.sayer(console)
     say(f"\nStudy {summary.study} in {summary.storage}")
     busy = "".join(f", {n} {what}" for n, what in ((summary.n_running, "running"), (summary.n_waiting, "waiting")) if n)
     say(f"{summary.n_complete} complete, {summary.n_pruned} pruned, {summary.n_failed} failed{busy}")
+    if summary.n_foreign:
+        say(f"  {summary.n_foreign} trials that this program did not make are left out")
     for index, rung in enumerate(summary.rungs, start=1):
         where = f"rung {index} ({rung.epochs} epochs at {rung.scale:g} of the image size)"
         say(f"  {where}: {rung.n_reached} paused, {rung.n_promoted} of them continued")
@@ -81,32 +83,29 @@ def show_summary(console: Console, summary: Summary) -> None:
         say("No feasible trial.")
         return
     say(f"Best feasible: {describe_best(summary.best)}")
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = printing.table()
     for name, value in summary.best.params.items():
-        table.add_row(f"  {name}", f"{value:.4g}" if isinstance(value, float) else str(value))
-    console.print(table, highlight=False)
+        printing.add(table, f"  {name}", f"{value:.4g}" if isinstance(value, float) else str(value))
+    printing.show(console, table)
 
 
 def show_studies(console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("study", "what", "objective", "trials", "data"):
-        table.add_column(heading)
+    table = printing.table(("study", "what", "objective", "trials", "data"))
     for name in load.names():
         spec = load.read(name)
         goal = f"{spec.objective.kind}, FNR ≤ {spec.objective.fnr_ceiling:g}"
-        table.add_row(name, spec.description, goal, str(spec.budget.trials), spec.data.source or "--data")
-    console.print(table, highlight=False)
+        printing.add(table, name, spec.description, goal, str(spec.budget.trials), spec.data.source or "--data")
+    printing.show(console, table)
 
 
 def show_spaces(console: Console, only: str | None) -> None:
     for name in [only] if only else load.names():
         spec = load.load(name)
-        table = Table(box=None, pad_edge=False, title=f"{spec.name}: {spec.description}", title_justify="left")
-        table.add_column("parameter")
-        table.add_column("range")
+        table = printing.table(("parameter", "range"), title=f"{spec.name}: {spec.description}")
         for key, parameter in sorted(probe(spec).parameters.items()):
-            table.add_row(key, str(parameter))
-        console.print(table, "", highlight=False)
+            printing.add(table, key, parameter)
+        printing.show(console, table)
+        printing.say(console, "")
 
 
 def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
@@ -124,14 +123,14 @@ def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
 def show_notes(console: Console, manifest: "Manifest", split: "Split") -> None:
     """Print what a careful reader must know of the roles, and which files are set aside."""
     for note in (*manifest.notes, *split.notes):
-        _sayer(console)(note)
+        printing.say(console, note)
     show_left_out(console, manifest.left_out)
     show_rejected(console, manifest.rejected)
 
 
 def show_audit(console: Console, audit: "Audit") -> None:
     """Print an audit as `pneumo data check` shows it."""
-    say = _sayer(console)
+    say = printing.sayer(console)
     say(f"{audit.source}: {_counts(audit.classes)} images of {audit.n_groups} patients (look-alikes counted as one)")
     for what, counts in (
         ("kinds", audit.kinds),
@@ -152,34 +151,33 @@ def show_audit(console: Console, audit: "Audit") -> None:
     show_left_out(console, audit.left_out)
     show_rejected(console, audit.rejected)
     for warning in audit.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        printing.say(console, f"warning: {warning}", "yellow")
 
 
 def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], classes: Iterable[str]) -> None:
     """Print images by role and class; a row is role, negatives, positives, patients."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("role", *classes, "patients", "share positive"):
-        table.add_column(heading, justify="left" if heading == "role" else "right")
+    headings = ("role", *classes, "patients", "share positive")
+    table = printing.table(headings, right=range(1, len(headings)))
     for role, n_negative, n_positive, n_groups in rows:
         share = n_positive / max(1, n_negative + n_positive)
-        table.add_row(role, str(n_negative), str(n_positive), str(n_groups), f"{share:.1%}")
-    console.print(table, highlight=False)
+        printing.add(table, role, n_negative, n_positive, n_groups, f"{share:.1%}")
+    printing.show(console, table)
 
 
 def show_left_out(console: Console, left_out: "Sequence[LeftOut]") -> None:
     """Print what isn't read as an image of a class, and why."""
     for entry in left_out:
-        _sayer(console)(str(entry))
+        printing.sayer(console)(str(entry))
 
 
 def show_rejected(console: Console, rejected: "Sequence[Rejected]") -> None:
     """Print how many files are set aside, and why the first of them are."""
     if not rejected:
         return
-    say = _sayer(console)
+    say = printing.sayer(console)
     say(f"{len(rejected)} files can't be used and are set aside:")
     for file in rejected[:N_REJECTED_SHOWN]:
-        say(f"  {file.path}: {file.reason}")
+        say(f"  {printing.inline(file.path)}: {file.reason}")
     if len(rejected) > N_REJECTED_SHOWN:
         say(f"  ... and {len(rejected) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
 
@@ -190,10 +188,6 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _auc(single: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in sorted(single.items(), key=lambda item: -item[1]))
-
-
-def _sayer(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 ROLE_ORDER = ("train", "validation", "calibration", "test", "excluded")

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from pneumo_core import codec
 from pneumo_core.bundles.recertified_card import spread_words
 from pneumo_core.scoring.certify import Certificate
 from pneumo_core.scoring.halves import Halves
+from search import printing
 
 NOT_FOR_THEM = 0.5  # mean specificity below which a certified threshold clears too few to be of use
 
@@ -17,50 +17,50 @@ NOT_FOR_THEM = 0.5  # mean specificity below which a certified threshold clears 
 def show_certification(console: Console, answer: Mapping[str, Any]) -> None:
     """Print what `certify` came to."""
     counts, old, halves = answer["calibration"], answer["before"], codec.from_json(Halves, answer["halves"])
-    _say(
+    printing.say(
         console,
         f"{counts['n_images']} images of {counts['n_patients']} patients; {counts['n_positive_images']} positive, of "
         f"{counts['n_positive_patients']} patients"
         + (f"; {answer['n_left_out']} left out that the bundle was made from" if answer["n_left_out"] else ""),
     )
     if not answer["patients_known"]:
-        _say(console, "Not every positive image names its patient: nothing is promised by patient.")
+        printing.say(console, "Not every positive image names its patient: nothing is promised by patient.")
     for certificate in answer["certificates"].values():
-        _say(console, str(codec.from_json(Certificate, certificate)))
-    table = _table("", "old threshold", "new threshold")
-    table.add_row("threshold", f"{answer['old_threshold']:.6g}", f"{answer['threshold']:.6g}")
+        printing.say(console, str(codec.from_json(Certificate, certificate)))
+    table = printing.table(("", "old threshold", "new threshold"))
+    printing.add(table, "threshold", f"{answer['old_threshold']:.6g}", f"{answer['threshold']:.6g}")
     for title, name in (("false-negative rate", "fnr"), ("specificity", "specificity")):
         new = halves.new[name]
-        table.add_row(title, _old(old, name), f"{new.mean:.3f} ({new.low:.3f} to {new.high:.3f})")
-    console.print(table, highlight=False)
-    _say(console, f"Old: all images, {old['confidence']:.0%} intervals. New: {spread_words(halves)}.")
+        printing.add(table, title, _old(old, name), f"{new.mean:.3f} ({new.low:.3f} to {new.high:.3f})")
+    printing.show(console, table)
+    printing.say(console, f"Old: all images, {old['confidence']:.0%} intervals. New: {spread_words(halves)}.")
     if (cleared := halves.new["specificity"].mean) < NOT_FOR_THEM:
-        _say(
+        printing.say(
             console,
             f"This bundle is not for these images: to miss at most {answer['ceiling']:.2%} of the ill, it clears "
             f"{cleared:.0%} of the healthy.",
         )
     _rejected(console, answer["rejected"])
-    _say(console, f"Bundle: {answer['bundle']}; its history of certifications is in bundle.json.")
+    printing.say(console, f"Bundle: {answer['bundle']}; its history of certifications is in bundle.json.")
 
 
 def show_drift(console: Console, answer: Mapping[str, Any]) -> None:
     """Print what `drift` found."""
-    table = _table("told apart by", "AUC", "interval")
+    table = printing.table(("told apart by", "AUC", "interval"))
     for title, key in (("16 × 16 grey levels", "by_pixels"), ("image statistics", "by_facts")):
         low, high = answer[key]["auc_ci"]
-        table.add_row(title, f"{answer[key]['auc']:.3f}", f"{low:.3f} to {high:.3f}")
-    console.print(table, highlight=False)
-    table = _table("", f"certified on ({answer['n_reference']})", f"these ({answer['n']})")
+        printing.add(table, title, f"{answer[key]['auc']:.3f}", f"{low:.3f} to {high:.3f}")
+    printing.show(console, table)
+    table = printing.table(("", f"certified on ({answer['n_reference']})", f"these ({answer['n']})"))
     for name, pair in answer["score_quantiles"].items():
-        table.add_row(f"score, {name} quantile", *_numbers(pair))
-    table.add_row("scores between .05 and .95", *(f"{share:.1%}" for share in answer["undecided"]))
-    table.add_row("called positive", *(f"{share:.1%}" for share in answer["called"]))
+        printing.add(table, f"score, {name} quantile", *_numbers(pair))
+    printing.add(table, "scores between .05 and .95", *(f"{share:.1%}" for share in answer["undecided"]))
+    printing.add(table, "called positive", *(f"{share:.1%}" for share in answer["called"]))
     for name, pair in answer["facts"].items():
-        table.add_row(f"{name.replace('_', ' ')}, median", *_numbers(pair))
-    console.print(table, highlight=False)
+        printing.add(table, f"{name.replace('_', ' ')}, median", *_numbers(pair))
+    printing.show(console, table)
     _rejected(console, answer["rejected"])
-    _say(console, answer["line"])
+    printing.say(console, answer["line"])
 
 
 def _old(figures: Mapping[str, Any], name: str) -> str:
@@ -77,17 +77,6 @@ def _numbers(pair: Sequence[float]) -> tuple[str, ...]:
 
 def _rejected(console: Console, rejected: Sequence[Sequence[str]]) -> None:
     if rejected:
-        _say(console, f"{len(rejected)} files can't be used and were left out:")
+        printing.say(console, f"{len(rejected)} files can't be used and were left out:")
         for path, reason in rejected[:10]:
-            _say(console, f"  {path}: {reason}")
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
-    return table
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+            printing.say(console, f"  {printing.inline(path)}: {reason}")

@@ -1,12 +1,12 @@
 """`pneumo train-trial`: the model of one trial, without a certificate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from search import printing
 from search.cli.options import (
     HomeOption,
     JsonOption,
@@ -55,7 +55,7 @@ def train_trial(
             home=Home(home),
             device=device,
             backend=backend,
-            say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
+            say=printing.sayer(console),
             progress=progress,
         )
     metrics = found.metrics
@@ -67,8 +67,8 @@ def train_trial(
         "Not certified: the threshold is that of validation and promises nothing for new patients.",
         f"Bundle: {out} (start with MODEL_CARD.md). Next: `pneumo predict {out} FILE...`.",
     ]
-    console.print("\n".join(say), highlight=False, markup=False, soft_wrap=True)
+    printing.say(console, "\n".join(say))
     if as_json:
         facts = {"bundle": str(out), "study": found.bundle.study, "trial": trial, "guarantee": found.bundle.guarantee}
         figures = {key: getattr(metrics, key) for key in ("recall", "fnr", "specificity", "auc", "pauc", "threshold")}
-        print(json.dumps(facts | {"validation": figures}))
+        printing.result(facts | {"validation": figures})

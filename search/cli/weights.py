@@ -1,14 +1,13 @@
 """`pneumo weights`: the local folder of pretrained weights."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from search import printing
 from search.cli.options import JsonOption
 
 app = typer.Typer(
@@ -32,16 +31,16 @@ def list_weights(folder: FolderOption = None, as_json: JsonOption = False) -> No
 
     found = weights_folder.listed(folder.expanduser() if folder else None)
     if as_json:
-        print(json.dumps([asdict(weights) for weights in found]))
+        printing.result([asdict(weights) for weights in found])
         return
-    table = Table("backbone", "ImageNet weights", "SHA-256", box=None)
+    table = printing.table(("backbone", "ImageNet weights", "SHA-256"))
     for weights in found:
         where = WORDS[weights.place] + (f" ({weights.problem})" if weights.problem else "")
-        table.add_row(weights.backbone, where, weights.sha256[:16])
-    Console().print(table)
+        printing.add(table, weights.backbone, where, weights.sha256[:16])
+    printing.show(Console(), table)
     missing = [weights.backbone for weights in found if weights.place == "missing"]
     if missing:
-        print(f"`pneumo weights fetch {missing[0]} --folder DIR` downloads; `import` brings in a file.")
+        printing.line(f"`pneumo weights fetch {missing[0]} --folder DIR` downloads; `import` brings in a file.")
 
 
 @app.command()
@@ -59,7 +58,7 @@ def fetch(
         catalog.find(name)  # a typing error is told before a long download
     with view_maker(Console(stderr=True)) as (_, progress):
         for name in names:
-            print(weights_folder.fetch(name, place, progress))
+            printing.line(weights_folder.fetch(name, place, progress))
 
 
 @app.command("import")
@@ -74,4 +73,5 @@ def import_weights(
     """Copy a file of weights into the folder under the name that Keras expects, once it is checked."""
     from pneumo_core.models import weights_folder
 
-    print(weights_folder.bring_in(file, weights_folder.folder_named(folder), name=name, unverified=unverified))
+    place = weights_folder.folder_named(folder)
+    printing.line(weights_folder.bring_in(file, place, name=name, unverified=unverified))

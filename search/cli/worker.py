@@ -99,12 +99,22 @@ def worker(
 
 @storage_app.command("copy")
 def storage_copy(
-    source: Annotated[str, typer.Argument(metavar="A", help="Database URL to copy from.")],
-    target: Annotated[str, typer.Argument(metavar="B", help="Database URL to copy to; made if need be.")],
+    source: Annotated[
+        str, typer.Argument(metavar="A", help="Database to copy from: URL, or env:NAME or file:PATH that holds one.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="B", help="Database to copy to, made if need be: URL, env:NAME or file:PATH.")
+    ],
     study: Annotated[list[str] | None, typer.Option(help="Only this study (may be repeated).")] = None,
 ) -> None:
-    """Copy studies with all their trials to another database, such as from SQLite to PostgreSQL."""
+    """Copy studies with all their trials to another database, such as from SQLite to PostgreSQL.
+
+    Every user of the machine sees the arguments of a command: a URL with a password belongs into an environment
+    variable or a file of your own.
+    """
+    from search import printing
     from search.storage.database import open_storage, redacted
+    from search.stored_trials import trials_of
     from search.study import copy_study, study_names
 
     console = Console()
@@ -113,8 +123,8 @@ def storage_copy(
     new = open_storage(target)
     for name in names:
         copied = copy_study(name, old, new)
-        n_trials = len(copied.get_trials(deepcopy=False))
-        console.print(f"{name}: {n_trials} trials now in {redacted(target)}", highlight=False, soft_wrap=True)
+        n_trials = len(trials_of(copied).ours)
+        printing.say(console, f"{name}: {n_trials} trials now in {redacted(target)}")
 
 
 def _seconds(option: str, text: str) -> float:

@@ -13,6 +13,7 @@ from pneumo_core.errors import PneumoError, UserError
 from search import records
 from search.dashboard.pictures import Pictures
 from search.dashboard.review import ReviewStorage
+from search.stored_trials import trials_of
 
 LOOPBACK = "127.0.0.1"  # the dashboard knows no users: whoever reaches it may read everything
 HOSTS = {LOOPBACK, "localhost", ""}
@@ -50,7 +51,7 @@ def best_trials(storage: ReviewStorage, study_id: int) -> list[FrozenTrial]:
     study = optuna.load_study(study_name=storage.get_study_name_from_id(study_id), storage=storage)
     if len(study.directions) > 1:
         return study.best_trials
-    best = records.best_feasible(study.get_trials(deepcopy=False))
+    best = records.best_feasible(trials_of(study).ours)
     return [best] if best else []
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import optuna
 
-from pneumo_core import codec
 from pneumo_core.specs import ObjectiveSpec
+from search import stored
 
 AIMS = {
     "recall": "the highest recall at a specificity of at least {floor}, subject to a false-negative rate (FNR) of at "
@@ -22,29 +22,26 @@ AIMS = {
 
 def note(study: optuna.Study) -> str:
     """Return the definition of `study`: aim, search, data and space; parts that aren't stored are left out."""
-    definition, mark = _mapping(study.user_attrs.get("definition")), _mapping(study.user_attrs.get("fingerprint"))
+    known = stored.read(study)
+    definition, mark = known.definition, known.fingerprint if known.is_ours else {}
     description = str(definition.get("description", ""))
     search = {name: definition.get(name) for name in ("sampler", "pruner", "trials")}
-    space = {name: text for name, text in _mapping(mark.get("space")).items() if not name.startswith("(")}
+    space = {name: text for name, text in mark.get("space", {}).items() if not name.startswith("(")}
     parts = (
         f"# {study.study_name}",
         description,
-        _aim(study),
+        _aim(known.objective),
         "This view is read-only and shows the trials as `pneumo status` counts them: *best* is the best **feasible** "
         "one.",
         _table("Search", search),
-        _table("Data", _mapping(mark.get("data"))),
-        _table("Split", _mapping(mark.get("split"))),
+        _table("Data", mark.get("data", {})),
+        _table("Split", mark.get("split", {})),
         _table("Space", space),
     )
     return "\n\n".join(part for part in parts if part)
 
 
-def _aim(study: optuna.Study) -> str:
-    try:
-        objective = codec.from_json(ObjectiveSpec, study.user_attrs["objective"])
-    except (KeyError, ValueError):
-        return ""
+def _aim(objective: ObjectiveSpec) -> str:
     floor, ceiling = f"{100 * objective.specificity_floor:g} %", f"{100 * objective.fnr_ceiling:g} %"
     return f"**Aim:** {AIMS[objective.kind].format(floor=floor, ceiling=ceiling)}, on validation."
 
@@ -59,7 +56,3 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
 
 def _cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

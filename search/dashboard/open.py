@@ -1,15 +1,13 @@
 """From a stored study to its dashboard, ready to be served."""
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import optuna
 
-from pneumo_core import codec
-from pneumo_core.errors import StudyError, UserError
+from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
-from pneumo_core.specs import DataSpec, ObjectiveSpec
+from pneumo_core.specs import DataSpec
+from search import stored, stored_trials
 from search.dashboard import app, definition
 from search.dashboard.app import Wsgi
 from search.dashboard.pictures import Labels, Pictures
@@ -39,16 +37,17 @@ def find_labels(
 
     @lru_cache(maxsize=8)
     def validation(spec: DataSpec) -> Validation:
-        return source.images(prepared, spec, source.n_folds(study)).validation
+        return source.images(prepared, spec, stored.read(study).folds).validation
 
     return Labels(of=validation, classes=(prepared.manifest.negative, prepared.manifest.positive)), ""
 
 
 def dashboard(study: optuna.Study, home: Home, labels: Labels | None) -> Wsgi:
     """Return the dashboard of `study` as a WSGI application. Raises `StudyError` for a study of another program."""
+    stored_trials.trials_of(study)  # a damaged one is named here rather than shown as an empty page
     storage = study._storage
     files = artifacts.store(home.artifacts)
-    pictures = Pictures(files, storage, study._study_id, _objective(study.user_attrs, study.study_name), labels)
+    pictures = Pictures(files, storage, study._study_id, stored.read(study).objective, labels)
     review = ReviewStorage(storage, study._study_id, note=definition.note(study), artifacts_of=pictures.of)
     return app.make(review, pictures)
 
@@ -56,10 +55,3 @@ def dashboard(study: optuna.Study, home: Home, labels: Labels | None) -> Wsgi:
 def address(port: int, study: optuna.Study) -> str:
     """Return where a browser finds the study's note, from which all else is a click away."""
     return f"http://{app.LOOPBACK}:{port}/dashboard/studies/{study._study_id}/note"
-
-
-def _objective(attrs: Mapping[str, Any], name: str) -> ObjectiveSpec:
-    try:
-        return codec.from_json(ObjectiveSpec, attrs["objective"])
-    except (KeyError, ValueError) as error:
-        raise StudyError(f"study {name!r} was not made by this program: {error}") from error

@@ -13,10 +13,10 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from pneumo_core import codec
 from pneumo_core.errors import PneumoError, StorageError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import DataSpec, ObjectiveSpec
+from search import stored_trials
 from search.dashboard import drawings
 from search.dashboard.presented import JUDGED, Artifact
 from search.report.data import Validation
@@ -54,6 +54,7 @@ class Pictures:
     ) -> None:
         self._files, self._storage, self._study_id = files, storage, study_id
         self._objective, self._labels = objective, labels
+        self._name = storage.get_study_name_from_id(study_id)
         self._drawing = threading.Lock()
         self._cached = lru_cache(maxsize=N_CACHED)(self._draw)
 
@@ -95,13 +96,13 @@ class Pictures:
             return drawings.training(trial.number, result)
         try:
             return self._draw_labelled(kind, trial, result)
-        except (PneumoError, KeyError, ValueError) as error:
+        except (PneumoError, ValueError) as error:
             return drawings.apology(("This can't be drawn:", str(error)[:100]))
 
     def _draw_labelled(self, kind: str, trial: FrozenTrial, result: TrialResult) -> Picture:
         if self._labels is None:
             raise ValueError("the study's images are not known")
-        validation = self._labels.of(codec.from_json(DataSpec, trial.user_attrs["spec"]["data"]))
+        validation = self._labels.of(stored_trials.data_of(self._name, trial))
         if len(result.scores) != len(validation.y):
             raise ValueError(f"{len(result.scores)} stored scores, {len(validation.y)} validation images")
         if kind == "roc":
@@ -113,11 +114,11 @@ class Pictures:
     def _result(self, trial: FrozenTrial) -> TrialResult | None:
         """Return what the trial, or the one whose result it repeats, left; None where the file isn't here."""
         origin = trial.user_attrs.get("repeats")
-        if isinstance(origin, int):
-            trial = self._storage.get_trial(
-                self._storage.get_trial_id_from_study_id_trial_number(self._study_id, origin)
-            )
         try:
+            if isinstance(origin, int):
+                trial = self._storage.get_trial(
+                    self._storage.get_trial_id_from_study_id_trial_number(self._study_id, origin)
+                )
             return artifacts.load_result(self._files, trial, self._storage)
-        except (ArtifactNotFound, ValueError):
+        except (ArtifactNotFound, KeyError, ValueError):
             return None

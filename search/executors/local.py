@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pneumo_core import secrecy
 from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, TrialDone, TrialError
 from search.executors.process import n_oom_kills, resident_bytes
 from search.executors.protocol import Event
@@ -25,7 +26,6 @@ MEMORY_GROWTH = 0.5
 DEATH_WAIT_S = 1.0  # from a closed socket to the end of its process
 LOG_BYTES = 16 * 2**20
 LOG_TAIL_BYTES = 2000
-SECRETS = ("PNEUMO_STORAGE",)  # may hold a password; no child needs it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +213,11 @@ class LocalExecutor:
         self.logs.mkdir(parents=True, exist_ok=True)  # someone may tidy up meanwhile
         ours, theirs = socket.socketpair()
         log = self.logs / f"child-{self._token}-{slot}.log"
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         with theirs, log.open("ab") as output:
             process = subprocess.Popen(
                 [*self.command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=environment | dict(self.environments[slot]),
+                env=secrecy.environment(self.environments[slot]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

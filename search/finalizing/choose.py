@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from pneumo_core import codec
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.average import average
 from pneumo_core.scoring.intervals import percentile_interval, resamples
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
-from search import records
+from search import records, stored_trials
 
 CONFIDENCE = 0.95
 N_RESAMPLES = 500
@@ -61,11 +60,11 @@ class Choice:
     gain: Gain | None  # None where there was one to choose from
 
 
-def candidates(found: Sequence[FrozenTrial], most: int) -> list[Candidate]:
+def candidates(study: str, found: Sequence[FrozenTrial], most: int) -> list[Candidate]:
     """Return the best `most` feasible trials, best first; trials of the same spec count once."""
     unique: dict[str, Candidate] = {}
     for trial in records.ranked(list(found)):
-        spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
+        spec = stored_trials.spec_of(study, trial)
         unique.setdefault(spec.digest, Candidate(trial=trial.number, value=sum(trial.values), spec=spec))
     return list(unique.values())[:most]
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,15 @@ from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.average import average
 from pneumo_core.specs import ObjectiveSpec, check_range
 from pneumo_core.wire import Scored, ScoreRole
-from search import fingerprint, openings
+from search import fingerprint, openings, stored
 from search.finalizing import model_card, traces, under_shifts
 from search.finalizing.choose import Candidate, Choice, Member, candidates, choose, pooled
 from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop, failed
 from search.finalizing.threshold import Settled, settle
 from search.prepared import Prepared
+from search.stored import StoredStudy
+from search.stored_trials import trials_of
 
 Extra = Callable[[Path], None]
 
@@ -94,7 +97,8 @@ class Finalizer:
         where the data isn't the study's, `TrialFailed` where no network is left and none can be trained.
         """
         refuse_other_data(self.study, self.prepared)
-        rivals = candidates(self.study.get_trials(deepcopy=False), 1 if self.options.retrain else self.options.members)
+        wanted = 1 if self.options.retrain else self.options.members
+        rivals = candidates(self.study.study_name, trials_of(self.study).ours, wanted)
         if not rivals:
             return None
         name = self._id(rivals)
@@ -109,20 +113,21 @@ class Finalizer:
 
     @property
     def objective(self) -> ObjectiveSpec:
-        return codec.from_json(ObjectiveSpec, self.study.user_attrs["objective"])
+        return self._stored.objective
 
     @property
     def ceiling(self) -> float:
         return self.objective.fnr_ceiling if self.options.ceiling is None else self.options.ceiling
 
-    @property
-    def _mark(self) -> Mapping[str, Any]:
-        mark: Mapping[str, Any] = self.study.user_attrs["fingerprint"]
-        return mark
+    @cached_property
+    def _stored(self) -> StoredStudy:
+        return stored.read(self.study)
 
     def _id(self, rivals: Sequence[Candidate]) -> str:
         asked = codec.to_json(self.options) | {"ceiling": self.ceiling}
-        return codec.digest([self._mark, asked, [rival.spec.digest for rival in rivals], PREPROCESSING_VERSION])
+        return codec.digest(
+            [self._stored.fingerprint, asked, [rival.spec.digest for rival in rivals], PREPROCESSING_VERSION]
+        )
 
     def _chosen(self, rivals: Sequence[Candidate]) -> tuple[Choice, tuple[np.ndarray, np.ndarray]]:
         """Return the members, and labels and scores (n,) of images that did not teach them."""
@@ -147,8 +152,8 @@ class Finalizer:
         draft = Bundle(
             study=self.study.study_name,
             finalize_id=name,
-            negative=self._mark["data"]["negative"],
-            positive=self._mark["data"]["positive"],
+            negative=self._stored.classes[0],
+            positive=self._stored.classes[1],
             members=members,
             objective=self.objective,
             threshold=settled.threshold,
@@ -159,7 +164,7 @@ class Finalizer:
             calibration=settled.counts,
             n_calibration_uses=n_uses,
             shifts=settled.shifts,
-            fingerprint=self._mark,
+            fingerprint=self._stored.fingerprint,
             environment={**choice.members[0].environment, "pneumo-search": metadata.version("pneumo-search")},
             selection=_selection(self.options, choice, settled),
             files={file: bundles.facts_of(path) for file, path in models.items()},
@@ -270,9 +275,9 @@ class Finalizer:
 
 def refuse_other_data(study: optuna.Study, prepared: Prepared) -> None:
     """Raise `StudyError` where `prepared` is not what the stored study was trained on."""
-    stored = study.user_attrs["fingerprint"]
+    known = stored.read(study).fingerprint
     given = fingerprint.of_data(prepared.manifest, prepared.split)
-    if lines := fingerprint.differences({key: stored[key] for key in given}, given):
+    if lines := fingerprint.differences({key: known.get(key, {}) for key in given}, given):
         raise StudyError(
             f"these are not the images of study {study.study_name!r}:\n  "
             + "\n  ".join(lines)

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import optuna
 
-from pneumo_core import codec
 from pneumo_core.bundles import bundle
-from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
-from pneumo_core.specs import ObjectiveSpec
 from search import fingerprint
 from search.finalizing.finalize import Finalized, Finalizer, Options
 from search.finalizing.jobs import Jobs
@@ -22,6 +19,7 @@ from search.launching import local_executor
 from search.prepared import Prepared, read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
+from search.stored import read
 from search.study import load_study, stored_source
 
 
@@ -46,8 +44,6 @@ def make_bundle(
     home.check_writable()
     storage = open_storage(storage_url, create=False)
     stored = load_study(name, storage)
-    if "fingerprint" not in stored.user_attrs:
-        raise StudyError(f"study {stored.study_name!r} was not made by this program")
     with trainers(stored, home, device, n_workers, backend, progress) as jobs:
         prepared = read_source(stored_source(stored, source), home, progress)
         finalizer = Finalizer(
@@ -75,7 +71,7 @@ def trainers(
     try:
         yield Jobs(
             executor=executor,
-            folder=(home.path / "finalize" / stored.study_name).absolute(),
+            folder=home.finalizing(stored.study_name),
             program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
             progress=progress,
         )
@@ -85,12 +81,13 @@ def trainers(
 
 def workshop(stored: optuna.Study, home: Home, jobs: Jobs, prepared: Prepared, say: Say) -> Workshop:
     """Return where the networks of a stored study lie, with `jobs` to train those that are missing."""
+    known = read(stored)
     return Workshop(
         study=stored,
-        objective=codec.from_json(ObjectiveSpec, stored.user_attrs["objective"]),
-        seed=stored.user_attrs["fingerprint"]["study"]["seed"],
+        objective=known.objective,
+        seed=known.seed,
         store=artifacts.store(home.artifacts),
-        kept=KeptNetworks(home.networks(stored)),
+        kept=KeptNetworks(home.networks(known.name, known.uid)),
         jobs=jobs,
         arrays_for=prepared.arrays_for,
         say=say,

@@ -17,6 +17,7 @@ from search.finalizing.choose import Candidate, Member
 from search.finalizing.jobs import Jobs
 from search.kept import KeptNetworks
 from search.storage import artifacts
+from search.stored_trials import trial_of
 
 Say = Callable[[str], None]
 
@@ -77,7 +78,7 @@ class Workshop:
     def _as_left(self, rival: Candidate) -> Member | None:
         """Return the network that the trial left; None where it, or what it gave to validation, is gone."""
         network = self.kept.file(rival.spec.digest)
-        frozen = next(t for t in self.study.get_trials(deepcopy=False) if t.number == rival.trial)
+        frozen = trial_of(self.study, rival.trial)
         result = artifacts.load_result(self.store, frozen, self.study._storage)
         if result is None or not network.is_file():
             return None

@@ -18,7 +18,7 @@ from pneumo_core.bundles.promise import promise
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
 from pneumo_core.scoring import shifted
-from search import records
+from search import records, stored
 from search.prepared import Prepared
 
 _KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
@@ -75,7 +75,8 @@ def facts(study: optuna.Study, prepared: Prepared) -> Facts:
         n = Counter(manifest.records[row].label for row in rows)
         n_patients = len({split.groups[row] for row in rows})
         roles.append(RoleCount(role=role, n_negative=n[0], n_positive=n[1], n_patients=n_patients))
-    space = study.user_attrs["fingerprint"]["space"]
+    known = stored.read(study)
+    space = known.fingerprint.get("space", {})
     return Facts(
         roles=tuple(roles),
         is_kermany=is_kermany(manifest),
@@ -83,8 +84,8 @@ def facts(study: optuna.Study, prepared: Prepared) -> Facts:
         leaks=split.leaks,
         split_notes=split.notes,
         n_rejected=len(manifest.rejected),
-        definition=study.user_attrs.get("definition", {}),
-        space={name: value for name, value in space.items() if not name.startswith("(")},
+        definition=known.definition,
+        space={name: str(value) for name, value in space.items() if not name.startswith("(")},
         n_complete=summary.n_complete,
         n_pruned=summary.n_pruned,
         n_failed=summary.n_failed,

@@ -14,11 +14,11 @@ from pneumo_core.bundles import bundle as bundles
 from pneumo_core.bundles.bundle import Bundle, CalibrationCounts
 from pneumo_core.bundles.bundle import Member as BundleMember
 from pneumo_core.data import preprocess
-from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from search import stored
 from search.finalizing import model_card
 from search.finalizing.choose import Candidate, Member
 from search.finalizing.finalize import refuse_other_data
@@ -27,6 +27,7 @@ from search.finalizing.members import Say
 from search.home import Home
 from search.prepared import read_source
 from search.storage.database import open_storage
+from search.stored_trials import spec_of, trial_of
 from search.study import load_study, stored_source
 
 
@@ -64,7 +65,7 @@ def make_bundle_of_trial(
     storage = open_storage(storage_url, create=False)
     study = load_study(name, storage)
     spec = _spec(study, number)
-    objective = codec.from_json(ObjectiveSpec, study.user_attrs["objective"])
+    objective = stored.read(study).objective
     with trainers(study, home, device, 1, backend, progress) as jobs:
         prepared = read_source(stored_source(study, source), home, progress)
         refuse_other_data(study, prepared)
@@ -82,29 +83,24 @@ def make_bundle_of_trial(
         whole = bundles.write(out, draft, fill)
     storage.remove_session()
     found = codec.to_json(metrics)
-    stored = study.get_trials(deepcopy=False)[number].user_attrs
-    return OneTrial(bundle=whole, folder=out, metrics=metrics, differs={key: stored.get(key) for key in found} != found)
+    known = trial_of(study, number).user_attrs
+    return OneTrial(bundle=whole, folder=out, metrics=metrics, differs={key: known.get(key) for key in found} != found)
 
 
 def _spec(study: optuna.Study, number: int) -> TrialSpec:
-    found = study.get_trials(deepcopy=False)
-    if not 0 <= number < len(found):
-        raise StudyError(f"study {study.study_name!r} has no trial {number}, it has {len(found)}, from 0 on")
-    stored = found[number].user_attrs.get("spec")
-    if stored is None or "fingerprint" not in study.user_attrs:
-        raise StudyError(f"trial {number} of study {study.study_name!r} never began: it has nothing to train")
-    return codec.from_json(TrialSpec, stored)
+    return spec_of(study.study_name, trial_of(study, number))
 
 
 def _draft(study: optuna.Study, objective: ObjectiveSpec, member: Member, metrics: Metrics) -> Bundle:
-    mark, candidate = study.user_attrs["fingerprint"], member.candidate
+    known, candidate = stored.read(study), member.candidate
+    mark = known.fingerprint
     nothing = CalibrationCounts(n_images=0, n_positive_images=0, n_patients=0, n_positive_patients=0)
     file = "model.keras"
     return Bundle(
         study=study.study_name,
         finalize_id=codec.digest(["one trial", mark, candidate.spec.digest]),
-        negative=mark["data"]["negative"],
-        positive=mark["data"]["positive"],
+        negative=known.classes[0],
+        positive=known.classes[1],
         members=(BundleMember(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec),),
         objective=objective,
         threshold=metrics.threshold,

@@ -16,6 +16,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import own_metrics, trials
+from search.home import folder_name
 from search.watching.views import View
 from studies.spec import StudySpec
 
@@ -47,7 +48,7 @@ class TensorBoard(View):
         self._specs: dict[int, TrialSpec] = {}
 
     def study_began(self, study: optuna.Study, spec: StudySpec) -> None:
-        self._study, self._folder = study, self._folder / study.study_name
+        self._study, self._folder = study, self._folder / folder_name(study.study_name)
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def started(self, number: int, spec: TrialSpec) -> None:

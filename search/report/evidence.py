@@ -3,11 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pneumo_core import codec
 from pneumo_core.progress import Progress, silent
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import metrics
@@ -33,22 +31,18 @@ class Options:
 AS_USUAL = Options()
 
 
-def add_images(data: ReportData, prepared: Prepared, stored_spec: Any, options: Options) -> ReportData:
+def add_images(data: ReportData, prepared: Prepared, shown_on: DataSpec | None, options: Options) -> ReportData:
     """Return `data` with the data flow, and with what the shown trial's scores say about the validation images.
 
-    `stored_spec` is the trial's specification as JSON. Of the arrays, only train and validation are opened.
+    `shown_on` is what the shown trial was trained on. Of the arrays, only train and validation are opened.
     """
     data = dataclasses.replace(data, no_data="", flow=source.flow(prepared))
-    if data.shown is None or data.shown.metrics is None:
+    if data.shown is None or data.shown.metrics is None or shown_on is None:
         return dataclasses.replace(data, no_performance="No trial has been judged yet.")
     result = data.results.get(data.shown.number)
     if result is None:
         return dataclasses.replace(data, no_performance=_no_scores(data.shown.number))
-    try:
-        spec = codec.from_json(DataSpec, stored_spec["data"])
-    except (KeyError, TypeError, ValueError) as error:
-        return dataclasses.replace(data, no_performance=f"The trial's stored specification is damaged: {error}")
-    images = source.images(prepared, spec, data.n_folds)
+    images = source.images(prepared, shown_on, data.n_folds)
     scores = np.asarray(result.scores, dtype=np.float64)
     if len(scores) != len(images.validation.y):
         why = f"The trial has {len(scores)} stored scores, and was to be judged on {len(images.validation.y)} images."

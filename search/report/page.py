@@ -22,6 +22,7 @@ from search.storage import artifacts
 FILE = "report.html"
 CSS = Path(__file__).with_name("report.css")
 # A page without scripts that may load nothing: whatever a database smuggles in stays text.
+GENERATOR = "pneumo-search"  # by which a later report knows that it may take the place of this one
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -30,6 +31,7 @@ def render(data: ReportData) -> str:
     parts = sections(data)
     head = [
         tag("meta", charset="utf-8"),
+        tag("meta", name_="generator", content=GENERATOR),
         tag("meta", http_equiv="Content-Security-Policy", content=Html(_POLICY)),
         tag("meta", name_="color-scheme", content="light dark"),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
@@ -108,11 +110,21 @@ def make(
 
 
 def write(data: ReportData, folder: Path) -> Path:
-    """Write the page into `folder` and return the file. Raises `StorageError` where it can't be written."""
+    """Write the page into `folder` and return the file.
+
+    Raises `StorageError` where it can't be written, or something else than a report is there.
+    """
     file = folder / FILE
+    files.check_free(file, _is_report)
     text = render(data)
     files.write_file(file, lambda path: path.write_text(text, "utf-8"))
     return file
+
+
+def _is_report(file: Path) -> bool:
+    """Return whether `file` is an earlier report."""
+    with file.open("rb") as stream:
+        return GENERATOR.encode() in stream.read(1000)
 
 
 def _prepared(

@@ -14,7 +14,7 @@ from pneumo_core.data.split import USED_ROLES, Role
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec
-from search import fingerprint
+from search import fingerprint, stored
 from search.home import Home
 from search.prepared import Prepared, read_source
 from search.report.data import DataFlow, RoleCount, Validation
@@ -34,15 +34,14 @@ class Images:
 
 def read(study: optuna.Study, source: str, home: Home, progress: Progress = silent) -> Prepared:
     """Scan `source` as the study did. Raises `StudyError` when it isn't what the study was trained on."""
-    stored = study.user_attrs.get("fingerprint", {})
     spec = stored_source(study, source)
     prepared = read_source(spec, home, progress)
-    _refuse_other(study, source, stored, fingerprint.of_data(prepared.manifest, prepared.split))
+    _refuse_other(study, source, stored.read(study).fingerprint, fingerprint.of_data(prepared.manifest, prepared.split))
     return prepared
 
 
-def _refuse_other(study: optuna.Study, source: str, stored: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    if lines := fingerprint.differences({name: stored.get(name, {}) for name in found}, found):
+def _refuse_other(study: optuna.Study, source: str, known: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    if lines := fingerprint.differences({name: known.get(name, {}) for name in found}, found):
         raise StudyError(
             f"{source} is not what study {study.study_name!r} was trained on:\n  "
             + "\n  ".join(lines)
@@ -63,13 +62,6 @@ def flow(prepared: Prepared) -> DataFlow:
         notes=split.notes,
         leaks=split.leaks,
     )
-
-
-def n_folds(study: optuna.Study) -> int | None:
-    """Return out of how many folds the study judges its trials, None when on the validation role."""
-    stored = study.user_attrs.get("fingerprint", {})
-    found = stored.get("study", {}).get("folds") if isinstance(stored, Mapping) else None
-    return found if isinstance(found, int) else None
 
 
 def images(prepared: Prepared, data: DataSpec, n_folds: int | None = None) -> Images:

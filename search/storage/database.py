@@ -1,6 +1,7 @@
 """Databases behind one door: safe for several writers, created once, never printed with a password."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -92,6 +94,18 @@ def opening(url: URL) -> Iterator[sqlalchemy.Engine]:
 
 
 @contextmanager
+def storage_failures() -> Iterator[None]:
+    """Turn a failure of the database into a `StorageError` that says what to do."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, ConnectionLost, sqlite3.Error) as error:
+        raise StorageError(
+            f"the database stopped working: {first_line(error)}; "
+            "what was finished is kept: put it right and give the same command again"
+        ) from error
+
+
+@contextmanager
 def exclusive(storage: RDBStorage, *, wait: bool = True) -> Iterator[None]:
     """Hold the one lock that all coordinators of this database share; without `wait`, raise `LockHeld` after a second.
 
@@ -133,13 +147,35 @@ def first_line(error: BaseException) -> str:
     return str(getattr(cause, "orig", None) or cause).strip().split("\n")[0]
 
 
+def address(text: str) -> str:
+    """Return the URL that `text` is, or that `env:NAME` or `file:PATH` holds, so that nobody sees it in a process list.
+
+    Raises `StorageError` where there is none.
+    """
+    kind, _, place = text.partition(":")
+    if kind == "env":
+        if not os.environ.get(place):
+            raise StorageError(f"storage {text}: there is no environment variable {place!r}")
+        return os.environ[place].strip()
+    if kind == "file":
+        try:
+            return Path(place).expanduser().read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise StorageError(f"storage {text}: the file can't be read: {error}") from error
+    return text
+
+
 def _parse(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        parsed = make_url(address(url))
         parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
         backend = parsed.get_backend_name()
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
-        raise StorageError("the storage must be a database URL such as sqlite:///runs/pneumo.db") from error
+        raise StorageError(
+            "the storage must be a database URL such as sqlite:///runs/pneumo.db, or env:NAME or file:PATH with one"
+        ) from error
+    if "@" in (parsed.host or ""):  # the rest of a password would be taken for the host, and shown
+        raise StorageError("the storage's user or password has an `@`: write it as %40 (and `/` as %2F, `:` as %3A)")
     if backend not in BACKENDS:
         raise StorageError(f"storage must be sqlite, postgresql or mysql, got {backend!r}")
     return parsed
@@ -148,7 +184,9 @@ def _parse(url: str) -> URL:
 def _prepare_sqlite(url: URL, create: bool) -> None:
     path = _sqlite_path(url)
     if not path.exists() and not create:
-        raise StorageError(f"storage {url} does not exist; `pneumo launch` creates it, --storage names another")
+        raise StorageError(
+            f"storage {redacted(str(url))} does not exist; `pneumo launch` creates it, --storage names another"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,6 +202,8 @@ def _prepare_sqlite(url: URL, create: bool) -> None:
 def _sqlite_path(url: URL) -> Path:
     if not url.database or url.database.startswith((":memory:", "file:")):
         raise StorageError("an in-memory SQLite database would lose every trial; name a file: sqlite:///runs/pneumo.db")
+    if url.query:
+        raise StorageError("a SQLite URL takes no options; a `?` in a path is written %3F")
     return Path(url.database)
 
 

@@ -6,7 +6,6 @@ Whoever waits for it says so and waits on: the holder may be stopped in a debugg
 import contextlib
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from pneumo_core.errors import StorageError
+from search import printing
 
 TRY_S = 1.0  # sections under the lock take some 0.1 s
 RETRY_S = 0.01
@@ -71,7 +71,7 @@ class Wait:
         if now_s - self._said_s >= MESSAGE_AFTER_S:
             self._said_s = now_s
             waited_s = now_s - self._since_s
-            print(f"{held}, for {waited_s:.0f} s so far. Waiting; Ctrl-C gives up", file=sys.stderr, flush=True)
+            printing.note(f"{held}, for {waited_s:.0f} s so far. Waiting; Ctrl-C gives up")
 
     def ended(self) -> None:
         self._since_s = None

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from rich.console import Console
 
 from pneumo_core.progress import Progress
+from search import printing
 from search.records import Summary
 from search.watching import notebook
 from search.watching.progress import BarProgress, LineProgress
@@ -43,8 +44,8 @@ def view_maker(console: Console, verbosity: int = 0) -> "Iterator[tuple[MakeView
 def working(console: Console, what: str) -> Iterator[None]:
     """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
     if console.is_terminal:
-        with console.status(what):
+        with console.status(printing.cell(what)):
             yield
     else:
-        console.print(what, highlight=False)
+        printing.say(console, what)
         yield

@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from search import printing
 from search.duration import say_duration
 
 PROGRESS_EVERY_S = 2.0
@@ -23,7 +24,7 @@ class LineProgress:
         if now - self._last_s >= PROGRESS_EVERY_S:
             self._last_s = now
             left = f", about {say_duration((now - began_s) * (total - done) / done)} left" if 0 < done < total else ""
-            self._console.print(f"{what}: {done} of {total}{left}", highlight=False)
+            printing.say(self._console, f"{what}: {done} of {total}{left}")
 
 
 class BarProgress:
@@ -31,7 +32,7 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -42,7 +43,7 @@ class BarProgress:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
+            self._tasks[what] = self._bar.add_task(printing.inline(what), total=total)
             self._bar.start()
         self._bar.update(self._tasks[what], completed=done, total=total)
         if done >= total:

@@ -15,6 +15,7 @@ from rich.text import Text
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
+from search import printing
 from search.duration import say_duration
 from search.records import Summary
 from search.watching.describe import describe, describe_best, describe_fold, describe_step, outcome
@@ -109,10 +110,10 @@ class LineView(View):
         return f" [{self._state.n_finished} of {self._total}{self._left()}]"
 
     def _say(self, text: str) -> None:
-        self._print(f"{datetime.now():%H:%M:%S} {text}")
+        self._told(f"{datetime.now():%H:%M:%S} {text}")
 
-    def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    def _told(self, text: str) -> None:
+        printing.say(self.console, text)
 
     def _left(self) -> str:
         n_left = self._total - self._state.n_finished
@@ -139,7 +140,7 @@ class LiveView(LineView):
         """Say nothing: the table has a row for it."""
 
     def _say(self, text: str) -> None:
-        self._print(text)
+        self._told(text)
 
     def _counts(self) -> str:
         return ""  # they stand below the table
@@ -156,11 +157,12 @@ class LiveView(LineView):
         for heading in head + (["model"] if room >= MIN_MODEL else []):
             table.add_column(heading, no_wrap=True)
         for cells, (_, row) in zip(rows, sorted(self._rows.items()), strict=True):
-            model = Text(describe(row.spec), no_wrap=True, overflow="ellipsis")
+            model = Text(printing.inline(describe(row.spec)), no_wrap=True, overflow="ellipsis")
             model.truncate(max(0, room), overflow="ellipsis")
             table.add_row(*cells, *([model] if room >= MIN_MODEL else []))
         counts, verdict = self.status().split("\n")
-        return Group(table, Text(counts), Text(verdict, "bold green" if self._state.best else "yellow"))
+        style = "bold green" if self._state.best else "yellow"
+        return Group(table, printing.cell(counts), printing.cell(verdict, style))
 
 
 FIGURES = (("AUC", "auc"), ("recall", "recall"), ("specificity", "specificity"), ("val loss", "val_loss"))

@@ -51,3 +51,43 @@ def test_an_error_names_field_value_and_what_is_allowed(data: object, names: lis
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(ValueError, match="model"):
         codec.from_json(TrialSpec, {})
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ({"model": {"kind": []}}, ["model.kind", "[]"]),
+        ({"model": {"kind": {"cnn": 1}}}, ["model.kind"]),
+        ({"model": {"kind": "cnn"}, "train": {"learning_rate": 10**400}}, ["train.learning_rate", "fits"]),
+        ({"model": {"kind": "cnn"}, "train": {"learning_rate": float("nan")}}, ["learning_rate", "nan"]),
+        ({"model": {"kind": "dense", "units": [10**30]}}, ["units"]),
+    ],
+)
+def test_what_no_spec_can_hold_is_a_value_error_naming_the_field(data: object, names: list[str]) -> None:
+    with pytest.raises(ValueError) as raised:
+        codec.from_json(TrialSpec, data)
+    assert all(name in str(raised.value) for name in names)
+
+
+def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="must be an object, got a list"):
+        codec.from_json(TrialSpec, deep)
+    with pytest.raises(ValueError) as raised:
+        codec.from_json(TrialSpec, "x" * 10**6)
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("n_levels", [101, 1500, 100_000])
+def test_text_from_outside_may_not_be_deep(n_levels: int) -> None:
+    with pytest.raises(ValueError, match="at most 100 levels"):
+        codec.parse(b"[" * n_levels + b"]" * n_levels)
+
+
+def test_text_from_outside_is_parsed() -> None:
+    assert codec.parse("[" * 100 + "]" * 100)
+    assert codec.parse(b'{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
+    with pytest.raises(ValueError):
+        codec.parse(b"\xff\xfe")

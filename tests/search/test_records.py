@@ -10,7 +10,7 @@ from pneumo_core import codec
 from search import records, trials
 from studies.spec import FidelitySpec
 
-ATTRS = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
+ATTRS = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8, "spec": {}}
 
 
 def trial(
@@ -95,7 +95,7 @@ def test_paused_trials_are_counted_by_rung() -> None:
     found = study()
     found.set_user_attr("fingerprint", {"study": {"seed": 0, "fidelity": codec.to_json(FidelitySpec())}})
     for value in (0.3, 0.9, 0.5):
-        paused = create_trial(state=TrialState.PRUNED, user_attrs={"rung": 0}, intermediate_values={2: value})
+        paused = create_trial(state=TrialState.PRUNED, user_attrs={**ATTRS, "rung": 0}, intermediate_values={2: value})
         found.add_trial(paused)
     trials.promote(found, found.trials[1])
     summary = records.summarise(found, "sqlite:///x.db")

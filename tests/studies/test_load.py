@@ -1,10 +1,13 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from pneumo_core.errors import StudyError
+from pneumo_core.specs import DenseSpec, TrialSpec
 from studies import load
 from studies.probing import N_PROBES, probe
+from studies.spec import StudySpec
 
 GOOD = """
 from pneumo_core.specs import DenseSpec, TrialSpec
@@ -78,3 +81,46 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(StudyError, match=r"nowhere\.py does not exist"):
         load.load("nowhere.py")
+
+
+RUDE: dict[str, tuple[str, str]] = {
+    "the file ends the program": ("import sys\nsys.exit(0)\n" + GOOD, "ends the program"),
+    "the space ends the program": (
+        GOOD.replace("    return", "    raise SystemExit(0)\n    return"),
+        "ends the program",
+    ),
+    "a metric ends the program": (
+        GOOD.replace("space=space)", "space=space, metrics={'mine': lambda y, scores, threshold: exit(0)})"),
+        "ends the program",
+    ),
+    "an error that has no text": (
+        "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Mute\n",
+        "Mute: .*`__str__` raises RuntimeError",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), RUDE.values(), ids=RUDE)
+def test_code_that_ends_the_program_is_an_error_in_the_study(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        load.load(write(tmp_path, text))
+
+
+def test_a_file_imports_modules_beside_it_but_they_hide_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_the_study.py").write_text(GOOD.split("STUDY =")[0])
+    (tmp_path / "studies.py").write_text("raise RuntimeError")
+    text = "from beside_the_study import space\nfrom studies.spec import StudySpec\n" + GOOD[GOOD.index("STUDY =") :]
+    assert load.load(write(tmp_path, text)).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a\\b", "x" * 101, "é" * 60, "a\nb", "\x1b[31m", "", " a"])
+def test_a_name_that_can_name_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="`name` must name a folder"):
+        StudySpec(name=name, space=lambda suggest: TrialSpec(model=DenseSpec()))
+
+
+def test_names_in_any_language_are_fine() -> None:
+    assert StudySpec(name="Röntgen 1 [b]x", space=lambda suggest: TrialSpec(model=DenseSpec())).name

@@ -6,8 +6,10 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from pneumo_core.bundles import bundle, predictor
@@ -119,6 +121,39 @@ def test_another_preprocessing_is_refused(tmp_path: Path) -> None:
         bundle.read(tmp_path / "b")
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"members": ()}, "members"),
+        ({"threshold": 5.0}, "threshold"),
+        ({"threshold": -0.1}, "threshold"),
+        ({"ceiling": 2.0}, "ceiling"),
+        ({"confidence": 40.0}, "confidence"),
+        ({"positive": "NORMAL"}, "classes"),
+    ],
+)
+def test_values_that_would_decide_wrongly_are_refused(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+    made_bundles.make(tmp_path / "b", CNN, **changes)
+    with pytest.raises(BundleError, match=field):
+        bundle.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1, "a": ' + "[" * 500 + "]" * 500 + "}", "\xff"])
+def test_a_text_that_is_no_description_is_refused(copy: Path, text: str) -> None:
+    (copy / bundle.FILE).write_text(text, "latin-1")
+    with pytest.raises(BundleError, match="cut short"):
+        bundle.read(copy)
+
+
+def test_scores_that_are_no_numbers_are_an_error_not_a_decision(copy: Path) -> None:
+    loaded = predictor.load(copy)
+    for model in loaded.models:
+        model.get_layer("logit").bias.assign([np.nan])
+    image = tuple(np.zeros(spec.shape, np.uint8) for spec in loaded.data_specs)
+    with pytest.raises(BundleError, match="scores"):
+        loaded.scores([image])
+
+
 def test_a_model_that_is_not_keras_is_refused(tmp_path: Path) -> None:
     folder = replaced(tmp_path, lambda file: file.write_bytes(b"\x89HDF\r\n weights of something else"))
     with pytest.raises(BundleError, match="isn't a Keras model"):
@@ -150,6 +185,69 @@ def test_a_class_from_elsewhere_is_refused_before_keras_imports_it(tmp_path: Pat
 
     with pytest.raises(BundleError, match=r"subprocess\.Popen"):
         predictor.load(replaced(tmp_path, write))
+
+
+def described(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Return a bundle whose network is described otherwise than its weights were saved."""
+    whole = tmp_path / "whole.keras"
+    made_bundles.network(DENSE.model, CNN.data).save(whole)
+
+    def write(file: Path) -> None:
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w") as archive:
+            for name in source.namelist():
+                data = source.read(name)
+                if name == "config.json":
+                    config = json.loads(data)
+                    change(config)
+                    data = json.dumps(config).encode()
+                archive.writestr(name, data)
+
+    return replaced(tmp_path, write)
+
+
+def dense(config: dict[str, Any]) -> dict[str, Any]:
+    layers = [layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense"]
+    found: dict[str, Any] = layers[0]
+    return found
+
+
+SMUGGLED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a lambda under another name": (
+        lambda config: dense(config)["config"].update(
+            activation={"class_name": "__lambda__", "module": "keras.layers", "config": {"value": "x"}}
+        ),
+        "__lambda__",
+    ),
+    "a file of words": (
+        lambda config: dense(config).update(class_name="StringLookup", config={"vocabulary": "/etc/passwd"}),
+        "StringLookup",
+    ),
+    "a class that is no text": (lambda config: dense(config).update(class_name=["Dense"]), "Dense"),
+    "a function": (
+        lambda config: dense(config)["config"].update(
+            activation={"class_name": "function", "module": "builtins", "config": "exec", "registered_name": "exec"}
+        ),
+        "function",
+    ),
+    "a size": (lambda config: dense(config)["config"].update(units=10**9), "size of 1000000000"),
+    "more weights than the file holds": (lambda config: dense(config)["config"].update(units=10**6), "weights"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SMUGGLED.values(), ids=SMUGGLED)
+def test_a_description_of_something_else_is_refused_before_it_is_built(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(BundleError, match=message):
+        predictor.load(described(tmp_path, change))
+
+
+def test_layers_that_blow_an_image_up_are_refused(tmp_path: Path) -> None:
+    pixels = keras.Input((16, 16, 1))
+    large = keras.layers.UpSampling2D(4000)(pixels)
+    model = keras.Model(pixels, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(large)))
+    with pytest.raises(BundleError, match="values of one image"):
+        predictor.load(replaced(tmp_path, model.save))
 
 
 def test_a_model_for_other_images_is_refused(tmp_path: Path) -> None:

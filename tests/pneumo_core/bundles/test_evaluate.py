@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from pneumo_core import codec
-from pneumo_core.bundles import bundle_process, labelled
+from pneumo_core.bundles import bundle_process, heatmap, labelled
 from pneumo_core.bundles.bundle_process import Evaluate, Predict
 from pneumo_core.bundles.evaluate import Evaluation, evaluate, predict
 from pneumo_core.bundles.predictor import Predictor, from_file, load
 from pneumo_core.data import preprocess, reading
 from pneumo_core.data.source_spec import SourceSpec
-from pneumo_core.errors import DataError
+from pneumo_core.errors import DataError, StorageError
+from pneumo_core.files import write_file
 from pneumo_core.scoring import metrics
 from tests.pneumo_core import made_bundles, pictures
 from tests.pneumo_core.made_bundles import CNN, DENSE
@@ -136,6 +137,38 @@ def test_heatmaps_lie_over_each_image_and_names_never_collide(predictor: Predict
     assert found[1].heatmap == ""
     assert [Path(found[i].heatmap).name for i in (0, 2)] == ["a.png", "a-2.png"]
     assert [reading.decode(Path(found[i].heatmap), channels=3).shape for i in (0, 2)] == [(256, 512, 3), (64, 40, 3)]
+
+
+def test_heatmaps_replace_nothing_but_earlier_ones(predictor: Predictor, tmp_path: Path) -> None:
+    folder, outside = tmp_path / "images", tmp_path / "outside.png"
+    files = [pictures.write(folder / f"{name}.png", 1) for name in "ab"]
+    outside.write_bytes(b"precious")
+    (folder / "a-2.png").symlink_to(outside)
+    before = [file.read_bytes() for file in files]
+    for _ in range(2):  # the second time in the place of the first
+        found = predict(predictor, files, heatmaps=folder)
+        assert [Path(row.heatmap).name for row in found] == ["a-3.png", "b-2.png"]
+    assert [file.read_bytes() for file in files] == before
+    assert outside.read_bytes() == b"precious"
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_a_heatmap_that_cant_be_written_keeps_the_score(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [pictures.write(tmp_path / f"{name}.png", 1) for name in "ab"]
+
+    def write(path: Path, write_to: Any) -> None:
+        if path.name == "a.png":
+            raise StorageError("the disk is full")
+        write_file(path, write_to)
+
+    monkeypatch.setattr(heatmap, "write_file", write)
+    found = predict(predictor, files, heatmaps=tmp_path / "maps")
+    assert [row.heatmap_error for row in found] == ["the disk is full", ""]
+    assert all(row.score is not None for row in found)
+    row = bundle_process._row(found[0])
+    assert (row["heatmap_error"], "heatmap" in row, row["score"]) == ("the disk is full", False, found[0].score)
 
 
 def test_a_request_becomes_json(tmp_path: Path) -> None:

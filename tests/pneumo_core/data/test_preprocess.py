@@ -271,6 +271,21 @@ def test_npz_has_the_arrays_in_four_and_two_dimensions(manifest: Manifest, split
             assert np.array_equal(stored[f"y_{role}"], arrays.y)
 
 
+def test_npz_replaces_nothing_but_an_earlier_one(manifest: Manifest, split: Split, tmp_path: Path) -> None:
+    prepared = prepare(manifest, split, tmp_path / "cache")
+    ours, theirs, text, link = (tmp_path / name for name in ("ours.npz", "theirs.npz", "a.txt", "link.npz"))
+    np.savez(theirs, train_images=np.zeros(3))  # such as the source itself
+    text.write_text("precious")
+    link.symlink_to(ours)
+    preprocess.write_npz(prepared, ours)
+    preprocess.write_npz(prepared, ours)
+    for other in (theirs, text, link):
+        before = other.read_bytes()
+        with pytest.raises(StorageError, match="not an earlier output"):
+            preprocess.write_npz(prepared, other)
+        assert other.read_bytes() == before
+
+
 def test_meta_says_what_is_in_the_folder(manifest: Manifest, split: Split, tmp_path: Path) -> None:
     meta = json.loads((prepare(manifest, split, tmp_path) / "meta.json").read_text())
     assert meta["manifest"] == manifest.digest

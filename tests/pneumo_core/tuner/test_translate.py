@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pneumo_core.models import network, stored
+from pneumo_core.models import stock, stored
 from pneumo_core.specs import DataSpec, KerasTunerSpec
 from pneumo_core.tuner import compiled, translate
 
@@ -213,7 +213,7 @@ def test_images_of_another_shape_are_an_error() -> None:
 
 def test_a_description_with_code_is_never_made() -> None:
     inner = {"class_name": "Lambda", "module": "keras.layers", "config": {}}
-    assert network.foreign_class({"layers": [inner]}) == "keras.layers.Lambda"
+    assert stock.foreign_class({"layers": [inner]}) == "keras.layers.Lambda"
     for module, name in [("os", "system"), ("keras.src.ops.numpy", "np"), ("keras.src.ops.numpy", "missing")]:
-        assert network.foreign_class({"module": module, "class_name": name}) == f"{module}.{name}"
-    assert network.foreign_class({"module": "keras.src.ops.numpy", "class_name": "Add"}) is None
+        assert stock.foreign_class({"module": module, "class_name": name}) == f"{module}.{name}"
+    assert stock.foreign_class({"module": "keras.src.ops.numpy", "class_name": "Add"}) is None

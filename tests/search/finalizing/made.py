@@ -24,6 +24,7 @@ from search.prepared import Prepared, read_source
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.storage.owner import this_process
+from search.stored import read
 from spaces.base import Suggest
 from studies.spec import SourceSpec, StudySpec
 
@@ -173,7 +174,7 @@ def stored(
         artifacts.save_result(artifacts.store(home.artifacts), trial, ended)
         trials.finish(made, trial, ended)
         if keep:
-            write_model(KeptNetworks(home.networks(made)).file(spec_of(noise).digest), noise)
+            write_model(KeptNetworks(networks(home, made)).file(spec_of(noise).digest), noise)
     return made, prepared, home
 
 
@@ -191,7 +192,7 @@ def finalizer(
             objective=ObjectiveSpec(),
             seed=0,
             store=artifacts.store(home.artifacts),
-            kept=KeptNetworks(home.networks(made)),
+            kept=KeptNetworks(networks(home, made)),
             jobs=jobs,
             arrays_for=prepared.arrays_for,
             say=said.append,
@@ -199,3 +200,9 @@ def finalizer(
         options=Options(**{"members": 3, **options}),  # type: ignore[arg-type]
         say=said.append,
     )
+
+
+def networks(home: Home, made: optuna.Study) -> Path:
+    """Return the folder of the networks that a study's trials left."""
+    known = read(made)
+    return home.networks(known.name, known.uid)

@@ -181,6 +181,28 @@ def test_secrets_are_masked_wherever_a_url_hides_them() -> None:
     assert "sslmode=require" in shown
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:hun@ter2@host/db", "mysql://me:a@b@c@host/db"])
+def test_an_unescaped_at_sign_is_refused_without_showing_what_follows(url: str) -> None:
+    with pytest.raises(StorageError, match="%40") as raised:
+        open_storage(url)
+    assert not {"hun", "ter2", "a@b", "c@host"} & {*str(raised.value).replace("/", " ").split()}
+    assert "***" in redacted("postgresql://me:hun%40ter2@host/db")
+    assert "ter2" not in redacted("postgresql://me:hun%40ter2@host/db")
+
+
+def test_a_url_may_stand_in_a_variable_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    monkeypatch.setenv("MY_DATABASE", url)
+    (tmp_path / "url").write_text(f"{url}\n")
+    for named in ("env:MY_DATABASE", f"file:{tmp_path}/url"):
+        open_storage(named).engine.dispose()
+        assert redacted(named) == url
+    with pytest.raises(StorageError, match="no environment variable 'MISSING'"):
+        open_storage("env:MISSING")
+    with pytest.raises(StorageError, match="can't be read"):
+        open_storage(f"file:{tmp_path}/nowhere")
+
+
 def test_options_of_servers_pass_through_to_their_drivers() -> None:
     pytest.importorskip("pymysql")
     url = storage._parse("mysql://me:secret@host/db?ssl_ca=/ca.pem&charset=utf8mb4")
