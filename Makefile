@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
-HASHED := --require-hashes  # a package whose file isn't the one that was locked is refused
+# A package whose file isn't the one that was locked is refused.
+HASHED := $(if $(shell grep -m1 -e '--hash=' requirements.lock),--require-hashes)
 # The tests whose outcome may depend on the Keras backend.
 JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
