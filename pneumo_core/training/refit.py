@@ -1,6 +1,6 @@
 """Train again what a search found: on one fold, or for good; and score a role with what was saved."""
 
-import os
+import secrets
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def role_scores(task: ScoreRole) -> tuple[float, ...]:
 
 
 def _save(trained: keras.Model, file: Path) -> None:
-    unfinished = file.with_name(f"{file.stem}.{os.getpid()}.tmp.keras")  # Keras insists on the suffix
+    unfinished = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.tmp.keras")  # Keras insists on the suffix
     file.parent.mkdir(parents=True, exist_ok=True)
     model.in_float32(trained).save(unfinished)
     unfinished.replace(file)
