@@ -115,7 +115,8 @@ def _say_looks(manifest: Manifest) -> list[str]:
     """Return what is unusual about the images that look the same."""
     sizes = Counter(look for look, _ in {(record.look, record.digest) for record in manifest.records})
     large = [n for n in sizes.values() if n > SMALL_SET]
-    whole = f"{len(large)} sets of more than {SMALL_SET} images that look the same, {sum(large)} images in all, "
+    plural = "s" if len(large) > 1 else ""
+    whole = f"{len(large)} set{plural} of more than {SMALL_SET} images that look the same, {sum(large)} images in all, "
     n = manifest.n_divided_looks
     divided = (
         f"{n} images look like more than a fifth of all images: only the closest of them share a role, so that changed "

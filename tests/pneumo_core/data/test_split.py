@@ -202,3 +202,12 @@ def test_images_that_name_no_patient_are_said_to_be_patients_of_their_own() -> N
     assert before.notes == ()
     assert len(after.notes) == 1
     assert after.notes[0].startswith("30 of 100 images name no patient: each counts as a patient of its own")
+
+
+def test_large_and_divided_sets_of_look_alikes_are_told() -> None:
+    copies = [record(i, 1, look=f"{0:032x}") for i in range(25)]
+    others = [record(i, i % 2) for i in range(25, 200)]
+    found = assign_roles(replace(manifest([*copies, *others]), n_divided_looks=7), SplitSpec())
+    assert len({role for role, of in zip(found.roles, [*copies, *others], strict=True) if of in copies}) == 1
+    assert any("1 set of more than 20 images that look the same, 25 images in all" in note for note in found.notes)
+    assert any("7 images look like more than a fifth" in note for note in found.notes)
