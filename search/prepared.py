@@ -51,10 +51,15 @@ def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
 
 def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
     """Scan a source and give its images their roles."""
+    manifest = read_manifest(source, home, progress)
+    split = assign_roles(manifest, source.split)
+    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
+
+
+def read_manifest(source: SourceSpec, home: Home, progress: Progress = silent) -> Manifest:
+    """Scan a source."""
     if source.source is None:
         raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
     with storage_errors(home.path):
         home.make()
-    manifest = scan(source, cache_dir=home.cache, on_progress=progress)
-    split = assign_roles(manifest, source.split)
-    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
+    return scan(source, cache_dir=home.cache, on_progress=progress)

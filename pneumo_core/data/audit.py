@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumo_core.data import altered
+from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
 from pneumo_core.data.split import USED_ROLES, Split, grouped, patient_notes
+from pneumo_core.progress import Progress, silent
 
 _FOLDS = 5
 _SHORTCUT_AUC = 0.7  # a header that tells more than this is worth a warning
@@ -68,6 +71,24 @@ class Shortcuts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Two images of which one is the other mirrored, rotated or inverted."""
+
+    first: str  # path
+    second: str
+    how: str
+    divided: bool  # whether they are in two roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddImage:
+    """An image that is blank, inverted or lies otherwise than the others."""
+
+    path: str
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """What `audit` found."""
 
@@ -85,6 +106,11 @@ class Audit:
     roles: tuple[RoleCount, ...]
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    image_facts: Mapping[
+        str, float
+    ]  # AUC, in its better direction, of each fact of the pixels; none were looked at: {}
+    copies: tuple[Copy, ...]
+    odd: tuple[OddImage, ...]
     shortcuts: Shortcuts | None  # None: too few groups to cross-validate
 
     @property
@@ -103,11 +129,41 @@ class Audit:
                 "a network may learn the source of a file instead of the disease",
             ),
         ]
-        return tuple(text for holds, text in found if holds)
+        return tuple(text for holds, text in (*found, *self._of_pixels()) if holds)
+
+    def _of_pixels(self) -> list[tuple[object, str]]:
+        n_divided = sum(pair.divided for pair in self.copies)
+        told = [
+            (
+                value >= _SHORTCUT_AUC,
+                f"{name} alone predicts the class (AUC {value:.3f}): where it comes from the place of the exposure and "
+                "not from the disease, a network learns the place",
+            )
+            for name, value in sorted(self.image_facts.items(), key=lambda item: -item[1])
+        ]
+        return [
+            (self.odd, f"{len(self.odd)} images are blank, inverted or lie otherwise than the others"),
+            (
+                self.copies,
+                f"{len(self.copies)} pairs are mirrored, rotated or inverted copies, {n_divided} of them divided "
+                "between roles: copies made before the division leak",
+            ),
+            *told,
+        ]
 
 
-def audit(manifest: Manifest, split: Split | None = None, *, seed: int = 0) -> Audit:
-    """Return what there is to know about a scanned source, and about its roles where `split` is given."""
+def audit(
+    manifest: Manifest,
+    split: Split | None = None,
+    looked: Looked | None = None,
+    *,
+    seed: int = 0,
+    on_progress: Progress = silent,
+) -> Audit:
+    """Return what there is to know about a scanned source.
+
+    Also about its roles where `split` is given, and about the pixels where they were `looked` at.
+    """
     records = manifest.records
     groups = grouped(records)
     return Audit(
@@ -125,6 +181,9 @@ def audit(manifest: Manifest, split: Split | None = None, *, seed: int = 0) -> A
         roles=_role_counts(manifest, split) if split else (),
         notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest))),
         left_out=manifest.left_out,
+        image_facts=_aucs(records, looked) if looked else {},
+        copies=_copies(records, split, looked, on_progress) if looked else (),
+        odd=_odd(records, looked) if looked else (),
         shortcuts=find_shortcuts(records, groups, seed=seed),
     )
 
@@ -202,6 +261,30 @@ def _auc_either_way(y: NDArray[Any], values: NDArray[np.float64]) -> float:
 
     auc = float(roc_auc_score(y, values))
     return max(auc, 1 - auc)
+
+
+def _aucs(records: Sequence[ImageRecord], looked: Looked) -> dict[str, float]:
+    y = np.array([record.label for record in records])
+    return {name: _auc_either_way(y, values) for name, values in looked.facts.items()}
+
+
+def _copies(
+    records: Sequence[ImageRecord], split: Split | None, looked: Looked, on_progress: Progress
+) -> tuple[Copy, ...]:
+    found = altered.copies(looked.thumbnails, [record.look for record in records], on_progress=on_progress)
+    return tuple(
+        Copy(
+            first=records[pair.first].path,
+            second=records[pair.second].path,
+            how=pair.how,
+            divided=split is not None and split.roles[pair.first] != split.roles[pair.second],
+        )
+        for pair in found
+    )
+
+
+def _odd(records: Sequence[ImageRecord], looked: Looked) -> tuple[OddImage, ...]:
+    return tuple(OddImage(path=records[odd.row].path, how=odd.how) for odd in altered.odd_ones(looked.thumbnails))
 
 
 def _sets(records: Sequence[ImageRecord], names: Sequence[str]) -> list[list[ImageRecord]]:

@@ -1,7 +1,11 @@
-"""A MedMNIST `.npz` as a source: arrays `train_images`, `train_labels`, and so for `val` and `test`; labels 0 and 1."""
+"""A `.npz` as a source: that of MedMNIST, or what `pneumo data prepare --npz` wrote.
+
+MedMNIST's has arrays `train_images`, `train_labels`, and so for `val` and `test`; labels are 0 and 1. Ours has
+`x_train`, `y_train` and `groups_train`, and so for `validation`, `calibration` and `test`.
+"""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,15 @@ from pneumo_core.progress import Progress, silent
 
 _ROLES: tuple[OfficialRole, ...] = ("train", "val", "test")
 _MAX_BYTES = 2**30  # unpacked, of the arrays read; PneumoniaMNIST+ at 224 px has 0.3 × 10⁹
+_OWN_ROLES: Mapping[OfficialRole, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("validation", "calibration"),
+    "test": ("test",),
+}
 
 
 def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = silent) -> Manifest:
-    """Return the manifest of a `.npz`; every image is a patient of its own, as the format names none."""
+    """Return the manifest of a `.npz`; MedMNIST's names no patient, so every image is one of its own."""
     arrays = _load(path)
     rows = [(name, row) for name in _ROLES for row in range(len(arrays.get(f"{name}_images", ())))]
     looked = list(
@@ -40,6 +49,7 @@ def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = si
         positive=positive,
         records=tuple(sorted(records, key=lambda record: record.path)),
         n_divided_looks=n_divided,
+        patients="the groups in the file" if any(name.endswith("_groups") for name in arrays) else "",
     )
     for label in (0, 1):
         if not manifest.n_of_class(label):
@@ -65,16 +75,18 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise DataError(f"`{path}` does not exist or is not a file")
     names = [f"{role}_{what}" for role in _ROLES for what in ("images", "labels")]
+    own = [f"{what}_{role}" for roles in _OWN_ROLES.values() for role in roles for what in ("x", "y", "groups")]
+    wanted = {*names, *own}
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist() if info.filename.removesuffix(".npy") in names)
+            size = sum(info.file_size for info in archive.infolist() if info.filename.removesuffix(".npy") in wanted)
         if size > _MAX_BYTES:
             raise DataError(
                 f"`{path}` unpacks to {size} bytes, more than the {_MAX_BYTES} that are read; "
                 "use a smaller image size, or folders of images"
             )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in names if name in stored.files}
+            arrays = {name: stored[name] for name in names if name in stored.files} or _own(stored)
             there = sorted(stored.files)
     except DataError:
         raise
@@ -85,6 +97,19 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     for role in _ROLES:
         _check(path, arrays, role)
     return arrays
+
+
+def _own(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return our own arrays as MedMNIST names them, with `…_groups`; calibration joins validation."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, roles in _OWN_ROLES.items():
+        if not (there := [role for role in roles if f"x_{role}" in stored]):
+            continue
+        images = np.concatenate([stored[f"x_{role}"] for role in there])  # (n, h, w, c)
+        found[f"{name}_images"] = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+        found[f"{name}_labels"] = np.concatenate([stored[f"y_{role}"] for role in there])
+        found[f"{name}_groups"] = np.concatenate([stored[f"groups_{role}"] for role in there])
+    return found
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]], role: str) -> None:
@@ -119,6 +144,12 @@ def _pixels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return converted if channels == 3 else converted[:, :, np.newaxis]
 
 
+def _group(arrays: Mapping[str, NDArray[Any]], role: OfficialRole, row: int) -> str:
+    """Return the patient of an image, "" where the file doesn't tell."""
+    groups = arrays.get(f"{role}_groups")
+    return str(groups[row]) if groups is not None and row < len(groups) else ""
+
+
 def _record(
     arrays: dict[str, NDArray[Any]], role: OfficialRole, row: int, digest: str, look: str, classes: tuple[str, str]
 ) -> ImageRecord:
@@ -127,7 +158,7 @@ def _record(
     return ImageRecord(
         path=path,
         label=label,
-        group=path,
+        group=_group(arrays, role, row) or path,
         kind=classes[label],
         official_role=role,
         width_px=image.shape[1],

@@ -35,7 +35,7 @@ OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at leas
 PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
 ARRAYS = "arrays"  # folder of the cache
 _SPARE_BYTES = 16 * 2**20
-_EXPORTED = re.compile(r"[xy]_(train|validation|calibration|test)(_flat)?\.npy")
+_EXPORTED = re.compile(r"(x|y|groups)_(train|validation|calibration|test)(_flat)?\.npy")
 _FILES = ("x_{}.npy", "y_{}.npy", "images_{}.json")
 
 
@@ -125,14 +125,18 @@ def open_role(folder: Path, role: Role) -> RoleArrays:
 def write_npz(folder: Path, file: Path) -> Path:
     """Write every role of a prepared `folder` into one `.npz`; returns `file`.
 
-    Arrays: `x_<role>` (n, h, w, c), `x_<role>_flat` (n, h·w·c) and `y_<role>` (n,). Raises `StorageError` where
-    something else is there.
+    Arrays: `x_<role>` (n, h, w, c), `x_<role>_flat` (n, h·w·c), `y_<role>` (n,) and `groups_<role>` (n,), the patients
+    as texts, "" where they aren't known. The file can be read as a source.
+    Raises `StorageError` where something else is there.
     """
     files.check_free(Path(file), is_exported)
-    arrays: dict[str, NDArray[np.uint8]] = {}
-    for role in _roles(_meta(Path(folder))):
-        x, y = _open_arrays(Path(folder), role)
-        arrays |= {f"x_{role}": x, f"x_{role}_flat": x.reshape(len(x), -1), f"y_{role}": y}
+    arrays: dict[str, NDArray[Any]] = {}
+    roles = {role: open_role(Path(folder), role) for role in _roles(_meta(Path(folder)))}
+    unknown = {path for of_role in roles.values() for path in of_role.paths}  # what names a group without a patient
+    for role, found in roles.items():
+        groups = np.array(["" if group in unknown else group for group in found.groups], np.str_)
+        flat = found.x.reshape(len(found.x), -1)
+        arrays |= {f"x_{role}": found.x, f"x_{role}_flat": flat, f"y_{role}": found.y, f"groups_{role}": groups}
 
     def write(path: Path) -> None:
         with path.open("wb") as stream:

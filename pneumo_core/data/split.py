@@ -14,12 +14,15 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pneumo_core import codec
+from pneumo_core.data import naming
 from pneumo_core.data.duplicates import SMALL_SET
 from pneumo_core.data.manifest import ImageRecord, Manifest
+from pneumo_core.data.source_spec import JOINED_BY
+from pneumo_core.data.sources import ROLE_FOLDERS
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.specs import SplitSpec
@@ -144,8 +147,9 @@ def grouped(records: Sequence[ImageRecord]) -> tuple[str, ...]:
 def write_links(manifest: Manifest, split: Split, folder: Path) -> Path:
     """Write `folder`/role/class/file links to the images, excluded ones left out; returns `folder`.
 
-    Hard links where the file system allows them, which can be scanned like any folder; else symbolic links. Raises
-    `StorageError` where `folder` has something in it already.
+    Hard links where the file system allows them, which can be scanned like any folder; else symbolic links, which
+    `--follow-links` reads. Folders below the class folder are kept: they may name the patient. Raises `StorageError`
+    where `folder` has something in it already.
     """
     source = Path(manifest.source)
     if not source.is_dir():
@@ -155,15 +159,24 @@ def write_links(manifest: Manifest, split: Split, folder: Path) -> Path:
             raise StorageError(f"`{folder}` must be empty or new; choose another folder")
         for record, role in zip(manifest.records, split.roles, strict=True):
             if role != "excluded":
-                _link(source / record.path, folder / role / manifest.class_name(record.label), record.digest)
+                of_class = folder / role / manifest.class_name(record.label).replace(JOINED_BY, " and ")
+                _link(source / record.path, of_class / _below_class(manifest, record.path), record.digest)
     return folder
 
 
-def _link(source: Path, folder: Path, digest: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / source.name
+def _below_class(manifest: Manifest, path: str) -> PurePosixPath:
+    """Return a path below the folders of role and class: the folders that are left may name the patient."""
+    parts = list(PurePosixPath(path).parts)
+    classes = {naming.key(name) for label in (0, 1) for name in manifest.class_name(label).split(JOINED_BY)}
+    while len(parts) > 1 and (parts[0].casefold() in ROLE_FOLDERS or naming.key(parts[0]) in classes):
+        parts.pop(0)
+    return PurePosixPath(*parts)
+
+
+def _link(source: Path, target: Path, digest: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):  # the same name in two official folders
-        target = folder / f"{source.stem}-{digest[:8]}{source.suffix}"
+        target = target.with_name(f"{source.stem}-{digest[:8]}{source.suffix}")
     try:
         os.link(source.resolve(), target)
     except OSError:  # another file system, or none with hard links

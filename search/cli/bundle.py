@@ -123,7 +123,8 @@ def evaluate(
 def predict(
     bundle: BundleArgument,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM; of a folder, all below."),
     ],
     heatmaps: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each; files that are there stay.")
@@ -136,12 +137,18 @@ def predict(
     The exit code is 1 where no file could be scored.
     """
     from pneumo_core.bundles.bundle_process import Predict
+    from pneumo_core.data.folders import images_in
+    from pneumo_core.errors import UserError
     from search.bundle_client import ask
     from search.cli.show_bundle import show_predictions
     from search.watching.make import view_maker
 
-    paths = tuple(str(file) for file in files)
-    request = Predict(bundle=str(bundle), paths=paths, heatmaps=str(heatmaps) if heatmaps else None, compare=True)
+    paths = [inner for file in files for inner in (images_in(file) if file.is_dir() else [file])]
+    if not paths:
+        raise UserError(f"there is no image file in {', '.join(f'`{file}`' for file in files)}")
+    request = Predict(
+        bundle=str(bundle), paths=tuple(map(str, paths)), heatmaps=str(heatmaps) if heatmaps else None, compare=True
+    )
     with view_maker(Console(stderr=as_json)) as (_, progress):
         answer = ask(request, progress)
     if as_json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from pneumo_core.errors import DataError
 from search import printing
 from search.cli.options import (
     DONE,
@@ -18,6 +19,9 @@ from search.cli.options import (
 from search.cli.reading import ReadingOptions, with_reading
 
 if TYPE_CHECKING:
+    from pneumo_core.data.manifest import Manifest
+    from pneumo_core.data.split import Split
+    from pneumo_core.specs import SplitSpec
     from search.prepared import Prepared
 
 app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
@@ -51,21 +55,42 @@ def check(
     reading: ReadingOptions,
     home: HomeOption = Path("runs"),
     as_json: JsonOption = False,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with samples, outliers and copies.")
+    ] = None,
     allow_leak: Annotated[bool, typer.Option(help="Exit with 0 even when a given split leaks patients.")] = False,
 ) -> None:
-    """Audit a source: classes, patients, duplicates, bad files, leaks across given splits, shortcuts."""
+    """Audit a source: classes, patients, what is left out, duplicates, bad files, leaks across given splits, shortcuts.
+
+    Roles that can't be given are an error after the audit, which says why.
+    """
     from pneumo_core.codec import to_json
     from pneumo_core.data.audit import audit
+    from pneumo_core.data.image_facts import look
     from search.cli.show import show_audit
-    from search.watching.make import working
+    from search.home import Home
+    from search.prepared import read_manifest
+    from search.report import audit_page
+    from search.watching.make import view_maker, working
+    from studies.spec import SourceSpec
 
-    prepared, console = _read(source, reading, home, quiet=as_json)
-    with working(console, "looking for shortcuts in file headers"):
-        found = audit(prepared.manifest, prepared.split)
+    console = Console(stderr=as_json)
+    spec = reading.over(SourceSpec(source=source))
+    with view_maker(console) as (_, progress):
+        manifest = read_manifest(spec, Home(home), progress)
+    split, undivided = _divided(manifest, spec.split)
+    with view_maker(console) as (_, progress):
+        looked = look(manifest, progress)
+    with working(console, "looking for copies and shortcuts"):
+        found = audit(manifest, split, looked)
+    if page:
+        printing.say(console, f"page: {audit_page.write(page, manifest, split, found, looked)}")
     if as_json:
         printing.result(to_json(found))
     else:
         show_audit(Console(), found)
+    if undivided is not None:
+        raise undivided
     raise typer.Exit(WRONG_USE if found.leak.groups and not allow_leak else DONE)
 
 
@@ -123,8 +148,18 @@ def cache(home: HomeOption = Path("runs")) -> None:
     printing.line(f"{len(found)} arrays of features, {total:.3f} GB of {limit:g} GB ({feature_store.LIMIT_VARIABLE})")
 
 
+def _divided(manifest: "Manifest", spec: "SplitSpec") -> "tuple[Split | None, DataError | None]":
+    """Return the roles, or why there can't be any."""
+    from pneumo_core.data.split import assign_roles
+
+    try:
+        return assign_roles(manifest, spec), None
+    except DataError as error:
+        return None, error
+
+
 def _read(
-    source: str, reading: ReadingOptions, home: Path, *, protocol: str | None = None, quiet: bool = False
+    source: str, reading: ReadingOptions, home: Path, *, protocol: str | None = None
 ) -> "tuple[Prepared, Console]":
     from pneumo_core.specs import SplitSpec
     from search.home import Home
@@ -132,7 +167,7 @@ def _read(
     from search.watching.make import view_maker
     from studies.spec import SourceSpec
 
-    console = Console(stderr=quiet)
+    console = Console()
     split = split_for(protocol, SplitSpec())
     spec = reading.over(SourceSpec(source=source, split=split))
     with view_maker(console) as (_, progress):

@@ -1,6 +1,7 @@
 """Tables and sentences for people."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,12 +147,27 @@ def show_audit(console: Console, audit: "Audit") -> None:
     if audit.shortcuts:
         say("How well file headers alone, without a pixel, predict the class (AUC; 0.5 is a coin):")
         say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
+    show_pixels(console, audit)
     for note in audit.notes:
         say(note)
     show_left_out(console, audit.left_out)
     show_rejected(console, audit.rejected)
     for warning in audit.warnings:
         printing.say(console, f"warning: {warning}", "yellow")
+
+
+def show_pixels(console: Console, audit: "Audit") -> None:
+    """Print what the pixels tell: facts that predict the class, altered copies, images unlike the others."""
+    say = printing.sayer(console)
+    if audit.image_facts:
+        say(f"How well a fact of the pixels alone predicts the class (AUC): {_auc(audit.image_facts)}")
+    for how, n in Counter(pair.how for pair in audit.copies).most_common():
+        first = next(pair for pair in audit.copies if pair.how == how)
+        say(f"altered copies, {how}: {n}, such as {first.first} and {first.second}")
+    for odd in audit.odd[:N_REJECTED_SHOWN]:
+        say(f"unlike the others: {odd.path} is {odd.how}")
+    if len(audit.odd) > N_REJECTED_SHOWN:
+        say(f"  ... and {len(audit.odd) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
 
 
 def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], classes: Iterable[str]) -> None:

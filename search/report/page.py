@@ -1,6 +1,6 @@
 """The page: everything in one file, nothing fetched, readable in print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -28,7 +28,15 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def render(data: ReportData) -> str:
     """Return the whole report as HTML."""
-    parts = sections(data)
+    under = [part for part in (data.definition.description, data.made_at.strftime("%d %B %Y, %H:%M")) if part]
+    version = data.versions.get("pneumo-search", "")
+    return document(
+        f"{data.study}: report", join(under, " · "), sections(data), heading=f"Study {data.study}", version=version
+    )
+
+
+def document(title: str, under: str, parts: Sequence[Section], *, heading: str = "", version: str = "") -> str:
+    """Return a page of `parts` with what stands `under` its heading, by default its title."""
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", name_="generator", content=GENERATOR),
@@ -36,10 +44,11 @@ def render(data: ReportData) -> str:
         tag("meta", name_="color-scheme", content="light dark"),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{data.study}: report"),
+        tag("title", title),
         tag("style", Html(CSS.read_text("utf-8"))),
     ]
-    body = tag("main", _header(data), _contents(parts), *(_section(part) for part in parts), _footer(data))
+    top = tag("header", tag("h1", heading or title), tag("p", under))
+    body = tag("main", top, _contents(parts), *(_section(part) for part in parts), _footer(version))
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', body), lang='en')}\n"
 
 
@@ -66,12 +75,7 @@ def sections(data: ReportData) -> list[Section]:
     return [Section(id=name, title=title, body=make(data)) for name, title, make in parts]
 
 
-def _header(data: ReportData) -> Html:
-    under = [part for part in (data.definition.description, data.made_at.strftime("%d %B %Y, %H:%M")) if part]
-    return tag("header", tag("h1", f"Study {data.study}"), tag("p", join(under, " · ")))
-
-
-def _contents(parts: list[Section]) -> Html:
+def _contents(parts: Sequence[Section]) -> Html:
     links = [tag("a", part.title, href=f"#{part.id}") for part in parts]
     return tag("nav", *links, aria_label="Contents")
 
@@ -80,11 +84,10 @@ def _section(part: Section) -> Html:
     return tag("section", tag("h2", part.title), part.body, id=part.id)
 
 
-def _footer(data: ReportData) -> Html:
+def _footer(version: str) -> Html:
     return tag(
         "footer",
-        "For research. Not a medical device, and not for decisions about patients. "
-        f"Made by pneumo-search {data.versions.get('pneumo-search', '')}.",
+        f"For research. Not a medical device, and not for decisions about patients. Made by pneumo-search {version}.",
     )
 
 
@@ -115,13 +118,13 @@ def write(data: ReportData, folder: Path) -> Path:
     Raises `StorageError` where it can't be written, or something else than a report is there.
     """
     file = folder / FILE
-    files.check_free(file, _is_report)
+    files.check_free(file, is_page)
     text = render(data)
     files.write_file(file, lambda path: path.write_text(text, "utf-8"))
     return file
 
 
-def _is_report(file: Path) -> bool:
+def is_page(file: Path) -> bool:
     """Return whether `file` is an earlier report."""
     with file.open("rb") as stream:
         return GENERATOR.encode() in stream.read(1000)

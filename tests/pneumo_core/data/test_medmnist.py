@@ -9,7 +9,7 @@ from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import assign_roles
 from pneumo_core.errors import DataError
 from pneumo_core.specs import DataSpec, SplitSpec
-from tests.pneumo_core.pictures import pixels
+from tests.pneumo_core.pictures import folder, pixels
 
 
 def arrays(channels: int = 1, **changes: Any) -> dict[str, Any]:
@@ -101,3 +101,17 @@ def test_arrays_can_be_prepared(tmp_path: Path) -> None:
     )
     tested = preprocess.open_role(folder, "test")
     assert np.array_equal(tested.x[:, :, :, 0], arrays()["test_images"])
+
+
+def test_what_prepare_wrote_is_a_source(tmp_path: Path) -> None:
+    from pneumo_core.data import preprocess
+
+    first = dataset.scan(folder(tmp_path / "data", 20), cache_dir=tmp_path)
+    split = assign_roles(first, SplitSpec())
+    arrays_of = preprocess.prepare(first, split, DataSpec(image_size_px=24), cache_dir=tmp_path)
+    again = dataset.scan(preprocess.write_npz(arrays_of, tmp_path / "own.npz"), cache_dir=tmp_path)
+    assert [again.n_of_class(label) for label in (0, 1)] == [20, 20]
+    assert {record.group for record in again.records} == {record.group for record in first.records}
+    assert again.patients == "the groups in the file"
+    tested = {record.group for record in again.records if record.official_role == "test"}
+    assert tested == {split.groups[index] for index in split.indices("test")}

@@ -13,7 +13,7 @@ from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.split import Split, assign_roles
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.specs import SplitSpec
-from tests.pneumo_core.pictures import folder, manifest, record
+from tests.pneumo_core.pictures import folder, manifest, record, write
 
 # a busy machine is no failure
 patient = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
@@ -211,3 +211,14 @@ def test_large_and_divided_sets_of_look_alikes_are_told() -> None:
     assert len({role for role, of in zip(found.roles, [*copies, *others], strict=True) if of in copies}) == 1
     assert any("1 set of more than 20 images that look the same, 25 images in all" in note for note in found.notes)
     assert any("7 images look like more than a fifth" in note for note in found.notes)
+
+
+def test_links_keep_the_folders_that_name_patients(tmp_path: Path) -> None:
+    for index in range(24):
+        label = "PNEUMONIA" if index % 2 else "NORMAL"
+        write(tmp_path / "source" / label / f"patient_{index // 4}_{index % 2}" / f"{index}.png", index)
+    images = dataset.scan(tmp_path / "source", cache_dir=tmp_path / "cache")
+    there = split.write_links(images, assign_roles(images, SplitSpec(calibration=0)), tmp_path / "links")
+    again = dataset.scan(there, cache_dir=tmp_path / "cache")
+    assert {record.group for record in again.records} == {record.group for record in images.records}
+    assert again.patients == "the folder of each image"
