@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, backbone, training
 from spaces.base import Scalar
-from studies.spec import BudgetSpec, StudySpec
+from studies.spec import UNDER_SHIFTS, BudgetSpec, StudySpec
 
 
 def space(suggest: Suggest) -> TrialSpec:
@@ -39,6 +39,8 @@ FROZEN: Mapping[str, Scalar] = {
     "label_smoothing": 0.0,
     "augment_geometric": 0.0,
     "augment_photometric": 0.0,
+    "augment_sharpness": 0.0,
+    "augment_flip": False,
 }
 FINE_TUNED: Mapping[str, Scalar] = {
     **FROZEN,
@@ -48,12 +50,15 @@ FINE_TUNED: Mapping[str, Scalar] = {
     "layer_decay": 0.7,
     "augment_geometric": 0.3,
     "augment_photometric": 0.3,
+    "augment_sharpness": 0.3,
+    "augment_flip": False,
 }
 
 STUDY = StudySpec(
     name="backbones",
     description="pretrained EfficientNet-Lite0, frozen or fine-tuned in two phases, 96 px",
     space=space,
+    objective=UNDER_SHIFTS,
     budget=BudgetSpec(trials=20),
     enqueue=(FROZEN, FINE_TUNED),
 )

@@ -5,11 +5,12 @@ pneumo launch cnn_cheap_first --data FOLDER
 """
 
 from studies.cnn import space
-from studies.spec import FidelitySpec, Rung, StudySpec
+from studies.spec import UNDER_SHIFTS, FidelitySpec, Rung, StudySpec
 
 STUDY = StudySpec(
     name="cnn_cheap_first",
     description="convolutional networks, 64 px, tried at 32 and 48 px first",
     space=space,
+    objective=UNDER_SHIFTS,
     fidelity=FidelitySpec(rungs=(Rung(scale=0.5, epochs=3), Rung(scale=0.75, epochs=6)), reduction_factor=3),
 )

@@ -12,11 +12,10 @@ this came to.
 
 from collections.abc import Mapping
 
-from pneumo_core import shifts
-from pneumo_core.specs import BackboneSpec, DataSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
+from pneumo_core.specs import BackboneSpec, DataSpec, ModelSpec, TrainSpec, TrialSpec
 from spaces import Prefixed, Suggest, augmentation, cnn
 from spaces.base import Scalar
-from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
+from studies.spec import UNDER_SHIFTS, BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
 
 LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
 BATCH = 32
@@ -109,7 +108,7 @@ STUDY = StudySpec(
     name="pneumonia",
     description="EfficientNet-Lite 0 to 2 and small networks, 96 to 224 px, judged under shifts",
     space=space,
-    objective=ObjectiveSpec(kind="specificity", fnr_ceiling=0.03, shifts=shifts.ALL),
+    objective=UNDER_SHIFTS,
     sampler=SamplerSpec(n_startup_trials=len(POINTS)),
     pruner=PrunerSpec(n_startup_trials=len(POINTS)),
     budget=BudgetSpec(trials=60),

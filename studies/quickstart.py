@@ -6,7 +6,7 @@ pneumo launch quickstart
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, cnn, training
 from spaces.base import Scalar
-from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, SourceSpec, StudySpec
+from studies.spec import UNDER_SHIFTS, BudgetSpec, PrunerSpec, SamplerSpec, SourceSpec, StudySpec
 
 
 def space(suggest: Suggest) -> TrialSpec:
@@ -43,12 +43,15 @@ START: dict[str, Scalar] = {
     "label_smoothing": 0.0,
     "augment_geometric": 0.3,
     "augment_photometric": 0.0,
+    "augment_sharpness": 0.0,
+    "augment_flip": False,
 }
 
 STUDY = StudySpec(
     name="quickstart",
     description="small convolutional networks on synthetic phantoms, 32 px",
     space=space,
+    objective=UNDER_SHIFTS,
     data=SourceSpec(source="phantom"),
     sampler=SamplerSpec(n_startup_trials=4),
     pruner=PrunerSpec(n_startup_trials=3),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from pneumo_core import shifts
 from pneumo_core.data.source_spec import LabelTable as LabelTable
 from pneumo_core.data.source_spec import SourceSpec as SourceSpec
 from pneumo_core.errors import nearest
@@ -25,6 +26,9 @@ Hook = Any
 EVENTS = ("study_began", "started", "epoch", "finished", "failed", "ended", "new_best", "study_ended")
 PrunerKind = Literal["median", "successive_halving", "hyperband", "wilcoxon", "none"]
 MAX_FOLDS = 20  # each is a training of its own
+UNDER_SHIFTS = ObjectiveSpec(kind="specificity", shifts=shifts.ALL)
+"""What the studies that people start with maximise: specificity where at most 3 % of the ill are missed, over images as
+they are and as other hospitals might have sent them."""
 
 
 @dataclass(frozen=True, kw_only=True)

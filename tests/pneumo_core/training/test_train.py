@@ -1,12 +1,16 @@
 """Stopping, and exact continuation after a kill, whatever the optimizer and schedule."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pneumo_core import shifts
+from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model as models
+from pneumo_core.scoring import operating
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, train
 from pneumo_core.training.trial import run_trial
@@ -17,7 +21,7 @@ AUGMENT = AugmentSpec(flip=0.5, rotation_deg=10, shift=0.1, jpeg=0.3)
 CNN = CnnSpec(filters=(4, 8), dropout=0.3, normalization="batch")
 SETTINGS: dict[str, tuple[ModelSpec, dict[str, Any]]] = {
     "sgd momentum plateau": (CNN, {"optimizer": "sgd", "momentum": 0.9, "plateau_patience": 1, "learning_rate": 0.1}),
-    "adam cosine augmented": (CNN, {"schedule": "cosine", "warmup_epochs": 1.5, "augment": AUGMENT}),
+    "adam cosine augmented": (CNN, {"schedule": "cosine", "warmup_epochs": 1.5, "augment": AUGMENT, "average": 0.9}),
     "bfloat16": (CNN, {"precision": "mixed_bfloat16"}),
     "adamw copies steps": (
         DenseSpec(units=(8,), dropout=0.4),
@@ -141,3 +145,31 @@ def test_log_loss_is_that_of_the_textbook_and_never_infinite() -> None:
 
 def test_removing_a_checkpoint_that_is_not_there_is_fine(tmp_path: Path) -> None:
     checkpoint.remove(tmp_path / "none.npz")
+
+
+def test_a_network_that_gives_all_images_one_score_has_collapsed() -> None:
+    with pytest.raises(TrialFailed, match=r"1 different scores to 30 images: it collapsed"):
+        train.check_collapse(np.full(30, 0.7))
+    with pytest.raises(TrialFailed, match="collapsed"):
+        train.check_collapse(np.tile(np.linspace(0.1, 0.9, 10), 10))
+    train.check_collapse(np.linspace(0.1, 0.9, 30))
+    train.check_collapse(np.concatenate([np.zeros(40), np.ones(40), np.linspace(0.1, 0.9, 5)]))  # sure, not collapsed
+
+
+def test_a_training_no_better_than_chance_ends_after_a_few_epochs() -> None:
+    data = arrays(n_train=60, n_validation=600)
+    shuffled = replace(data, y_train=np.random.default_rng(0).permutation(data.y_train))
+    x = np.random.default_rng(1).integers(0, 255, data.x_validation.shape, dtype=np.uint8)
+    result = run_trial(trial(CNN, epochs=9, patience=9), ObjectiveSpec(), replace(shuffled, x_validation=x), 1, go_on)
+    assert (result.stopped, result.n_epochs) == ("early", train.HOPELESS_EPOCHS)
+
+
+def test_shifts_are_judged_with_the_images_as_they_are_at_one_threshold() -> None:
+    data = arrays(n_validation=60)
+    objective = ObjectiveSpec(shifts=("dark", "blurred"))
+    seen = replace(data, x_shifted=shifts.apply_assigned(objective.shifts, data.x_validation))
+    result = run_trial(trial(CNN), objective, seen, 1, go_on)
+    assert len(result.scores) == len(result.shifted_scores) == 60
+    pooled = operating.pooled(data.y_validation, np.array(result.scores), np.array(result.shifted_scores))
+    assert result.metrics.auc == pytest.approx(operating.judge(*pooled, objective).metrics.auc, abs=1e-4)
+    assert set(result.family_aucs) == {"tone", "sharpness"}
