@@ -132,8 +132,8 @@ def _choosing(networks: Sequence[Network], y: np.ndarray, y_test: np.ndarray) ->
             correlations.append(float(spearmanr(ranks, truth).statistic))
             picks.append(truth[int(np.argmax(ranks))])
         rows.append(f"| {way} | {np.mean(correlations):.2f} | {np.mean(picks):.4f} |")
-    head = "| chosen by (family left out) | rank correlation with test AUC under that family | AUC there of the pick |\n|---|---|---|\n"
-    return head + "\n".join(rows)
+    head = "| chosen by, one family left out | rank correlation with test AUC under it | AUC there of the pick |\n"
+    return head + "|---|---|---|\n" + "\n".join(rows)
 
 
 def _seen(left_out: str, n: int) -> np.ndarray:
