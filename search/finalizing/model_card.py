@@ -249,7 +249,7 @@ def _search(bundle: Bundle, known: Facts) -> str:
         f"{known.n_pruned} pruned, {known.n_failed} failed.\n\n"
         f"Search space:\n\n{space}\n\n"
         f"Trials were ranked on validation{judged}. Members: {rule}.\n\n"
-        f"{_table(('trial', 'value in search'), rows)}\n{gained}"
+        f"{_table(('trial', ', '.join(records.VALUE_NAMES[bundle.objective.kind])), rows)}\n{gained}"
     )
 
 

@@ -109,8 +109,6 @@ class Performance:
     pauc: Estimate
     brier: float
     calibration_error: float
-    fnr_upper: float  # one-sided 95 %, of `n_positive` images
-    n_positive: int
     region: tuple[Interval, Interval]  # of recall and specificity, jointly 95 %
     recall_by_kind: Mapping[str, Estimate]  # bacteria and virus, where file names tell; empty for a single kind
     patients_missed: Estimate  # positive patients with at least one missed image

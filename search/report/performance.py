@@ -49,7 +49,7 @@ def measure(
 ) -> Performance:
     """Return the performance of `scores` (n,) at `threshold`.
 
-    Under shifts `validation` has each image twice; bounds by image then count it once.
+    Under shifts `validation` has each image twice; the region then counts it once.
     """
     y, copies = validation.y, len(validation.y) // len(set(validation.paths))
     confusion = metrics.confusion(y, scores, threshold)
@@ -61,7 +61,6 @@ def measure(
         seed=BOOTSTRAP_SEED,
         n_resamples=n_resamples,
     )
-    n_missed, n_positive = -(-confusion.false_negative // copies), int(y.sum()) // copies
     return Performance(
         y=y,
         scores=scores,
@@ -72,8 +71,6 @@ def measure(
         pauc=Estimate(value=metrics.pauc(y, scores, objective.fnr_ceiling), interval=areas["pauc"]),
         brier=metrics.brier(y, scores),
         calibration_error=metrics.expected_calibration_error(y, scores),
-        fnr_upper=intervals.upper_bound(n_missed, n_positive, CONFIDENCE),
-        n_positive=n_positive,
         region=_region(confusion, copies),
         recall_by_kind=_recall_by_kind(validation, scores, threshold),
         patients_missed=_patients_missed(validation, scores, threshold),

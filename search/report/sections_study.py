@@ -107,14 +107,10 @@ def _bound(data: ReportData) -> str:
     """Return what the images allow to say about the FNR beyond this sample."""
     if data.performance is None:
         return ""
-    upper, ceiling = data.performance.fnr_upper, data.objective.fnr_ceiling
-    n = data.performance.n_positive
-    shown = (
-        "which is under the ceiling" if upper <= ceiling else "too few to show that the true FNR is under the ceiling"
-    )
+    upper = data.performance.estimates["fnr"].interval.high
+    enough = "which is" if upper <= data.objective.fnr_ceiling else "too few patients to show that it is"
     return (
-        f" Even taken at face value, {n} positive images bound the FNR by {percent(upper)} (one-sided, 95 % "
-        f"confidence): {shown}."
+        f" Its 95 % interval reaches {percent(upper)}: {enough} under the ceiling, even if these images chose nothing."
     )
 
 

@@ -169,7 +169,6 @@ def _kinds(found: Performance) -> Html:
 def _figures(found: Performance) -> Html:
     body: list[tuple[str, str]] = [(label, share(found.estimates.get(key))) for key, label in _FIGURES.items()]
     body += [
-        ("FNR, upper bound (one-sided 95 %)", percent(found.fnr_upper)),
         ("ill patients with a missed image", share(found.patients_missed)),
         ("AUC", area(found.auc)),
         ("partial AUC", area(found.pauc)),
