@@ -69,6 +69,7 @@ class KerasTunerSpace:
     _choices: dict[str, Question] = field(default_factory=dict)  # by parameter
     _seen: set[str] = field(default_factory=set)  # hyperparameters that some model had
     _n_drawn: int = 0
+    _is_pure: bool = False
     _helper: Helper | None = None
 
     def __call__(self, suggest: Suggest) -> TrialSpec:
@@ -87,6 +88,7 @@ class KerasTunerSpace:
                 answers += (self._suggested(suggest, step),)
                 step = self._open().answer(answers)
             if isinstance(step, Drawn) or step.reason == "failed_trial":
+                self._check_pure(answers, step)
                 self._known[answers] = step
                 self._check_fixed(step)
         return self._trial(step)
@@ -117,6 +119,16 @@ class KerasTunerSpace:
             return suggest.suggest_float(name, question.low, question.high, step=step, log=question.log)
         low, high = int(question.low), int(question.high)
         return suggest.suggest_int(name, low, high, step=int(step or 1), log=question.log)
+
+    def _check_pure(self, answers: tuple[Scalar, ...], step: Drawn | Refused) -> None:
+        """Raise `StudyError` where the first model, built again, comes out different; Keras' own seeds are the same."""
+        if not self._is_pure and isinstance(step, Drawn):
+            self._is_pure = True
+            if self._open().draw(answers) != step:
+                raise StudyError(
+                    f"the hypermodel builds another model when it gets the values {answers} again: it must depend on "
+                    "nothing else, or no search can be resumed; draw random numbers with `hp`"
+                )
 
     def _check_choices(self, question: Question) -> None:
         known = self._choices.setdefault(question.name, question)

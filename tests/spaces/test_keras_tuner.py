@@ -247,3 +247,20 @@ def test_a_process_that_was_killed_is_replaced_and_one_that_dies_of_the_draw_is_
     assert process_of(space).pid != old.pid
     with pytest.raises(StudyError, match=r"(?s)that builds Net ended with exit code 7.*gone for good"):
         drawn(space, kind="dying")
+
+
+def test_a_hypermodel_that_builds_another_model_of_the_same_values_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(
+        "import keras, numpy as np\nfrom keras import layers\n"
+        "def build(hp):\n"
+        "    units = int(np.random.default_rng().integers(2, 10**6)) % 997 + hp.Int('units', 1, 9)\n"
+        "    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(units)])\n"
+        "    model.add(layers.Dense(1, activation='sigmoid'))\n"
+        "    model.compile('adam', 'binary_crossentropy')\n"
+        "    return model\n"
+    )
+    space = from_keras_tuner(f"{tmp_path / 'models.py'}:build")
+    with pytest.raises(StudyError, match="builds another model when it gets the values"):
+        space(Recorder())
+    assert space._helper is not None
+    space._helper._end()
