@@ -7,10 +7,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pneumo_core import codec
+from pneumo_core.errors import StudyError
 from search import records, trials
 from studies.spec import FidelitySpec
 
-ATTRS = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8, "spec": {}}
+FIGURES = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
+ATTRS = {**FIGURES, "spec": {}}  # what tells a trial of this program
 
 
 def trial(
@@ -64,7 +66,7 @@ def test_failures_are_counted_by_reason() -> None:
     assert summary.failures == {"hang": 2}
     found = summary.to_json()
     assert found["failures"] == {"hang": {"trials": 2, "last_message": "no epoch in 31 min"}}
-    assert {name: found["best"][name] for name in ATTRS} == ATTRS
+    assert {name: found["best"][name] for name in FIGURES} == FIGURES
 
 
 def test_two_objectives_are_ranked_by_their_sum() -> None:
@@ -83,7 +85,7 @@ def test_the_json_contract_and_no_password() -> None:
     assert "s3cret" not in json.dumps(data)
     assert set(data) == {"study", "storage", "trials", "open", "failures", "best"}
     assert set(data["trials"]) == {"complete", "pruned", "failed"}
-    assert set(data["best"]) == {"number", "value", *ATTRS, "params"}
+    assert set(data["best"]) == {"number", "value", *FIGURES, "params"}
 
 
 @pytest.mark.parametrize("constraint", [-0.01, 0.0])
@@ -102,3 +104,19 @@ def test_paused_trials_are_counted_by_rung() -> None:
     assert (summary.n_pruned, summary.n_waiting, summary.best) == (2, 1, None)
     assert [(rung.epochs, rung.n_reached, rung.n_promoted) for rung in summary.rungs] == [(3, 3, 1), (6, 0, 0)]
     assert summary.to_json()["rungs"][0] == {"scale": 0.5, "epochs": 3, "n_reached": 3, "n_promoted": 1}
+
+
+def test_trials_of_another_program_are_left_out_and_counted() -> None:
+    foreign = create_trial(value=1.0, state=TrialState.COMPLETE)
+    found = records.summarise(study(trial(0.9, -0.1), foreign, create_trial(state=TrialState.FAIL)), "sqlite:///x.db")
+    assert (found.n_complete, found.n_failed, found.n_foreign) == (1, 0, 2)
+    assert found.to_json()["trials"]["foreign"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("recall", "0.9"), ("auc", float("nan")), ("failure", {"reason": 1}), ("spec_digest", "../x")]
+)
+def test_a_damaged_trial_is_an_error_that_names_the_field(name: str, value: object) -> None:
+    damaged = create_trial(value=0.9, user_attrs=ATTRS | {name: value})
+    with pytest.raises(StudyError, match=f"trial 0 of study 's' .*`{name}`"):
+        records.summarise(study(damaged), "sqlite:///x.db")
