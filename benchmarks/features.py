@@ -75,7 +75,7 @@ def _measure(images: FitArrays, size_px: int, n_repeats: int) -> Measured:
     spec = TrialSpec(model=BackboneSpec(units=(64,)), data=DataSpec(image_size_px=size_px))
     network = model.build(spec.model, images.x_train.shape[1:])
     start = time.perf_counter()
-    cached, note = features.open_cached(network, spec, images, environment())
+    cached, note = features.open_cached(features.split(network, spec.model), spec, images, environment())
     one_off = time.perf_counter() - start
     if cached is None:
         raise SystemExit(note)

@@ -4,6 +4,7 @@ Every spec is frozen, keyword-only, validated when made, and travels as JSON (`c
 here once, its reason beside it.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -37,6 +38,11 @@ class DataSpec:
     @property
     def shape(self) -> tuple[int, int, int]:
         return (self.image_size_px, self.image_size_px, self.channels)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return what networks take: maps, or for a dense one flat pixels."""
+        return self.shape, (math.prod(self.shape),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ def serve(request: Request, progress: Progress) -> Any:
 
     known = trained_on.read(Path(request.bundle))
     found = evaluate.evaluate(predictor.load(Path(request.bundle)), manifest, known=known, on_progress=progress)
-    extra = {"rejected": found.rejected, "notes": found.notes}
+    extra = {"rejected": found.rejected, "notes": found.notes, "engine": found.engine}
     return {**codec.to_json(found.assessment), **codec.to_json(extra)}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumo_core.bundles import heatmap, trace
+from pneumo_core.bundles import trace
 from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Arrays, Predictor, from_file, score_each
 from pneumo_core.bundles.trained_on import TrainedOn
@@ -32,6 +32,7 @@ class Evaluation:
     assessment: Assessment
     rejected: tuple[tuple[str, str], ...]  # path, reason
     notes: tuple[str, ...]
+    engine: str  # what ran the networks
 
 
 def evaluate(
@@ -52,7 +53,8 @@ def evaluate(
         confidence=bundle.confidence,
     )
     rejected = tuple((file.path, file.reason) for file in manifest.rejected)
-    return Evaluation(assessment=assessment, rejected=rejected, notes=_notes(known, manifest, on_progress))
+    notes = _notes(known, manifest, on_progress)
+    return Evaluation(assessment=assessment, rejected=rejected, notes=notes, engine=predictor.engine)
 
 
 def scores(
@@ -84,6 +86,8 @@ def predict(
     found = [_prediction(predictor, path, row) for path, row in zip(paths, rows, strict=True)]
     if heatmaps is None:
         return found
+    from pneumo_core.bundles import heatmap  # it loads Keras
+
     return list(heatmap.write_all(predictor, found, heatmaps, on_progress))
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -14,12 +14,16 @@ from pneumo_core.bundles import bundle
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.data import bounded, preprocess
 from pneumo_core.errors import BundleError, DataError
-from pneumo_core.models import network
+from pneumo_core.models import forward
+from pneumo_core.models.forward import Engine
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 from pneumo_core.scoring.average import average
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import DataSpec
+
+if TYPE_CHECKING:
+    import keras
 
 IMAGES_AT_ONCE = 256
 
@@ -31,10 +35,23 @@ Arrays = tuple[npt.NDArray[np.uint8], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Networks with what they expect; `models` are in the order of the bundle's members."""
+    """Networks with what they expect; `engines` and `models` are in the order of the bundle's members."""
 
+    folder: Path
     bundle: Bundle
-    models: tuple[keras.Model, ...]
+    engines: tuple[Engine, ...]
+
+    @cached_property
+    def models(self) -> "tuple[keras.Model, ...]":
+        """The networks as Keras models, for who needs more of them than scores: Keras loads when they are asked for."""
+        from pneumo_core.models import network
+
+        return tuple(network.load(self.folder / member.file, member.data) for member in self.bundle.members)
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks, with versions."""
+        return ", ".join(sorted({engine.name for engine in self.engines}))
 
     @property
     def data_specs(self) -> tuple[DataSpec, ...]:
@@ -45,8 +62,8 @@ class Predictor:
         """Return the score of each image, (n,): the average of the members'."""
         specs = self.data_specs
         stacked = {spec: np.stack([image[i] for image in images]) for i, spec in enumerate(specs)}  # (n, h, w, c) each
-        members = zip(self.bundle.members, self.models, strict=True)
-        scores = [network.scores(model, stacked[member.data]) for member, model in members]
+        members = zip(self.bundle.members, self.engines, strict=True)
+        scores = [engine.scores(stacked[member.data]) for member, engine in members]
         found = average(scores)
         if not all(((each >= 0) & (each <= 1)).all() for each in (*scores, found)):  # NaN is neither
             raise BundleError("a network of the bundle gives scores that aren't in [0, 1]: its weights are damaged")
@@ -56,9 +73,8 @@ class Predictor:
 def load(folder: Path) -> Predictor:
     """Return the bundle in `folder` ready to predict. Raises `BundleError` for one that can't be trusted or read."""
     found = bundle.read(folder)
-    return Predictor(
-        bundle=found, models=tuple(network.load(folder / member.file, member.data) for member in found.members)
-    )
+    engines = tuple(forward.of_file(folder / member.file, member.data) for member in found.members)
+    return Predictor(folder=folder, bundle=found, engines=engines)
 
 
 def score_each(

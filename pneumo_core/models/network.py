@@ -1,4 +1,4 @@
-"""Saved networks: read without running anything that is in the file but stock Keras layers, and scored in batches."""
+"""Saved networks: read without running anything that is in the file but stock Keras layers."""
 
 import zipfile
 from pathlib import Path
@@ -10,11 +10,8 @@ import numpy.typing as npt
 from pneumo_core import codec
 from pneumo_core.errors import BundleError
 from pneumo_core.models import stock
-from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import DataSpec
 
-SCORE_BATCH = 256  # images scored at once, fewer where they are large:
-SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; their feature maps fill some hundred MB
 MAX_CONFIG_BYTES = 64 * 2**20  # of a description
 
 
@@ -35,20 +32,6 @@ def load(file: Path, data: DataSpec | None = None) -> keras.Model:
     if data is not None:
         _check_shapes(file, model, data)
     return model
-
-
-def scores(model: keras.Model, x: npt.NDArray[np.uint8]) -> Floats:
-    """Return the scores (n,) in [0, 1] of images `x` (n, h, w, c), in batches of one size so that nothing retraces."""
-    if not len(x):
-        return np.zeros(0)
-    size = max(1, min(SCORE_BATCH, SCORE_BATCH_BYTES // x[0].nbytes, _next_power_of_two(len(x))))
-    parts = []
-    for start in range(0, len(x), size):
-        batch = np.asarray(x[start : start + size])
-        n = len(batch)
-        batch = np.concatenate([batch, np.zeros((size - n, *batch.shape[1:]), np.uint8)]) if n < size else batch
-        parts.append(np.asarray(model.predict_on_batch(as_input(model, batch)))[:n, 0])
-    return np.concatenate(parts).astype(np.float64)
 
 
 def as_input(model: keras.Model, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -73,16 +56,11 @@ def _check_config(file: Path) -> None:
 
 def _check_shapes(file: Path, model: keras.Model, data: DataSpec) -> None:
     found = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    flat = (None, int(np.prod(data.shape)))
-    if found[0] not in ((None, *data.shape), flat) or found[1] != (None, 1):
+    if found[0] not in [(None, *shape) for shape in data.input_shapes] or found[1] != (None, 1):
         raise BundleError(
             f"`{file}` must take images of shape {data.shape} and give one score each, got a model with "
             f"input {found[0]} and output {found[1]}"
         )
-
-
-def _next_power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
 
 
 def _first_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import Origin
 from pneumo_core.errors import TrialFailed
-from pneumo_core.models import model, network
+from pneumo_core.models import forward, model
 from pneumo_core.result import Layer, TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.metrics import Floats, Ints
@@ -141,7 +141,7 @@ def train_fold(
         if save is not None:
             save(trained.model)
         with memory_failures():
-            return trained.result, network.scores(model.in_float32(trained.model), pooled.take(held_out))
+            return trained.result, forward.of_model(model.in_float32(trained.model)).scores(pooled.take(held_out))
     finally:
         free_memory()
 

@@ -1,4 +1,4 @@
-"""Frozen networks by their outputs: computed once for the same images, kept, and shared by all trainers.
+"""Frozen networks, and the frozen first part of others, by their outputs: computed once, kept, shared by all trainers.
 
 Nothing of a trial's result hangs on it. What is trained on the features is the rest of the same network, layers and
 weights shared, so the whole network is the trained one, and its scores are those of training it on pixels.
@@ -7,6 +7,7 @@ weights shared, so the whole network is the trained one, and its scores are thos
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -15,10 +16,11 @@ import PIL
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError
+from pneumo_core.models import forward
+from pneumo_core.models.forward import Engine
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
-from pneumo_core.training import augment, batches, feature_store
+from pneumo_core.training import augment, batches, feature_store, frozen_part
 from pneumo_core.training.feature_store import Features
-from pneumo_core.training.loss import batched
 from pneumo_core.training.train import FitArrays, score_batch
 
 VERSION = 1  # raise it whenever the same network and images would give other features
@@ -55,6 +57,7 @@ class Cached:
     rest: keras.Model
     arrays: FeatureArrays
     open_changed: Callable[[int], Features]  # see `Extractor.changed`; remembers the files that it opened
+    engine: str  # what computes the features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,10 @@ class Extractor:
     augment: AugmentSpec
     folder: Path
     digest: str  # of network, images and environment
+
+    @cached_property
+    def engine(self) -> Engine:
+        return forward.of_model(self.frozen)
 
     def validation(self) -> Features:
         """Return the features of the validation images."""
@@ -103,55 +110,64 @@ class Extractor:
             part = np.asarray(x[start : start + size])
             if changes is not None:
                 part = augment.apply(self.augment, part, changes[np.arange(start, start + len(part))])
-            ((filled, n),) = batched(part, size)
-            yield np.asarray(self.frozen.predict_on_batch(filled))[:n]
+            yield self.engine.outputs(part)
 
 
-def frozen_spec(spec: ModelSpec) -> BackboneSpec | None:
-    """Return `spec` if it is a backbone that never changes in training."""
-    return spec if isinstance(spec, BackboneSpec) and spec.trainable_from is None else None
+def split(network: keras.Model, spec: ModelSpec) -> Parts | None:
+    """Cut a network of `backbones.build` where its frozen part ends; None where nothing of weight is frozen.
 
-
-def split(network: keras.Model, spec: BackboneSpec) -> Parts:
-    """Cut a network of `backbones.build` where its frozen part ends, behind the pooling if nothing lies before that."""
-    pooled = network.get_layer("features")
-    if spec.filters:
-        cut = network.get_layer("extra1_conv").input
-    else:  # flattening belongs to the rest, whose weights are stretched from one image size to the next by its shape
-        cut = pooled.input if isinstance(pooled, keras.layers.Flatten) else pooled.output
+    A wholly frozen backbone ends behind its pooling where nothing else lies before that.
+    """
+    if not isinstance(spec, BackboneSpec):
+        return None
+    cut = frozen_part.end(network) if spec.trainable_from else _before_the_head(network, spec)
+    if cut is None:
+        return None
     frozen = keras.Model(network.inputs, cut, name="frozen")
     return Parts(frozen=frozen, rest=keras.Model(cut, network.get_layer("score").input, name="rest"))
 
 
-def open_cached(
-    network: keras.Model, spec: TrialSpec, images: FitArrays, environment: Mapping[str, str]
-) -> tuple[Cached | None, str]:
-    """Return what to train in place of `network`, or None where that can't be, and a note: "cached", or why not.
+def n_views(parts: Parts | None, spec: ModelSpec) -> int:
+    """Return how many changed versions of the images passes take turns among; 0: each pass changes them anew."""
+    return spec.views if parts is not None and isinstance(spec, BackboneSpec) else 0
 
-    `environment` names all that features may depend on beside network and images.
+
+def open_cached(
+    parts: Parts | None, spec: TrialSpec, images: FitArrays, environment: Mapping[str, str]
+) -> tuple[Cached | None, str]:
+    """Return what to train in place of the whole network, with "cached", or None and why not.
+
+    `environment` names all that features may depend on beside network, engine and images.
     """
-    backbone = frozen_spec(spec.model)
-    if backbone is None:
+    if parts is None:
         return None, "none"
     if images.origin is None:
         return None, "uncached: these images are in memory only"
     if not feature_store.limit_bytes():
         return None, f"uncached: {feature_store.LIMIT_VARIABLE} is 0"
-    if _changes_all(spec.train.augment) and not backbone.views:
+    if _changes_all(spec.train.augment) and not n_views(parts, spec.model):
         return None, "uncached: every pass changes the images anew"
-    parts = split(network, backbone)
+    engine = forward.name_for(parts.frozen)
     extractor = Extractor(
         frozen=parts.frozen,
         images=images,
         augment=spec.train.augment,
         folder=feature_store.folder_in(images.origin.cache_dir),
-        digest=codec.digest([VERSION, network_digest(parts.frozen), images.origin.digest, environment]),
+        digest=codec.digest([VERSION, network_digest(parts.frozen), engine, images.origin.digest, environment]),
     )
     try:
         arrays = _arrays(extractor, images)
     except StorageError as error:
         return None, f"uncached: {error}"
-    return Cached(rest=parts.rest, arrays=arrays, open_changed=_remembering(extractor)), "cached"
+    return Cached(rest=parts.rest, arrays=arrays, open_changed=_remembering(extractor), engine=engine), "cached"
+
+
+def _before_the_head(network: keras.Model, spec: BackboneSpec) -> keras.KerasTensor:
+    pooled = network.get_layer("features")
+    if spec.filters:
+        return network.get_layer("extra1_conv").input
+    # Flattening belongs to the rest, whose weights are stretched from one image size to the next by its shape.
+    return pooled.input if isinstance(pooled, keras.layers.Flatten) else pooled.output
 
 
 def _remembering(extractor: Extractor) -> Callable[[int], Features]:

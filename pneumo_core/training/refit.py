@@ -9,7 +9,7 @@ import numpy as np
 
 from pneumo_core import shifts
 from pneumo_core.data import folds, preprocess, shifted
-from pneumo_core.models import model, network
+from pneumo_core.models import forward, model
 from pneumo_core.result import TrialResult
 from pneumo_core.training import cross_validate
 from pneumo_core.training.train import OnEpoch
@@ -48,8 +48,8 @@ def role_scores(task: ScoreRole) -> tuple[float, ...]:
     try:
         x = preprocess.open_role(Path(task.arrays), task.role).x
         x = x if task.rows is None else x[list(task.rows)]
-        trained = network.load(Path(task.model))
-        parts = [network.scores(trained, shifts.apply(name, x) if name else x) for name in task.shifts]
+        engine = forward.of_file(Path(task.model))
+        parts = [engine.scores(shifts.apply(name, x) if name else x) for name in task.shifts]
         return tuple(np.concatenate(parts).tolist())
     finally:
         free_memory()

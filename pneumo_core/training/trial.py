@@ -70,8 +70,8 @@ def build_and_train(
     with memory_failures():
         where = {**environment(), "precision": precision.of(spec)}
         network = model.build(spec.model, _image_shape(arrays), precision.of(spec))
-        cached, note = features.open_cached(network, spec, arrays, where)
-        frozen = features.frozen_spec(spec.model)
+        parts = features.split(network, spec.model)
+        cached, note = features.open_cached(parts, spec, arrays, where)
         task = train.Task(
             spec=spec.train,
             objective=objective,
@@ -83,12 +83,12 @@ def build_and_train(
             on_epoch=on_epoch,
             checkpoint=checkpoint,
             stage=stage,
-            n_views=frozen.views if frozen else 0,
+            n_views=features.n_views(parts, spec.model),
             open_changed=cached.open_changed if cached else None,
             fine_tuning=fine_tuning.plan(network, spec.model),
         )
         fitted = train.fit(cached.rest if cached else network, task)
-        where |= {"checkpoint": fitted.note, "features": note}
+        where |= {"checkpoint": fitted.note, "features": note, **({"engine": cached.engine} if cached else {})}
     return Trained(model=network, result=_result(network, fitted, objective, arrays, where))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.errors import DataError
-from pneumo_core.models import backbones, pretrained
+from pneumo_core.models import backbones, forward, pretrained
 from pneumo_core.specs import BackboneSpec
 
 SMALL = "MobileNetV3Small"
@@ -55,6 +55,9 @@ def test_every_backbone_scores_grey_images_and_survives_a_file(name: str, tmp_pa
     assert scores.shape == (2, 1)
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), scores)
+    maps = keras.Model(model.inputs, model.get_layer("features").output)
+    expected = maps.predict(x, verbose=0)
+    np.testing.assert_allclose(forward.of_model(maps).outputs(x), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def published_scaling(name: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 
 from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import FitArrays, Origin
-from pneumo_core.models import backbones, efficientnet_lite, network
+from pneumo_core.models import backbones, efficientnet_lite, forward
 from pneumo_core.models.efficientnet_lite import Stage
 from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import cross_validate, features, stretching, train
@@ -137,7 +137,9 @@ def test_the_model_is_the_whole_network_with_its_trained_head(tmp_path: Path) ->
     trained = build_and_train(trial(), ObjectiveSpec(), images, 1, go_on)
 
     assert trained.model.input_shape == (None, 32, 32, 1)
-    np.testing.assert_allclose(network.scores(trained.model, images.x_validation), trained.result.scores, atol=1e-5)
+    np.testing.assert_allclose(
+        forward.of_model(trained.model).scores(images.x_validation), trained.result.scores, atol=1e-5
+    )
 
 
 @pytest.mark.usefixtures("tiny")

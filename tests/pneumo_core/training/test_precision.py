@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core.models import model, network
+from pneumo_core.models import forward, model, network
 from pneumo_core.specs import (
     BackboneSpec,
     CnnSpec,
@@ -81,7 +81,7 @@ def test_the_saved_model_is_float32_with_the_trained_weights(spec: ModelSpec, tm
     assert "bfloat16" not in loaded.to_json()
     for mine, theirs in zip(numpy_copies(loaded.weights), numpy_copies(trained.model.weights), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    np.testing.assert_allclose(network.scores(loaded, data.x_validation), trained.result.scores, atol=0.02)
+    np.testing.assert_allclose(forward.of_model(loaded).scores(data.x_validation), trained.result.scores, atol=0.02)
 
 
 def test_a_float32_model_is_saved_as_it_is() -> None:
