@@ -32,6 +32,8 @@ SETTINGS: dict[str, tuple[BackboneSpec, AugmentSpec]] = {
     "convolutions": (BackboneSpec(filters=(3,), head="flatten"), AugmentSpec()),
     "views": (BackboneSpec(views=2), AugmentSpec(**CHANGES)),
     "copies": (BackboneSpec(), AugmentSpec(**CHANGES, fixed_copies=1)),
+    "first part": (BackboneSpec(trainable_from="block1", units=(4,), head_epochs=1), AugmentSpec()),
+    "first part, views": (BackboneSpec(trainable_from="block1", train_norms=True, views=2), AugmentSpec(**CHANGES)),
 }
 
 
