@@ -108,8 +108,10 @@ class BackboneSpec:
     activation: Activation = "relu"
     dropout: float = 0.0
     l2: float = 0.0
-    views: int = 8  # frozen and augmented: passes take turns among so many changed versions of the images, whose
-    # features are kept. A version costs one pass through the backbone, so that 20 epochs cost 8; 0: none is kept
+    views: int = (
+        8  # augmented, with a frozen part: passes take turns among so many changed versions of the images, whose
+    )
+    # features are kept. A version costs one pass through that part, so that 20 epochs cost 8; 0: none is kept
 
     def __post_init__(self) -> None:
         catalog.find(self.name)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import keras
 
+WEIGHTS = "model.weights.h5"  # in a `.keras` file
 MAX_CONFIG_BYTES = 64 * 2**20
 MAX_WEIGHTS_BYTES = 4 * 2**30
 
@@ -65,7 +66,7 @@ def of_file(file: Path) -> Described:
     try:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(_read(archive, "config.json", MAX_CONFIG_BYTES))["config"]
-            content = io.BytesIO(_read(archive, "model.weights.h5", MAX_WEIGHTS_BYTES))
+            content = io.BytesIO(_read(archive, WEIGHTS, MAX_WEIGHTS_BYTES))
         with h5py.File(content, "r") as stored:
             return _described(config, list(_stored_weights(stored, _entries(config))))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
