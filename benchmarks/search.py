@@ -25,9 +25,13 @@ never has one. The standard error is that of the other's best trial over bootstr
 can't be told apart on these images (the one-standard-error rule of Breiman et al. 1984). Which configuration comes
 first is luck, so the next row takes the other's mean over all orders of its trials. Each repetition draws other
 configurations.
+
+What an arm needs and isn't installed is said before anything runs. After each arm the file is written anew; where an
+arm fails, the table is made of what there is.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -37,10 +41,10 @@ import tempfile
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -73,6 +77,7 @@ ARMS = (
     "optuna",
 )
 OTHERS = ("keras_tuner", "optuna")
+NEEDS = {"keras_tuner": ("keras_tuner", "tensorboard")}  # the second without saying so
 ARRAYS = ("x_train", "y_train", "x_validation", "y_validation")
 N_RESAMPLES, ONE_SIGMA = 500, 0.6827
 ROOT = Path(__file__).parents[1]
@@ -149,18 +154,57 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1600, help="of a folder, for all roles; 0: all")
     parser.add_argument("--arms", default=",".join(ARMS))
     asked = parser.parse_args()
+    names = asked.arms.split(",")
+    check_arms(names)
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench.prepared(asked, Path(scratch))
-        names, found = asked.arms.split(","), dict[str, list[Ran]]()
-        for repetition in range(asked.repeats):
-            first = repetition % len(names)
-            for name in names[first:] + names[:first]:
-                found.setdefault(name, []).append(bench.run(name, repetition))
-                print(f"{name}: {found[name][-1].wall_s:.0f} s, best pAUC {found[name][-1].best.pauc:.4f}", flush=True)
+        found, failure = run_in_turn(bench.run, names, asked.repeats, asked.json)
     images = f"{bench.n_train} images of 64 px to train on, {len(bench.labels)} to validate"
     title = f"{asked.trials} trials of {asked.epochs} epochs; {images}"
-    runs = {name: [asdict(ran) for ran in of_arm] for name, of_arm in found.items()}
-    measure.publish(title, summarised(found), environment=measure.machine(), file=asked.json, runs=runs)
+    measure.publish(title, summarised(found), environment=measure.machine(), file=asked.json, runs=_as_data(found))
+    if failure:
+        raise SystemExit(failure)
+
+
+def run_in_turn(
+    run: Callable[[str, int], Ran], names: Sequence[str], n_repeats: int, file: Path | None
+) -> tuple[dict[str, list[Ran]], str]:
+    """Run each arm so often, another one first in each repetition; return what they took, and how one failed, or ""."""
+    found: dict[str, list[Ran]] = {}
+    for repetition in range(n_repeats):
+        first = repetition % len(names)
+        for name in (*names[first:], *names[:first]):
+            try:
+                ran = run(name, repetition)
+            except ArmFailed as error:
+                return found, f"{name}: {error}"
+            found.setdefault(name, []).append(ran)
+            print(f"{name}: {ran.wall_s:.0f} s, best pAUC {ran.best.pauc:.4f}", flush=True)
+            _keep(found, file)
+    return found, ""
+
+
+class ArmFailed(Exception):
+    """An arm's process ended in another way than it should."""
+
+
+def check_arms(names: Sequence[str]) -> None:
+    """End with what is wrong with the arms asked for: an unknown name, or a package that isn't installed."""
+    if unknown := [name for name in names if name not in ARMS]:
+        raise SystemExit(f"--arms: there is no {', '.join(unknown)}; arms: {', '.join(ARMS)}")
+    for name in names:
+        if missing := [package for package in NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]:
+            raise SystemExit(f"the arm {name} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def _keep(found: Mapping[str, Sequence[Ran]], file: Path | None) -> None:
+    """Write what was measured so far: a run takes half an hour, and may end in any of its minutes."""
+    if file is not None:
+        file.write_text(json.dumps({"environment": measure.machine(), "runs": _as_data(found)}, indent=1), "utf-8")
+
+
+def _as_data(found: Mapping[str, Sequence[Ran]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [asdict(ran) for ran in of_arm] for name, of_arm in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +321,7 @@ def summarised(found: Mapping[str, Sequence[Ran]]) -> list[Row]:
         beside = ("ours", *OTHERS) if name.startswith("ours_cheap_first") else OTHERS
         for other in (other for other in beside if other in found):
             pairs = [
-                (a, b, b.best.pauc - b.best.standard_error) for a, b in zip(found[name], found[other], strict=True)
+                (a, b, b.best.pauc - b.best.standard_error) for a, b in zip(found[name], found[other], strict=False)
             ]
             quality = f"time to the same quality {name} ÷"
             shares = {
@@ -317,9 +361,7 @@ def _watched(module: Sequence[str], place: Path, may_end_with: tuple[int, ...] =
     wall_s, code = time.time() - began_s, os.waitstatus_to_exitcode(status)
     process.returncode = code
     if code not in may_end_with:
-        raise SystemExit(
-            f"{module[0]} ended with {code}:\n{(place / 'output.txt').read_text(errors='replace')[-3000:]}"
-        )
+        raise ArmFailed(f"{module[0]} ended with {code}:\n{(place / 'output.txt').read_text(errors='replace')[-3000:]}")
     return Watched(began_s=began_s, wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=peak.n_bytes)
 
 

@@ -108,9 +108,7 @@ class BackboneSpec:
     activation: Activation = "relu"
     dropout: float = 0.0
     l2: float = 0.0
-    views: int = (
-        8  # augmented, with a frozen part: passes take turns among so many changed versions of the images, whose
-    )
+    views: int = 8  # augmented and partly frozen: passes take turns among so many changed versions of the images, whose
     # features are kept. A version costs one pass through that part, so that 20 epochs cost 8; 0: none is kept
 
     def __post_init__(self) -> None:

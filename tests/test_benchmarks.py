@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure
+from benchmarks import measure, search
 from benchmarks.measure import Row
 from benchmarks.search import Finished, Ran
 from tests.pneumo_core.pictures import folder
@@ -93,6 +93,31 @@ def test_the_mean_time_to_a_good_trial_is_that_of_all_orders() -> None:
     times = [time_in(order) for order in itertools.permutations(range(4))]
     assert found.mean_time_to(0.8) == pytest.approx(sum(times) / len(times))
     assert found.mean_time_to(0.95) == float("inf")
+
+
+def test_a_failing_arm_costs_no_other_arm_its_figures(tmp_path: Path) -> None:
+    file = tmp_path / "runs.json"
+    trials = (Finished(after_s=1.0, pauc=0.5, standard_error=0.1),)
+
+    def run(name: str, repetition: int) -> Ran:
+        if name == "optuna":
+            raise search.ArmFailed("ended with 1")
+        return Ran(wall_s=2.0, cpu_s=2.0, peak_bytes=1, trials=trials)
+
+    found, failure = search.run_in_turn(run, ["ours", "keras_tuner", "optuna"], 1, file)
+
+    assert failure == "optuna: ended with 1"
+    assert list(json.loads(file.read_text("utf-8"))["runs"]) == ["ours", "keras_tuner"]
+    assert any(row.name == "wall time ours ÷ keras_tuner" for row in search.summarised(found))
+
+
+def test_what_an_arm_lacks_is_said_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(search.NEEDS, "keras_tuner", ("keras_tuner", "no_such_package"))
+
+    with pytest.raises(SystemExit, match="pip install no_such_package"):
+        search.check_arms(["ours", "keras_tuner"])
+    with pytest.raises(SystemExit, match="there is no our;"):
+        search.check_arms(["our"])
 
 
 @pytest.mark.slow
