@@ -124,7 +124,8 @@ def _keras_name() -> str:
 
 def _suits_onnx_runtime(model: "keras.Model") -> bool:
     """Tell whether the runtime is there, knows all layers of `model`, and is the faster one."""
-    kinds = {(type(operation).__module__.split(".")[2], type(operation).__name__) for operation in model.operations}
+    operations = getattr(model, "operations", model.layers)  # a chain has layers only
+    kinds = {(type(operation).__module__.split(".")[2], type(operation).__name__) for operation in operations}
     known = all(kind in onnx_graph.KINDS and (of == "layers" or kind == "Flip") for of, kind in kinds)
     exact = all(layer.dtype_policy.name == "float32" for layer in model.layers)
     return known and exact and _has_onnx_runtime() and not _has_accelerator()

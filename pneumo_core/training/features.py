@@ -87,6 +87,10 @@ class Extractor:
         """Return the features of the training images, unchanged."""
         return self._open("train", self.images.x_train, None)
 
+    def view(self, number: int) -> Features:
+        """Return the features of the training images as `augment` changes them in one of the fixed views."""
+        return self._open("train", self.images.x_train, batches.view_seed(number))
+
     def changed(self, seed: int) -> Features:
         """Return the features of the training images as `augment` changes them with `seed`.
 
@@ -205,7 +209,7 @@ def _changes_all(changes: AugmentSpec) -> bool:
 def _arrays(extractor: Extractor, images: FitArrays) -> FeatureArrays:
     return FeatureArrays(
         x_validation=extractor.validation(),
-        x_train=extractor.changed(batches.view_seed(0)) if _changes_all(extractor.augment) else extractor.originals(),
+        x_train=extractor.view(0) if _changes_all(extractor.augment) else extractor.originals(),
         y_train=images.y_train,
         y_validation=images.y_validation,
         x_shifted=extractor.shifted(),
