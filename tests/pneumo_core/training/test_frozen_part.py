@@ -21,7 +21,8 @@ def test_a_network_is_cut_where_little_must_be_kept(trainable_from: str) -> None
 
     end = frozen_part.end(backbones.build(spec, (64, 64, 1)))
 
-    assert (end and (end._keras_history.operation.name, end.shape[1:])) == CUTS[trainable_from]
+    found = None if end is None else (end._keras_history.operation.name, end.shape[1:])
+    assert found == CUTS[trainable_from]
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2"])
