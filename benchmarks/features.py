@@ -1,9 +1,11 @@
 """What an epoch of a frozen EfficientNet-Lite0 costs on pixels and on its kept features, and what keeping them costs.
 
-    python -m benchmarks.features FOLDER [--images 256] [--size 224] [--repeats 5] [--json FILE]
+    python -m benchmarks.features FOLDER [--images 256] [--size 224] [--trainable-from stage-2] [--repeats 5]
+                                         [--json FILE]
 
-Takes `--images` images of a folder of class folders, a quarter of them for validation. Epochs on pixels and on features
-are measured in turn, `--repeats` of each, training and validation together, the first (tracing) epoch left out.
+With `--trainable-from` the same of the frozen first part of a fine-tuned one. Takes `--images` images of a folder of
+class folders, a quarter of them for validation. Epochs on pixels and on features are measured in turn, `--repeats` of
+each, training and validation together, the first (tracing) epoch left out.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from pneumo_core.specs import BackboneSpec, DataSpec, ObjectiveSpec, TrainSpec, 
 from pneumo_core.training import features, train
 from pneumo_core.training.trial import environment
 
-FEATURE_EPOCHS = 20  # averaged: a single one is too short on a busy machine
+FEATURE_EPOCHS = 20  # averaged, of a frozen network: a single one is too short on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--trainable-from", help="see `BackboneSpec`; by default the network is frozen")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         images = _images(asked.folder, asked.images, DataSpec(image_size_px=asked.size), Path(folder))
-        measured = _measure(images, asked.size, asked.repeats)
+        model_spec = BackboneSpec(units=(64,), trainable_from=asked.trainable_from)
+        measured = _measure(images, TrialSpec(model=model_spec, data=DataSpec(image_size_px=asked.size)), asked.repeats)
     print(_table(measured, len(images.x_train), len(images.x_validation)))
     if asked.json:
         facts = {**vars(measured), "ratio": measured.ratio, "environment": environment()}
@@ -70,9 +74,9 @@ def _images(folder: Path, n_images: int, data: DataSpec, cache_dir: Path) -> Fit
     )
 
 
-def _measure(images: FitArrays, size_px: int, n_repeats: int) -> Measured:
+def _measure(images: FitArrays, spec: TrialSpec, n_repeats: int) -> Measured:
     keras.utils.set_random_seed(0)
-    spec = TrialSpec(model=BackboneSpec(units=(64,)), data=DataSpec(image_size_px=size_px))
+    n_epochs = 1 if isinstance(spec.model, BackboneSpec) and spec.model.trainable_from else FEATURE_EPOCHS
     network = model.build(spec.model, images.x_train.shape[1:])
     start = time.perf_counter()
     cached, note = features.open_cached(features.split(network, spec.model), spec, images, environment())
@@ -82,7 +86,7 @@ def _measure(images: FitArrays, size_px: int, n_repeats: int) -> Measured:
     on_pixels, on_features = [], []
     for _ in range(n_repeats):
         on_pixels.append(_epoch_s(network, images, 1))
-        on_features.append(_epoch_s(cached.rest, cached.arrays, FEATURE_EPOCHS))
+        on_features.append(_epoch_s(cached.rest, cached.arrays, n_epochs))
     return Measured(one_off=one_off, on_pixels=tuple(on_pixels), on_features=tuple(on_features))
 
 
