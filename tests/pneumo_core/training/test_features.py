@@ -54,7 +54,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kept_in(cache_dir: Path) -> FitArrays:
     images = vars(arrays(n_train=20, n_validation=10, side_px=32))
-    return FitArrays(**{**images, "origin": Origin(cache_dir=cache_dir, digest="images")})
+    return FitArrays(**{**images, "origin": Origin(cache_dir=cache_dir, digest="images"), "folder": cache_dir})
 
 
 def in_memory() -> Arrays:
