@@ -4,7 +4,6 @@ Reading a file this way needs no Keras, whose import takes seconds, and runs not
 """
 
 import io
-import json
 import re
 import zipfile
 from collections import Counter
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pneumo_core import codec
 
 if TYPE_CHECKING:
     import keras
@@ -65,10 +66,10 @@ def of_file(file: Path) -> Described:
 
     try:
         with zipfile.ZipFile(file) as archive:
-            config = json.loads(_read(archive, "config.json", MAX_CONFIG_BYTES))["config"]
+            config = codec.parse(_read(archive, "config.json", MAX_CONFIG_BYTES))["config"]
             content = io.BytesIO(_read(archive, WEIGHTS, MAX_WEIGHTS_BYTES))
         with h5py.File(content, "r") as stored:
-            return _described(config, list(_stored_weights(stored, _entries(config))))
+            return _described(config, list(_stored_weights(stored, _entries(config), file.stat().st_size)))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise Undescribed(f"`{file}` is not a plain Keras model: {error}") from error
 
@@ -86,9 +87,10 @@ def _entries(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _stored_weights(stored: Any, entries: Sequence[Mapping[str, Any]]) -> Iterator[Weights]:
+def _stored_weights(stored: Any, entries: Sequence[Mapping[str, Any]], n_bytes: int) -> Iterator[Weights]:
     """Yield the weights of each layer. Keras stores them under the layer's class, numbered in order."""
     counts: Counter[str] = Counter()
+    left = n_bytes  # a weight takes a byte or more: a file may claim more than it holds
     for entry in entries:
         if entry["module"] != "keras.layers":  # an operation, which has none
             yield ()
@@ -97,6 +99,9 @@ def _stored_weights(stored: Any, entries: Sequence[Mapping[str, Any]]) -> Iterat
         name = f"{kind}_{counts[kind]}" if counts[kind] else kind
         counts[kind] += 1
         kept = stored.get(f"layers/{name}/vars", {})
+        left -= sum(int(kept[key].size) for key in kept)
+        if left < 0:
+            raise Undescribed(f"it claims more weights than its {n_bytes} bytes can hold")
         yield tuple(np.asarray(kept[str(i)], np.float32) for i in range(len(kept)))
 
 

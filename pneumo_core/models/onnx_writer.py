@@ -1,5 +1,6 @@
 """Nodes, constants and names of an ONNX graph under construction."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 INPUT, OUTPUT = "pixels", "output"
 OPSET = 20  # the first with Gelu
+LARGEST_MAP = 2**28  # values of one image between two layers; no network needs so many
 IR_VERSION = 9  # which ONNX Runtime reads since 1.17
 
 
@@ -40,6 +42,8 @@ class Writer:
         """Add a node of one output."""
         from onnx import helper
 
+        if math.prod(shape) > LARGEST_MAP or min(shape) < 1:
+            raise ValueError(f"a map of shape {shape}")
         made = Tensor(name=f"{kind}_{len(self._nodes)}", shape=shape)
         self._nodes.append(helper.make_node(kind, inputs, [made.name], name=made.name, **settings))
         return made
