@@ -51,8 +51,9 @@ def best_trials(storage: ReviewStorage, study_id: int) -> list[FrozenTrial]:
     study = optuna.load_study(study_name=storage.get_study_name_from_id(study_id), storage=storage)
     if len(study.directions) > 1:
         return study.best_trials
-    best = records.best_feasible(trials_of(study).ours)
-    return [best] if best else []
+    stored = optuna.load_study(study_name=study.study_name, storage=storage.inner)  # with all attributes
+    best = records.best_feasible(trials_of(stored).ours)
+    return [storage.get_trial(best._trial_id)] if best else []
 
 
 class FeasibleBest:

@@ -26,6 +26,11 @@ class ReviewStorage(BaseStorage):
     def __init__(self, inner: BaseStorage, study_id: int, *, note: str, artifacts_of: ArtifactsOf) -> None:
         self._inner, self._study_id, self._note, self._artifacts_of = inner, study_id, note, artifacts_of
 
+    @property
+    def inner(self) -> BaseStorage:
+        """The storage as it is, not as it is presented."""
+        return self._inner
+
     def get_all_studies(self) -> list[FrozenStudy]:
         mine = [study for study in self._inner.get_all_studies() if study._study_id == self._study_id]
         for study in mine:
