@@ -73,7 +73,7 @@ COMMANDS: dict[str, Command] = {
     "status": lambda home, _: ("status", "made-up", "--home", home),
     "report": lambda home, place: ("report", place.study, "--home", home, "--out", home / "report"),
     "copy": lambda home, _: ("storage", "copy", f"sqlite:///{home}/pneumo.db", f"sqlite:///{home}/copy.db"),
-    "finalize": lambda home, place: ("finalize", place.study, "--home", home, "--out", home / "b", "--folds", 2),
+    "finalize": lambda home, place: ("finalize", place.study, "--home", home, "--out", home / "b"),
     "launch": lambda home, place: ("launch", place.study, "--home", home, "--trials", N_TRIALS + 3),
 }
 

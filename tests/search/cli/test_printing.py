@@ -97,7 +97,7 @@ WALK: list[tuple[str, tuple[str, ...], int, tuple[str, ...]]] = [
     ("status", (MARKUP,), 0, (MARKUP, PARAMETER)),
     ("status", (CONTROL,), 2, (MARKUP,)),
     ("report", ("study.py", "--out", "report"), 0, ("report.html",)),
-    ("finalize", ("study.py", "--out", "[b]bundle", "--folds", "2"), 0, ("[b]bundle",)),
+    ("finalize", ("study.py", "--out", "[b]bundle"), 0, ("[b]bundle",)),
     ("dashboard", (CONTROL,), 2, (MARKUP,)),
     ("evaluate", ("bundle", "images"), 0, (MARKUP, SHOWN)),
     ("predict", ("bundle", "file"), 0, (MARKUP, SHOWN, "\\n0.9999")),
@@ -112,7 +112,7 @@ WALK: list[tuple[str, tuple[str, ...], int, tuple[str, ...]]] = [
     ("data prepare", ("images", *CLASSES, "--links", "[b]links"), 0, (MARKUP, SHOWN, "[b]links")),
     ("data cache", (), 0, ("features",)),
     ("data fetch", ("medmnist",), 0, (SHOWN,)),
-    ("weights list", (), 0, ("efficientnet",)),
+    ("weights list", (), 0, ("EfficientNet",)),
     ("weights fetch", (MARKUP, "--folder", "w"), 2, (MARKUP,)),
     ("weights import", (MARKUP, "--folder", "w"), 2, (MARKUP,)),
 ]
