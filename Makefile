@@ -14,7 +14,7 @@ FOLDER ?= phantom
 ORIGINALS ?= $(FOLDER)
 SOURCES := pneumo_core spaces studies search benchmarks
 
-.PHONY: help install install-dev quickstart test test-jax test-slow chaos lint types format check bench bench-all lock clean
+.PHONY: help install install-dev quickstart test test-jax test-slow chaos fuzz lint types format check bench bench-all lock clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ test-slow: install-dev ## the tests that train for minutes
 
 chaos: install-dev ## some 2,400 random faults, counted by kind (an hour and more); CHAOS_SHARE=0.1: a tenth
 	$(BIN)/python -m pytest -q -s -m chaos tests/search
+
+fuzz: install-dev ## 5,000 damaged image files through the command line
+	$(BIN)/python -m tests.fuzz
 
 lint: install-dev
 	$(BIN)/ruff check $(SOURCES) tests

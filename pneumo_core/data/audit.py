@@ -19,6 +19,7 @@ from pneumo_core.data.split import USED_ROLES, Split, grouped, patient_notes
 from pneumo_core.progress import Progress, silent
 
 _FOLDS = 5
+_MOST_NOTES = 10
 _SHORTCUT_AUC = 0.7  # a header that tells more than this is worth a warning
 
 
@@ -179,13 +180,25 @@ def audit(
         duplicates=count_duplicates(records, manifest.n_divided_looks),
         leak=count_leak(records, groups),
         roles=_role_counts(manifest, split) if split else (),
-        notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest))),
+        notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest)), *file_notes(records)),
         left_out=manifest.left_out,
         image_facts=_aucs(records, looked) if looked else {},
         copies=_copies(records, split, looked, on_progress) if looked else (),
         odd=_odd(records, looked) if looked else (),
         shortcuts=find_shortcuts(records, groups, seed=seed),
     )
+
+
+def file_notes(records: Sequence[ImageRecord]) -> tuple[str, ...]:
+    """Return what could not be followed in files that are read nevertheless, each with how many files and one of them.
+
+    The numbers of a note may be each file's own, so no more than ten are listed.
+    """
+    found = Counter(record.note for record in records if record.note)
+    first = {record.note: record.path for record in reversed(records) if record.note}
+    told = tuple(f"in {count} files ({first[note]}): {note}" for note, count in found.most_common(_MOST_NOTES))
+    rest = len(found) - len(told)
+    return (*told, f"and {rest} other notes on single files") if rest else told
 
 
 def count_duplicates(records: Sequence[ImageRecord], n_divided: int = 0) -> Duplicates:

@@ -89,3 +89,12 @@ def test_patients_are_not_torn_across_folds() -> None:
 def test_too_few_patients_to_cross_validate() -> None:
     images = [record(i, i % 2, group=f"p{i % 6}") for i in range(60)]
     assert audit.find_shortcuts(images, [r.group for r in images]) is None
+
+
+def test_what_could_not_be_followed_is_counted() -> None:
+    images = [
+        replace(image, note="RescaleSlope is empty and taken as 1" if i < 3 else "")
+        for i, image in enumerate(records())
+    ]
+    told = f"in 3 files ({images[0].path}): RescaleSlope is empty and taken as 1"
+    assert audit.file_notes(images) == (told,)
