@@ -174,7 +174,9 @@ def coordinate(folder: Path, spec: StudySpec, url: str, n_slots: int, tag: str, 
     try:
         with polite_stop() as stop_asked:
             runner = on_ray(ray, n_slots, environment) if ray else executor(folder, n_slots, **environment)
-            ending = Search(folder, spec, url, runner, stop_asked, heartbeat_s=0.5, grace_s=30.0).run()
+            ending = Search(
+                folder, spec, url, runner=runner, stop_asked=stop_asked, heartbeat_s=0.5, grace_s=30.0
+            ).run()
     except Exception as error:
         print(f"a coordinator ended: {type(error).__name__}: {str(error).splitlines()[:1]}", file=sys.stderr)
         sys.exit(1)
