@@ -67,7 +67,7 @@ def cost_of(data: bytes) -> Cost:
     head = reading.header(data)
     n_pixels = head.width_px * head.height_px
     known = head.format in _PLAIN_FORMATS and n_pixels <= PLAIN_PIXELS
-    is_plain = known and not (head.format == "JPEG" and _has_many_scans(data))
+    is_plain = known and not (head.is_progressive and _has_many_scans(data))
     n_bytes = len(data) + _PLAIN_FORMATS.get(head.format, 16) * n_pixels
     return Cost(n_bytes=min(MEMORY_BYTES, n_bytes), is_plain=is_plain)
 

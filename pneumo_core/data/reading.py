@@ -35,6 +35,7 @@ class Header:
     height_px: int
     mode: str
     format: str
+    is_progressive: bool = False  # a JPEG in several scans
 
 
 def header(source: Path | bytes) -> Header:
@@ -44,7 +45,13 @@ def header(source: Path | bytes) -> Header:
         width, height, mode = dicom.size_and_mode(data, MAX_PIXELS)
         return Header(width_px=width, height_px=height, mode=mode, format="DICOM")
     with _open(data) as image:
-        return Header(width_px=image.width, height_px=image.height, mode=image.mode, format=str(image.format))
+        return Header(
+            width_px=image.width,
+            height_px=image.height,
+            mode=image.mode,
+            format=str(image.format),
+            is_progressive="progressive" in image.info,
+        )
 
 
 def decode(source: Path | bytes, *, channels: int, at_least_px: int | None = None) -> Pixels:
@@ -127,6 +134,9 @@ def _open(data: bytes) -> ImageFile:
 
 
 def _verify(data: bytes) -> None:
+    """Check the sums in a PNG; no other format has any, so Pillow would open it for nothing."""
+    if not data.startswith(b"\x89PNG"):
+        return
     try:
         with _open(data) as image:
             image.verify()  # leaves the image unusable: it is opened again to be loaded
