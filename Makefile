@@ -76,7 +76,9 @@ bench-all: ## every benchmark: FOLDER=..., full-size files in ORIGINALS=... (mor
 	$(BIN)/python -m benchmarks.overhead $(FOLDER)
 	$(BIN)/python -m benchmarks.features $(FOLDER)
 
-COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links
+# TensorBoard, which KerasTuner needs, imports pkg_resources: setuptools 81 no longer has it.
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+  --no-emit-find-links --upgrade-package 'setuptools<81'
 RUNTIME_EXTRAS := --extra dicom --extra efficientnet-lite --extra postgresql
 DEV_EXTRAS := $(RUNTIME_EXTRAS) $(addprefix --extra ,dashboard dataframe dev jax kaggle mlflow mysql onnx ray tensorboard tflite wandb)
 
