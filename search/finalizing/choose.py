@@ -30,6 +30,7 @@ class Candidate:
     trial: int
     value: float  # in the search
     spec: TrialSpec
+    digest: str  # of the spec as it was stored: it names the network and the seed, whatever fields a spec has now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,16 @@ def candidates(study: str, found: Sequence[FrozenTrial], most: int) -> list[Cand
     """Return the best `most` feasible trials, best first; trials of the same spec count once."""
     unique: dict[str, Candidate] = {}
     for trial in records.ranked(list(found)):
-        spec = stored_trials.spec_of(study, trial)
-        unique.setdefault(spec.digest, Candidate(trial=trial.number, value=sum(trial.values), spec=spec))
+        found_one = candidate(study, trial, value=sum(trial.values))
+        unique.setdefault(found_one.digest, found_one)
     return list(unique.values())[:most]
+
+
+def candidate(study: str, trial: FrozenTrial, *, value: float = 0.0) -> Candidate:
+    """Return a trial as one that may end up in a bundle; raises `StudyError` where it has no spec."""
+    spec = stored_trials.spec_of(study, trial)
+    digest = str(trial.user_attrs.get("spec_digest", spec.digest))
+    return Candidate(trial=trial.number, value=value, spec=spec, digest=digest)
 
 
 def choose(members: Sequence[Member], y: np.ndarray, groups: np.ndarray, objective: ObjectiveSpec) -> Choice:

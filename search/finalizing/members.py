@@ -77,7 +77,7 @@ class Workshop:
 
     def _as_left(self, rival: Candidate) -> Member | None:
         """Return the network that the trial left; None where it, or what it gave to validation, is gone."""
-        network = self.kept.file(rival.spec.digest)
+        network = self.kept.file(rival.digest)
         frozen = trial_of(self.study, rival.trial)
         result = artifacts.load_result(self.store, frozen, self.study._storage)
         if result is None or not network.is_file():
@@ -90,7 +90,7 @@ class Workshop:
             number=0,
             spec=rival.spec,
             objective=self.objective,
-            seed=derive(self.seed, rival.spec.digest, 0),
+            seed=derive(self.seed, rival.digest, 0),
             arrays=str(self.arrays_for(rival.spec.data)),
         )
         file = self._file(self.jobs.identity(task))
@@ -106,7 +106,7 @@ class Workshop:
             number=0,
             spec=winner.spec,
             objective=replace(self.objective, shifts=()),
-            seed=derive(self.seed, winner.spec.digest, "retrain", index),
+            seed=derive(self.seed, winner.digest, "retrain", index),
             arrays=str(arrays),
             n_folds=n_folds,
             index=index,

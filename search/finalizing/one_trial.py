@@ -17,17 +17,17 @@ from pneumo_core.data import preprocess
 from pneumo_core.progress import Progress, silent
 from pneumo_core.scoring import operating
 from pneumo_core.scoring.operating import Metrics
-from pneumo_core.specs import ObjectiveSpec, TrialSpec
+from pneumo_core.specs import ObjectiveSpec
 from search import stored
 from search.finalizing import model_card
-from search.finalizing.choose import Candidate, Member
+from search.finalizing.choose import Member, candidate
 from search.finalizing.finalize import refuse_other_data
 from search.finalizing.make import trainers, workshop
 from search.finalizing.members import Say
 from search.home import Home
 from search.prepared import read_source
 from search.storage.database import open_storage
-from search.stored_trials import spec_of, trial_of
+from search.stored_trials import trial_of
 from search.study import load_study, stored_source
 
 
@@ -64,14 +64,14 @@ def make_bundle_of_trial(
     bundles.check_free(out)
     storage = open_storage(storage_url, create=False)
     study = load_study(name, storage)
-    spec = _spec(study, number)
+    chosen = candidate(study.study_name, trial_of(study, number))
     objective = stored.read(study).objective
     with trainers(study, home, device, 1, backend, progress) as jobs:
         prepared = read_source(stored_source(study, source), home, progress)
         refuse_other_data(study, prepared)
         shop = workshop(study, home, jobs, prepared, say)
-        [member] = shop.of_trials([Candidate(trial=number, value=0.0, spec=spec)])
-        y = preprocess.open_role(prepared.arrays_for(spec.data), "validation").y.astype(np.int64)
+        [member] = shop.of_trials([chosen])
+        y = preprocess.open_role(prepared.arrays_for(chosen.spec.data), "validation").y.astype(np.int64)
         metrics = operating.judge(*operating.pooled(y, member.scores, member.shifted), objective).metrics
         draft = _draft(study, objective, member, metrics)
 
@@ -87,21 +87,17 @@ def make_bundle_of_trial(
     return OneTrial(bundle=whole, folder=out, metrics=metrics, differs={key: known.get(key) for key in found} != found)
 
 
-def _spec(study: optuna.Study, number: int) -> TrialSpec:
-    return spec_of(study.study_name, trial_of(study, number))
-
-
 def _draft(study: optuna.Study, objective: ObjectiveSpec, member: Member, metrics: Metrics) -> Bundle:
-    known, candidate = stored.read(study), member.candidate
+    known, chosen = stored.read(study), member.candidate
     mark = known.fingerprint
     nothing = CalibrationCounts(n_images=0, n_positive_images=0, n_patients=0, n_positive_patients=0)
     file = "model.keras"
     return Bundle(
         study=study.study_name,
-        finalize_id=codec.digest(["one trial", mark, candidate.spec.digest]),
+        finalize_id=codec.digest(["one trial", mark, chosen.spec.digest]),
         negative=known.classes[0],
         positive=known.classes[1],
-        members=(BundleMember(file=file, data=candidate.spec.data, trial=candidate.trial, spec=candidate.spec),),
+        members=(BundleMember(file=file, data=chosen.spec.data, trial=chosen.trial, spec=chosen.spec),),
         objective=objective,
         threshold=metrics.threshold,
         guarantee="none",

@@ -1,0 +1,186 @@
+"""How well validation chooses networks that work on changed images, and what averaging adds.
+
+    python -m benchmarks.selection FOLDER --home RUNS [--home RUNS ...] [--study pneumonia]
+
+Takes the networks that finished searches left under each home. Each family of shifts is left out in turn: trials are
+ranked by validation without it, and judged on test images under it alone. Prints, over the networks, the rank
+correlation of each way to choose with that judgement and the judgement of the network that it picks; then averages of k
+networks: of all subsets, of the best k, and of a greedy choice with replacement (Caruana et al. 2004). All images are
+of the archive that the networks were trained on: what helps here may not suffice elsewhere.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from pneumo_core import codec, shifts
+from pneumo_core.data import preprocess
+from pneumo_core.models import forward
+from pneumo_core.scoring import metrics
+from pneumo_core.scoring.average import average
+from pneumo_core.specs import TrialSpec
+from search import records
+from search.home import Home
+from search.kept import KeptNetworks
+from search.prepared import Prepared, read_source
+from search.storage import artifacts
+from search.storage.database import open_storage
+from search.study import load_study
+from studies.spec import SourceSpec
+
+SIZES = (1, 2, 3, 5, 7)
+N_SUBSETS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One trained network: what it gave to validation, and to test images under each family of shifts."""
+
+    name: str
+    scores: np.ndarray  # (n_validation,)
+    shifted: np.ndarray  # (n_validation,)
+    test: Mapping[str, np.ndarray]  # (n_test,) by family
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--home", action="append", required=True, type=Path)
+    parser.add_argument("--study", default="pneumonia")
+    options = parser.parse_args()
+    networks: list[Network] = []
+    for home in options.home:
+        found, y, y_test = _networks(options.folder, Home(home), options.study)
+        networks += found
+    print(f"{len(networks)} networks, {len(y)} validation and {len(y_test)} test images\n")
+    print(_choosing(networks, y, y_test))
+    print()
+    print(_averaging(networks, y, y_test))
+
+
+def _networks(folder: str, home: Home, study: str) -> tuple[list[Network], np.ndarray, np.ndarray]:
+    stored = load_study(study, open_storage(home.storage_url, create=False))
+    prepared = read_source(SourceSpec(source=folder), home)
+    kept, store = KeptNetworks(home.networks(stored.study_name, stored.user_attrs["uid"])), artifacts.store(home.artifacts)
+    found = []
+    for trial in records.ranked(stored.get_trials(deepcopy=False)):
+        spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
+        result = artifacts.load_result(store, trial, stored._storage)
+        if result is None or not kept.file(spec.digest).is_file():
+            continue
+        arrays = prepared.arrays_for(spec.data)
+        name = f"{home.path.name}/{trial.number}"
+        test = _test_scores(kept.file(spec.digest), np.asarray(preprocess.open_role(arrays, "test").x))
+        found.append(
+            Network(name=name, scores=np.array(result.scores), shifted=np.array(result.shifted_scores), test=test)
+        )
+        print(f"scored {name}", flush=True)
+    return found, *_labels(prepared)
+
+
+def _labels(prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    from pneumo_core.specs import DataSpec
+
+    arrays = prepared.arrays_for(DataSpec(image_size_px=96))
+    return tuple(np.asarray(preprocess.open_role(arrays, role).y) for role in ("validation", "test"))  # type: ignore[return-value]
+
+
+def _test_scores(network: Path, x: np.ndarray) -> dict[str, np.ndarray]:
+    engine = forward.of_file(network)
+    return {family: engine.scores(shifts.apply_assigned(tuple(names), x)) for family, names in shifts.FAMILIES.items()}
+
+
+Chooser = Callable[[Network, np.ndarray, np.ndarray], float]
+"""From a network, labels of validation and which shifted images may be used, (n,) bool, to what ranks it."""
+
+
+def _clean(network: Network, y: np.ndarray, seen: np.ndarray) -> float:
+    return metrics.auc(y, network.scores)
+
+
+def _mean(network: Network, y: np.ndarray, seen: np.ndarray) -> float:
+    return float(np.mean([metrics.auc(y, network.scores), metrics.auc(y[seen], network.shifted[seen])]))
+
+
+def _pooled(network: Network, y: np.ndarray, seen: np.ndarray) -> float:
+    return metrics.auc(*_pool(network, y, seen))
+
+
+def _pool(network: Network, y: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([y, y[seen]]), np.concatenate([network.scores, network.shifted[seen]])
+
+
+WAYS: Mapping[str, Chooser] = {
+    "clean validation AUC": _clean,
+    "mean of clean and shifted AUC": _mean,
+    "pooled AUC": _pooled,
+}
+
+
+def _choosing(networks: Sequence[Network], y: np.ndarray, y_test: np.ndarray) -> str:
+    rows = []
+    for way, value in WAYS.items():
+        correlations, picks = [], []
+        for family in shifts.FAMILIES:
+            ranks = [value(network, y, _seen(family, len(y))) for network in networks]
+            truth = [metrics.auc(y_test, network.test[family]) for network in networks]
+            correlations.append(float(spearmanr(ranks, truth).statistic))
+            picks.append(truth[int(np.argmax(ranks))])
+        rows.append(f"| {way} | {np.mean(correlations):.2f} | {np.mean(picks):.4f} |")
+    head = "| chosen by, one family left out | rank correlation with test AUC under it | AUC there of the pick |\n"
+    return head + "|---|---|---|\n" + "\n".join(rows)
+
+
+def _seen(left_out: str, n: int) -> np.ndarray:
+    """Return which of the validation images are under a shift of another family, (n,)."""
+    given = np.array(shifts.ALL)[shifts.assigned(shifts.ALL, n)]
+    return ~np.isin(given, list(shifts.FAMILIES[left_out]))
+
+
+def _averaging(networks: Sequence[Network], y: np.ndarray, y_test: np.ndarray) -> str:
+    rows = []
+    for k in (size for size in SIZES if size <= len(networks)):
+        subsets = _subsets(len(networks), k)
+        of_subsets, best, greedy = [], [], []
+        for family in shifts.FAMILIES:
+            seen = _seen(family, len(y))
+            order = np.argsort([-_pooled(network, y, seen) for network in networks])
+            of_subsets.append([_test_auc(networks, subset, family, y_test) for subset in subsets])
+            best.append(_test_auc(networks, order[:k].tolist(), family, y_test))
+            greedy.append(_test_auc(networks, _greedy(networks, y, seen, k), family, y_test))
+        drawn = np.mean(of_subsets, axis=0)
+        rows.append(f"| {k} | {drawn.mean():.4f} ± {drawn.std():.4f} | {np.mean(best):.4f} | {np.mean(greedy):.4f} |")
+    head = "| k | any k: test AUC under the family left out | the best k by pooled AUC | greedy |\n|---|---|---|---|\n"
+    return head + "\n".join(rows)
+
+
+def _subsets(n: int, k: int) -> list[tuple[int, ...]]:
+    rng = np.random.default_rng(0)
+    every = list(combinations(range(n), k)) if n < 16 else []
+    if every and len(every) <= N_SUBSETS:
+        return every
+    return [tuple(rng.choice(n, k, replace=False).tolist()) for _ in range(N_SUBSETS)]
+
+
+def _greedy(networks: Sequence[Network], y: np.ndarray, seen: np.ndarray, k: int) -> list[int]:
+    """Return `k` networks, each the one that helps the pooled AUC of those before it most; with replacement."""
+    labels = _pool(networks[0], y, seen)[0]
+    scores = [_pool(network, y, seen)[1] for network in networks]
+    chosen: list[int] = []
+    for _ in range(k):
+        values = [metrics.auc(labels, average([scores[i] for i in (*chosen, new)])) for new in range(len(networks))]
+        chosen.append(int(np.argmax(values)))
+    return chosen
+
+
+def _test_auc(networks: Sequence[Network], members: Sequence[int], family: str, y_test: np.ndarray) -> float:
+    return metrics.auc(y_test, average([networks[i].test[family] for i in members]))
+
+
+if __name__ == "__main__":
+    main()
