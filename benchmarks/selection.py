@@ -66,7 +66,10 @@ def main() -> None:
 def _networks(folder: str, home: Home, study: str) -> tuple[list[Network], np.ndarray, np.ndarray]:
     stored = load_study(study, open_storage(home.storage_url, create=False))
     prepared = read_source(SourceSpec(source=folder), home)
-    kept, store = KeptNetworks(home.networks(stored.study_name, stored.user_attrs["uid"])), artifacts.store(home.artifacts)
+    kept, store = (
+        KeptNetworks(home.networks(stored.study_name, stored.user_attrs["uid"])),
+        artifacts.store(home.artifacts),
+    )
     found = []
     for trial in records.ranked(stored.get_trials(deepcopy=False)):
         spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])

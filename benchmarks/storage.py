@@ -59,7 +59,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = asked.storage or f"sqlite:///{Path(folder) / 'benchmark.db'}"
-        spec = replace(cnn.STUDY, budget=replace(cnn.STUDY.budget, trials=asked.trials + asked.measured))
+        spec = replace(cnn.STUDY, enqueue=(), budget=replace(cnn.STUDY.budget, trials=asked.trials + asked.measured))
         fill(spec, url, asked.trials)
         steps = {"`pneumo status`, the whole command": status(url)}
         steps |= measure(spec, url, Path(folder))

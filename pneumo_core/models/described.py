@@ -132,6 +132,9 @@ def _layer(entry: Mapping[str, Any], inputs: tuple[str, ...], weights: Weights) 
     name = policy["config"]["name"] if isinstance(policy, dict) else policy
     if name != "float32":
         raise Undescribed(f"`{config['name']}` computes in {name}")
+    size = config.get("units", config.get("filters"))
+    if size is not None and weights and size != weights[0].shape[-1]:
+        raise Undescribed(f"`{config['name']}` has weights of another size than {size}")
     return Layer(kind=kind, name=config["name"], config=config, inputs=inputs, weights=weights)
 
 

@@ -139,9 +139,10 @@ def patient_bootstrap(
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must be in (0, 1), got {confidence!r}")
     labels, values = check_scores(y, scores)
+    patients = _patient_numbers(groups, len(labels))
     order = np.argsort(values, kind="stable")  # resamples come out sorted, which metrics sort again for nearly nothing
     labels, values = labels[order], values[order]
-    drawn = resamples(labels, np.asarray(groups)[order], seed=seed, n_resamples=n_resamples, stratified=stratified)
+    drawn = resamples(labels, patients[order], seed=seed, n_resamples=n_resamples, stratified=stratified)
     found: dict[str, list[float]] = {name: [] for name in metrics}
     for rows in drawn:
         for name, metric in metrics.items():

@@ -29,6 +29,7 @@ OnEpoch = Callable[[int, dict[str, float]], bool]
 
 SCORE_BATCH = 256  # images scored at once, fewer where they are large:
 LEAST_DIFFERENT = 0.5  # of the scores of a network that works; float32 gives nearly every image a score of its own
+LEAST_IMAGES = 100  # with fewer, a small network may well give some the same
 SURE = 1e-5
 HOPELESS_EPOCHS = 3  # after so many, an AUC that chance would give ends the trial
 CHANCE_DEVIATIONS = 2.0
@@ -148,7 +149,8 @@ def check_collapse(scores: np.ndarray) -> None:
     """
     inner = scores[(scores > SURE) & (scores < 1 - SURE)]
     n_different = len(np.unique(inner))
-    if np.ptp(scores) == 0 or n_different < LEAST_DIFFERENT * len(inner):
+    few = n_different < LEAST_DIFFERENT * len(inner) and len(scores) >= LEAST_IMAGES
+    if np.ptp(scores) == 0 or few:
         raise TrialFailed(
             "collapsed",
             f"the network gives {max(1, n_different)} different scores to {len(scores)} images: it collapsed; lower "

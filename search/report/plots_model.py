@@ -142,7 +142,7 @@ def _curve(
 def _roc(axes: Axes, y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequence[Compared]) -> None:
     learnt = [other for other in compared[1:] if other.scores.min() < other.scores.max()]
     for other, (color, dash) in zip(learnt, _OTHERS, strict=False):
-        curve = curves.roc(y, other.scores)
+        curve = curves.roc(y[: len(other.scores)], other.scores)  # baselines see images as they are, which come first
         axes.plot(curve.false_positive_rate, curve.recall, color=color, linewidth=1.1, linestyle=dash, label=other.name)
     axes.axhline(1 - objective.fnr_ceiling, color=GREEN, linewidth=1, linestyle=(0, (5, 2)), label="FNR ceiling")
     axes.axvline(

@@ -36,7 +36,7 @@ from pneumo_core.specs import (
         (TrainSpec, {"epochs": 0}),
         (TrainSpec, {"learning_rate": 0.0}),
         (TrainSpec, {"learning_rate": float("nan")}),
-        (TrainSpec, {"optimizer": "lion"}),
+        (TrainSpec, {"optimizer": "tiger"}),
         (TrainSpec, {"batch_size": True}),
         (ObjectiveSpec, {"fnr_ceiling": 0.0}),
         (ObjectiveSpec, {"specificity_floor": 1.0}),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from pneumo_core.specs import TrialSpec
+from pneumo_core.specs import DenseSpec, TrialSpec
 from search import trials
 from search.executors.local import Limits
 from search.storage import locks
@@ -248,6 +248,7 @@ def test_patience_counts_by_the_order_in_which_trials_end(tmp_path: Path) -> Non
     late = found.study.ask()
     numbers = [found.study.ask() for _ in range(4)]
     for n_finished, (trial, value) in enumerate([(t, 0.7 - i / 100) for i, t in enumerate(numbers)] + [(late, 0.9)], 1):
+        trials.begin(trial, TrialSpec(model=DenseSpec()), this_process())
         trial.set_constraint(trials.CONSTRAINT, 0.0)
         trial.set_user_attr(trials.N_FINISHED, n_finished)
         found.study.tell(trial, value)

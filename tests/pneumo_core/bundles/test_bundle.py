@@ -145,10 +145,10 @@ def test_a_text_that_is_no_description_is_refused(copy: Path, text: str) -> None
         bundle.read(copy)
 
 
-def test_scores_that_are_no_numbers_are_an_error_not_a_decision(copy: Path) -> None:
-    loaded = predictor.load(copy)
-    for model in loaded.models:
-        model.get_layer("logit").bias.assign([np.nan])
+def test_scores_that_are_no_numbers_are_an_error_not_a_decision(tmp_path: Path) -> None:
+    network = made_bundles.network(CNN.model, CNN.data)
+    network.get_layer("logit").bias.assign([np.nan])
+    loaded = predictor.load(replaced(tmp_path, network.save))
     image = tuple(np.zeros(spec.shape, np.uint8) for spec in loaded.data_specs)
     with pytest.raises(BundleError, match="scores"):
         loaded.scores([image])

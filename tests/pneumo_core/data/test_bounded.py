@@ -27,8 +27,8 @@ from pneumo_core.data import inspection
 from pneumo_core import helper
 print(inspection.inspect_file(Path(sys.argv[1]))[0].reason)
 helper._HELPERS.close()
-peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(sum(peaks))
+own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))  # not the parent's
+print((own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024)
 """
 
 

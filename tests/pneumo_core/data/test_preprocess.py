@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pneumo_core import files
 from pneumo_core.data import dataset, preprocess, reading
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import USED_ROLES, Split, assign_roles
@@ -63,7 +64,9 @@ def test_a_trial_sees_train_and_validation_only(manifest: Manifest, split: Split
         "y_train",
         "x_validation",
         "y_validation",
+        "x_shifted",  # validation under shifts
         "origin",  # the cache's folder and a digest
+        "folder",
     }
     assert len(arrays.x_train) == len(arrays.y_train) == split.roles.count("train")
     assert isinstance(arrays.x_train, np.memmap)
@@ -242,7 +245,7 @@ def test_a_disk_that_fills_up_half_way(
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(preprocess, "_digest", full)
+    monkeypatch.setattr(files, "digest", full)
     with pytest.raises(StorageError, match="is full"):
         prepare(manifest, split, tmp_path)
     assert not [entry for entry in (tmp_path / "cache" / "arrays").iterdir() if entry.is_dir()]
@@ -260,10 +263,13 @@ def test_progress_counts_every_image(manifest: Manifest, split: Split, tmp_path:
     assert seen == [("preparing images", n, 24) for n in range(1, 25)]
 
 
+NAMES = ("x_{}", "x_{}_flat", "y_{}", "groups_{}")
+
+
 def test_npz_has_the_arrays_in_four_and_two_dimensions(manifest: Manifest, split: Split, tmp_path: Path) -> None:
     prepared = prepare(manifest, split, tmp_path)
     with np.load(preprocess.write_npz(prepared, tmp_path / "out" / "all.npz"), allow_pickle=False) as stored:
-        assert set(stored.files) == {name.format(role) for role in USED_ROLES for name in ("x_{}", "x_{}_flat", "y_{}")}
+        assert set(stored.files) == {name.format(role) for role in USED_ROLES for name in NAMES}
         for role in USED_ROLES:
             arrays = preprocess.open_role(prepared, role)
             assert np.array_equal(stored[f"x_{role}"], arrays.x)

@@ -110,7 +110,6 @@ WRONG = {
     "no study": (("finalize", "no-such-study", "--out", "x"), "has no study"),
     "ceiling": (("finalize", "made-up", "--out", "x", "--data", "{images}", "--ceiling", "2"), "`ceiling` must be"),
     "members": (("finalize", "made-up", "--out", "x", "--data", "{images}", "--members", "0"), "`members` must be"),
-    "no images": (("finalize", "made-up", "--out", "x"), "--data"),
 }
 
 

@@ -14,7 +14,7 @@ N_TRIALS = 12  # some of them of the benchmark's: so that TPE has begun
 
 def test_a_study_filled_quickly_is_one_filled_by_optuna(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'filled.db'}"
-    spec = replace(cnn.STUDY, budget=replace(cnn.STUDY.budget, trials=N_TRIALS + 2))
+    spec = replace(cnn.STUDY, enqueue=(), budget=replace(cnn.STUDY.budget, trials=N_TRIALS + 2))
     benchmark.fill(spec, url, N_TRIALS)
     filled = optuna.load_study(study_name="cnn", storage=open_storage(url)).trials
     slowly = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path / 'slow.db'}"), direction="maximize")
