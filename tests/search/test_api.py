@@ -19,7 +19,7 @@ from pneumo_core.scoring import metrics
 from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from search import StudyResult, api, launch, load_study
 from search.stopping import polite_stop_in_a_program
-from spaces import Suggest
+from spaces import Recorder, Suggest
 from studies.spec import BudgetSpec, PrunerSpec, SourceSpec, StudySpec
 from tests.commands import ROOT, wait_for
 
@@ -96,7 +96,7 @@ def test_without_pandas_the_message_names_the_remedy(launched: StudyResult, monk
 @pytest.mark.parametrize("picture", sorted(name for name in dir(StudyResult) if name.startswith("plot_")))
 def test_every_picture_is_a_figure_that_shows_itself(launched: StudyResult, picture: str) -> None:
     if picture == "plot_importances":  # PED-ANOVA needs ten trials
-        with pytest.raises(StudyError, match="importance for 'recall' can't be told: needs 10 complete trials"):
+        with pytest.raises(StudyError, match=r"importance for 'recall.*' can't be told: needs 10 complete trials"):
             launched.plot_importances()
         return
     figure = getattr(launched, picture)()
@@ -110,7 +110,7 @@ def test_a_picture_of_a_given_trial_is_of_that_trial(launched: StudyResult) -> N
     assert {f"threshold {row.metrics.threshold:.3f}" for row in launched.trials if row.metrics} == {
         title.rpartition(", ")[2] for title in titles
     }
-    with pytest.raises(StudyError, match="has no trial 7, it has 2, from 0 on"):
+    with pytest.raises(StudyError, match="has no trial 7; it has 2"):
         launched.plot_roc(7)
     with pytest.raises(ValueError, match="`target` must be one of the study's, got 'recal'; did you mean 'recall'"):
         launched.plot_importances("recal")
@@ -148,7 +148,7 @@ def test_a_study_without_judged_trials_has_no_pictures(tmp_path: Path, phantoms:
 
 def test_a_search_that_keeps_failing_raises_the_diagnosis(tmp_path: Path, phantoms: Path) -> None:
     def unfit(suggest: Suggest) -> TrialSpec:
-        if suggest.suggest_float("x", 0, 1) >= 0 and not isinstance(suggest, api.load.Recorder):
+        if suggest.suggest_float("x", 0, 1) >= 0 and not isinstance(suggest, Recorder):
             raise RuntimeError("not today")
         return space(suggest)
 

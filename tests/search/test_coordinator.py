@@ -19,6 +19,7 @@ from search.storage.owner import this_process
 from spaces.base import Parameter, Suggest
 from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer
+from tests.search.finalizing.made import result
 from tests.search.light import Faulty, Mixed, Search, executor, study
 from tests.search.light_trainer import Fault
 from tests.search.memory_limit import memory_limit, within
@@ -250,6 +251,8 @@ def test_patience_counts_by_the_order_in_which_trials_end(tmp_path: Path) -> Non
     for n_finished, (trial, value) in enumerate([(t, 0.7 - i / 100) for i, t in enumerate(numbers)] + [(late, 0.9)], 1):
         trials.begin(trial, TrialSpec(model=DenseSpec()), this_process())
         trial.set_constraint(trials.CONSTRAINT, 0.0)
+        for name, figure in trials.attributes(result(TrialSpec(model=DenseSpec()))).items():
+            trial.set_user_attr(name, figure)
         trial.set_user_attr(trials.N_FINISHED, n_finished)
         found.study.tell(trial, value)
         assert found.coordinator._is_stale(found.coordinator._ledger()) == (n_finished == 4), n_finished
@@ -329,7 +332,7 @@ def test_a_coordinator_taken_for_dead_leaves_the_trial_to_the_other(tmp_path: Pa
 
     found.coordinator.stop_asked = other_ends_it
     assert found.run() == "budget"
-    assert next(event[2] for event in found.view.told if event[0] == "ended").startswith("went on elsewhere")
+    assert next(event[2] for event in found.view.told if event[0] == "ended").startswith("continues elsewhere")
     light.assert_whole(found)
 
 

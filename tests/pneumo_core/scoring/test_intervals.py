@@ -163,7 +163,7 @@ def test_impossible_arguments_are_refused() -> None:
         wilson(1, 2, 95)
     with pytest.raises(ValueError, match=r"`groups` must have shape \(2,\)"):
         patient_bootstrap([0, 1], [0.1, 0.2], ["a"], {}, seed=0)
-    with pytest.raises(ValueError, match="`n_resamples` must be ≥ 1"):
+    with pytest.raises(ValueError, match="`n_resamples` must be at least 1"):
         patient_bootstrap([0, 1], [0.1, 0.2], ["a", "b"], {}, seed=0, n_resamples=0)
 
 
