@@ -152,7 +152,7 @@ def test_a_search_that_keeps_failing_raises_the_diagnosis(tmp_path: Path, phanto
             raise RuntimeError("not today")
         return space(suggest)
 
-    spec = StudySpec(name="unfit", space=unfit, budget=BudgetSpec(trials=9, max_same_failures=2))
+    spec = StudySpec(name="unfit", space=unfit, budget=BudgetSpec(trials=20, max_same_failures=2))
     with pytest.raises(PneumoError, match="not today"):
         launch(spec, data=phantoms, workers=1, home=tmp_path, progress=False)
 
