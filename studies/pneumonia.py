@@ -85,7 +85,7 @@ def _point(network: str, image_size_px: int, trained: str, epochs: int = 4, **ot
     return settings | tuned | other
 
 
-POINTS = (  # the first nine take a quarter of an hour on two cores without AMX; the last six are for those with hours
+POINTS = (  # the cheap ones first; the last six, of more epochs, are for those with hours
     _point("EfficientNetLite0", 128, "frozen", epochs=8, learning_rate=3e-3, augment_sharpness=0.3),
     _point("EfficientNetLite0", 96, "stage-2"),
     _point("EfficientNetLite1", 96, "stage-2", patients=0.5, augment_geometric=0.5),
