@@ -133,7 +133,8 @@ def _layer(entry: Mapping[str, Any], inputs: tuple[str, ...], weights: Weights) 
     if name != "float32":
         raise Undescribed(f"`{config['name']}` computes in {name}")
     size = config.get("units", config.get("filters"))
-    if size is not None and weights and size != weights[0].shape[-1]:
+    sized = weights[1:] if kind == "SeparableConv2D" else weights  # its first is a filter for each channel it takes
+    if size is not None and any(weight.shape[-1:] != (size,) for weight in sized):
         raise Undescribed(f"`{config['name']}` has weights of another size than {size}")
     return Layer(kind=kind, name=config["name"], config=config, inputs=inputs, weights=weights)
 

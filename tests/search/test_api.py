@@ -112,8 +112,10 @@ def test_a_picture_of_a_given_trial_is_of_that_trial(launched: StudyResult) -> N
     }
     with pytest.raises(StudyError, match="has no trial 7; it has 2"):
         launched.plot_roc(7)
-    with pytest.raises(ValueError, match="`target` must be one of the study's, got 'recal'; did you mean 'recall'"):
-        launched.plot_importances("recal")
+    with pytest.raises(
+        ValueError, match="`target` must be one of the study's, got 'recall with'; did you mean 'recall with"
+    ):
+        launched.plot_importances("recall with")
 
 
 def test_curves_were_written_for_tensorboard(launched: StudyResult) -> None:
