@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pneumo_core.errors import TrialFailed
 from pneumo_core.wire import EpochDone, RunTrial, TrialDone, TrialError
+from search.executors.devices import Machine
 from search.executors.local import Limits, LocalExecutor
 from search.executors.process import resident_bytes
 from search.home import Home
@@ -60,7 +61,7 @@ def measure(folder: Path, n_trials: int, backend: str, limits: Limits) -> list[S
     """Run trials through one slot and return what it held after each."""
     home = Home(folder)
     prepared = read_source(quickstart.STUDY.data, home)
-    executor = local_executor(home, "memory", device="cpu", n_workers=1, backend=backend, limits=limits)
+    executor = local_executor(Machine(device="cpu", workers=1, backend=backend, limits=limits), home.logs("memory"))
     samples = []
     try:
         for number in range(1, n_trials + 1):

@@ -17,7 +17,6 @@ import numpy as np
 
 from pneumo_core.data.preprocess import open_fit_arrays
 from pneumo_core.scoring.metrics import auc, confusion
-from pneumo_core.specs import DataSpec
 from search.home import Home
 from search.launching import with_options
 from search.prepared import read_source
@@ -25,8 +24,6 @@ from search.storage import artifacts
 from search.storage.database import open_storage
 from search.study import load_study
 from studies import load
-from studies.probing import probe
-from studies.spec import StudySpec
 
 STUDY = "original_models_32"
 PROTOCOLS = ("per_image_random", "patient_grouped")
@@ -62,21 +59,17 @@ def _run(protocol: str, data: str, home: Path) -> dict[int, Row]:
 
 
 def _read(name: str, protocol: str, data: str, home: Home) -> dict[int, Row]:
-    spec = with_options(load.load(STUDY), data=data, protocol=protocol, name=name)
-    prepared = read_source(spec.data, home)
+    study = with_options(load.load(STUDY), data=data, protocol=protocol, name=name)
+    prepared = read_source(study.spec.data, home)
     storage = open_storage(home.storage_url)
     store = artifacts.store(home.artifacts)
     rows = {}
     for trial in load_study(name, storage).get_trials(deepcopy=False)[: len(NAMES)]:
         result = artifacts.load_result(store, trial, storage)
         if result is not None:
-            y = open_fit_arrays(prepared.arrays_for(_data_of(spec))).y_validation
+            y = open_fit_arrays(prepared.arrays_for(study.draws.trials[0].data)).y_validation
             rows[trial.number] = _row(np.asarray(y), np.asarray(result.scores))
     return rows
-
-
-def _data_of(spec: StudySpec) -> DataSpec:
-    return probe(spec).trials[0].data
 
 
 def _row(y: np.ndarray, scores: np.ndarray) -> Row:

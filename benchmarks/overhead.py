@@ -24,12 +24,13 @@ from benchmarks.measure import Row
 from pneumo_core.specs import AugmentSpec, TrialSpec
 from pneumo_core.wire import EpochDone, Scored, Task, TrialDone, TrialError
 from search import launching
+from search.executors.devices import Machine
 from search.executors.protocol import Event, Executor
 from search.home import Home
 from search.prepared import read_source
 from search.watching.make import view_maker
 from spaces import Suggest
-from studies import cnn
+from studies import cnn, load
 from studies.spec import BudgetSpec, PrunerSpec, SourceSpec, StudySpec
 
 EPOCHS = 4
@@ -133,12 +134,11 @@ def _search(folder: str, n_trials: int, place: Path) -> list[Row]:
         data=SourceSpec(source=folder),
     )
     home = Home(place)
-    executor = Watched(launching.make_executor("local", home, spec.name, n_workers=1))
+    executor = Watched(launching.make_executor(Machine(workers=1), home.logs(spec.name)))
     with view_maker(Console(quiet=True)) as (make_view, progress):
         prepared = read_source(spec.data, home, progress)
-        launching.launch(
-            spec, storage_url=home.storage_url, home=home, prepared=prepared, executor=executor, make_view=make_view
-        )
+        options = launching.Options(storage_url=home.storage_url, home=home)
+        launching.search(load.check(spec), options, prepared, executor, make_view)
     share = sum(executor.waits_s) / (executor.last_s - executor.first_s)
     warm = tuple(executor.to_first_step_s[1:])
     return [

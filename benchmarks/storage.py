@@ -43,6 +43,7 @@ from search.study import load_study, open_study
 from search.watching.views import View
 from spaces.base import Suggest
 from studies import cnn
+from studies.probing import probe
 from studies.spec import StudySpec
 
 N_EPOCHS = 8  # reported by each stored trial
@@ -71,7 +72,7 @@ def main() -> None:
 def fill(spec: StudySpec, url: str, n_trials: int) -> None:
     """Store `n_trials` finished trials of a random search as coordinators leave them."""
     storage = open_storage(url)
-    study = open_study(spec, storage, fingerprint.of_study(spec))
+    study = open_study(spec, storage, fingerprint.of_study(spec, probe(spec)))
     memory = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(n_trials):
         trial = memory.ask()

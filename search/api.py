@@ -9,12 +9,11 @@ from rich.console import Console
 from pneumo_core.errors import PneumoError, StudyError
 from search import launching
 from search.duration import parse_duration
+from search.executors.devices import Machine
 from search.executors.local import HANG_TIMEOUT_S, Limits
 from search.finalizing.finalize import Finalized, Options
 from search.finalizing.make import make_bundle
 from search.home import DEFAULT, Home
-from search.hooks import tensorboard as tensorboard_hook
-from search.prepared import read_source
 from search.result import StudyResult
 from search.stopping import polite_stop_in_a_program
 from search.storage.database import open_storage
@@ -59,10 +58,11 @@ def launch(
     what runs and then raises `KeyboardInterrupt`; the same call goes on. Raises `UserError`s for what must be put
     right first, and `PneumoError` when trial after trial fails of the same cause.
     """
-    place = Home(Path(home))
-    spec = _with_source(_spec(study), data)
-    spec = launching.with_options(
-        spec,
+    checked = _checked(study)
+    if isinstance(data, SourceSpec):
+        checked = dataclasses.replace(checked, spec=dataclasses.replace(checked.spec, data=data))
+    checked = launching.with_options(
+        checked,
         name=name,
         data=None if isinstance(data, SourceSpec | None) else str(data),
         protocol=protocol,
@@ -70,34 +70,23 @@ def launch(
         timeout_s=_seconds(timeout),
         hooks=hooks,
     )
-    place.check_writable()
-    logs = _logs(tensorboard)
-    url = storage or place.storage_url
-    executor = launching.make_executor(
-        on,
-        place,
-        spec.name,
-        device=device,
-        n_workers=workers,
-        backend=backend,
-        limits=Limits(hang_timeout_s=_seconds(hang_timeout) or HANG_TIMEOUT_S, trial_timeout_s=_seconds(trial_timeout)),
-        trials_per_gpu=trials_per_gpu,
+    place = Home(Path(home))
+    options = launching.Options(
+        storage_url=storage or place.storage_url,
+        home=place,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+        warm_start=None if warm_start is None else str(warm_start),
+        extend=extend,
+        stopping=polite_stop_in_a_program,
     )
-    with view_maker(_console(progress)) as (make_view, report_progress):
-        outcome = launching.launch(
-            spec,
-            storage_url=url,
-            home=place,
-            prepared=read_source(spec.data, place, report_progress),
-            executor=executor,
-            make_view=make_view,
-            tensorboard=logs,
-            warm_start=None if warm_start is None else str(warm_start),
-            extend=extend,
-            stopping=polite_stop_in_a_program,
-        )
+    limits = Limits(hang_timeout_s=_seconds(hang_timeout) or HANG_TIMEOUT_S, trial_timeout_s=_seconds(trial_timeout))
+    machine = Machine(
+        on=on, device=device, workers=workers, trials_per_gpu=trials_per_gpu, backend=backend, limits=limits
+    )
+    outcome = launching.launch(checked, options, machine, view_maker(_console(progress)))
     if outcome.ending == "failing":
         raise PneumoError(outcome.diagnosis)
+    spec, url = checked.spec, options.storage_url
     stored = load_stored(spec.name, open_storage(url, create=False))
     return StudyResult(study=stored, storage=url, home=place, source=spec.data.source, ending=outcome.ending)
 
@@ -162,9 +151,7 @@ def finalize(
             ),
             storage_url=study.storage,
             home=study.home,
-            device=device,
-            n_workers=workers,
-            backend=backend,
+            machine=Machine(device=device, workers=workers, backend=backend),
             say=print if progress else _silent,
             progress=report_progress,
         )
@@ -173,30 +160,16 @@ def finalize(
     return found
 
 
-def _spec(study: Study) -> StudySpec:
+def _checked(study: Study) -> load.Study:
     """Return the checked study. Raises `StudyError` naming the mistake and the remedy."""
-    if not isinstance(study, StudySpec):
-        return load.load(str(study))
-    load.check(study)
-    return study
+    return load.check(study) if isinstance(study, StudySpec) else load.load(str(study))
 
 
 def _known(study: Study) -> StudySpec | None:
     """Return the definition of a study that has one here, None for a mere name in a database."""
     if isinstance(study, StudySpec) or str(study).endswith(".py") or str(study) in load.names():
-        return _spec(study)
+        return _checked(study).spec
     return None
-
-
-def _with_source(spec: StudySpec, data: Place | SourceSpec | None) -> StudySpec:
-    return dataclasses.replace(spec, data=data) if isinstance(data, SourceSpec) else spec
-
-
-def _logs(folder: Place | None) -> Path | None:
-    if folder is None:
-        return None
-    tensorboard_hook.check()
-    return Path(folder)
 
 
 def _seconds(duration: Duration | None) -> float | None:

@@ -10,21 +10,20 @@ import pneumo_core
 from pneumo_core import codec
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import Split
-from studies.probing import probe
+from studies.probing import Probes
 from studies.spec import StudySpec
 
 Fingerprint = dict[str, Any]
 
 
-def of_study(spec: StudySpec) -> Fingerprint:
+def of_study(spec: StudySpec, draws: Probes) -> Fingerprint:
     """Return the fingerprint of space, objective and seed.
 
     A space is a function; what counts is what it asks for and what it returns, not how it is written. So
     the parameters seen in seeded draws are compared one by one, and the drawn trials by their digest.
     """
-    found = probe(spec)
-    parameters = {name: str(p) for name, p in found.parameters.items()}
-    trials = codec.digest(list(found.trials))
+    parameters = {name: str(p) for name, p in draws.parameters.items()}
+    trials = codec.digest(list(draws.trials))
     return {
         "space": {**dict(sorted(parameters.items())), "(drawn trials)": trials},
         "objective": codec.to_json(spec.objective),

@@ -1,9 +1,10 @@
-"""From what the user types to a checked `StudySpec`: a name under `studies/`, or a path to a file."""
+"""From what the user types to a checked study: a name under `studies/`, or a path to a file."""
 
 import importlib
 import importlib.util
 import pkgutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +12,19 @@ import numpy as np
 
 import studies
 from pneumo_core.errors import StudyError, describe, nearest
-from studies.probing import check_point, probe
+from studies.probing import Probes, check_point, probe
 from studies.spec import StudySpec
 
 N_PROBED = 200  # images with random labels and scores on which a study's own metrics must work
 _NOT_STUDIES = {"load", "probing", "spec"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A checked study, with what draws from its space showed."""
+
+    spec: StudySpec
+    draws: Probes
 
 
 def names() -> list[str]:
@@ -23,11 +32,9 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(studies.__path__) if module.name not in _NOT_STUDIES)
 
 
-def load(study: str) -> StudySpec:
+def load(study: str) -> Study:
     """Return the study that `study` names, checked. Raises `StudyError` naming the mistake and the remedy."""
-    spec = read(study)
-    check(spec)
-    return spec
+    return check(read(study))
 
 
 def read(study: str) -> StudySpec:
@@ -39,15 +46,19 @@ def read(study: str) -> StudySpec:
     return spec
 
 
-def check(spec: StudySpec) -> None:
-    """Raise `StudyError` unless random draws and every enqueued point make sense, and own metrics give a number."""
-    probe(spec)
+def check(spec: StudySpec) -> Study:
+    """Return the study with its draws.
+
+    Raises `StudyError` unless random draws and every enqueued point make sense, and own metrics give a number.
+    """
+    draws = probe(spec)
     _check_metrics(spec)
     for i, point in enumerate(spec.enqueue):
         try:
             check_point(spec, point)
         except StudyError as error:
             raise StudyError(f"study {spec.name!r}: enqueue[{i}]: {error}") from error
+    return Study(spec=spec, draws=draws)
 
 
 def _check_metrics(spec: StudySpec) -> None:

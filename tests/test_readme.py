@@ -17,7 +17,7 @@ def test_the_study_of_the_readme_loads(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     file = tmp_path / "mine.py"
     file.write_text(code)
-    study = load.load(str(file))
+    study = load.load(str(file)).spec
     assert study.name == "mine"
     assert study.objective.fnr_ceiling == 0.02
 

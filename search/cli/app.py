@@ -19,23 +19,18 @@ from search.cli.options import (
     INTERRUPTED,
     NOT_FEASIBLE,
     WRONG_USE,
-    HomeOption,
     JsonOption,
-    NameOption,
-    PerGpuOption,
+    MachineOptions,
     ProtocolOption,
     QuietOption,
-    StorageOption,
-    StudyArgument,
+    StudyOptions,
     VerboseOption,
-    WorkersOption,
     at_least_one,
-    existing_storage,
-    study_name,
+    duration,
+    grouped,
     verbosity,
 )
-from search.cli.reading import ReadingOptions, with_reading
-from search.duration import parse_duration
+from search.cli.reading import ReadingOptions
 from search.stopping import terminate_like_interrupt
 
 if TYPE_CHECKING:
@@ -98,23 +93,16 @@ def pneumo(
 
 
 @app.command()
-@with_reading
+@grouped
 def launch(
-    study: StudyArgument,
+    stored: StudyOptions,
     *,
-    reading: ReadingOptions,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
-    storage: StorageOption = None,
     trials: Annotated[
         int | None, typer.Option(metavar="N", callback=at_least_one, help="TOTAL trials, over all launches.")
     ] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="2h", help="Stop this launch after 2h, 90m, 30s ...")] = None,
-    workers: WorkersOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    trials_per_gpu: PerGpuOption = 1,
-    on: Annotated[str, typer.Option(metavar="local|ray[://HOST]", help="This machine, or a Ray cluster.")] = "local",
-    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
-    name: NameOption = None,
+    timeout: Annotated[float | None, duration("Stop this launch after 2h, 90m, 30s ...")] = None,
+    machine: MachineOptions,
     protocol: ProtocolOption = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write every trial's curves for `tensorboard --logdir DIR`.")
@@ -134,12 +122,10 @@ def launch(
     extend: Annotated[
         bool, typer.Option("--extend", help="Keep the trials of a study whose space got wider, as by another choice.")
     ] = False,
-    hang_timeout: Annotated[str, typer.Option(help="Kill a trial without a finished epoch for so long.")] = "30m",
-    trial_timeout: Annotated[str | None, typer.Option(help="Kill a trial that takes longer.")] = None,
-    home: HomeOption = Path("runs"),
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
+    reading: ReadingOptions,
 ) -> None:
     """Run a study, or resume it up to its total budget.
 
@@ -147,81 +133,41 @@ def launch(
     """
     from search import launching as steps
     from search import printing
-    from search.cli.show import Again, show_ending, show_notes
-    from search.executors.local import Limits
-    from search.home import Home
-    from search.hooks.tensorboard import check
-    from search.prepared import read_source
+    from search.cli.show import show_ending, show_notes
     from search.watching.make import view_maker
     from studies import load
 
     console = Console(stderr=as_json)
-    place = Home(home)
-    limits = Limits(
-        hang_timeout_s=_duration("--hang-timeout", hang_timeout),
-        trial_timeout_s=_duration("--trial-timeout", trial_timeout) if trial_timeout else None,
-    )
-    spec = steps.with_options(
-        load.load(study),
-        name=name,
+    study = steps.with_options(
+        load.load(stored.study),
+        name=stored.name,
         data=data,
         reading=reading.over,
         protocol=protocol,
         trials=trials,
-        timeout_s=_duration("--timeout", timeout) if timeout else None,
+        timeout_s=timeout,
         hooks=hook or (),
     )
-    place.check_writable()
-    if tensorboard is not None:
-        check()
-    executor = steps.make_executor(
-        on,
-        place,
-        spec.name,
-        device=device,
-        n_workers=workers,
-        backend=backend,
-        limits=limits,
-        trials_per_gpu=trials_per_gpu,
+    options = steps.Options(
+        storage_url=stored.url, home=stored.place, tensorboard=tensorboard, warm_start=warm_start, extend=extend
     )
-    with view_maker(console, verbosity(quiet, verbose)) as (make_view, progress):
-        prepared = read_source(spec.data, place, progress)
-        show_notes(console, prepared.manifest, prepared.split)
-        outcome = steps.launch(
-            spec,
-            storage_url=storage or place.storage_url,
-            home=place,
-            prepared=prepared,
-            executor=executor,
-            make_view=make_view,
-            tensorboard=tensorboard,
-            warm_start=warm_start,
-            extend=extend,
-        )
-    show_ending(console, outcome, Again(study=study, name=name, home=home, storage=storage, data=data))
+    views = view_maker(console, verbosity(quiet, verbose))
+    outcome = steps.launch(study, options, machine.machine, views, lambda read: show_notes(console, read))
+    show_ending(console, outcome, stored, data)
     if as_json:
         printing.result(outcome.summary.to_json())
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
 
 
 @app.command()
-def status(
-    study: StudyArgument,
-    storage: StorageOption = None,
-    name: NameOption = None,
-    home: HomeOption = Path("runs"),
-    as_json: JsonOption = False,
-) -> None:
+@grouped
+def status(stored: StudyOptions, as_json: JsonOption = False) -> None:
     """Show what a study has come to: counts, failures, and the best feasible trial."""
     from search import printing
     from search.cli.show import show_summary
     from search.records import summarise
-    from search.storage.database import open_storage
-    from search.study import load_study
 
-    url = existing_storage(storage, home)
-    stored = load_study(name or study_name(study), open_storage(url, create=False))
-    summary = summarise(stored, url)
+    summary = summarise(stored.load(), stored.url)
     if as_json:
         printing.result(summary.to_json())
     else:
@@ -304,10 +250,3 @@ def _exit_code(ending: str, summary: "Summary") -> int:
     if ending == "failing":
         return FAILED
     return DONE if summary.best else NOT_FEASIBLE
-
-
-def _duration(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UserError(f"{option}: {error}") from error

@@ -12,26 +12,26 @@ from search import printing
 from search.cli.options import (
     DONE,
     FAILED,
+    HOME,
     NOT_FEASIBLE,
     HomeOption,
     JsonOption,
-    NameOption,
     QuietOption,
-    StorageOption,
-    StudyArgument,
-    existing_storage,
-    study_name,
+    StudyAndImages,
+    TrainingOptions,
+    grouped,
     verbosity,
 )
-from search.cli.reading import ReadingOptions, with_reading
+from search.cli.reading import ReadingOptions
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `pneumo finalize`.")]
 
 
+@grouped
 def finalize(
-    study: StudyArgument,
+    stored: StudyAndImages,
+    *,
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
-    data: Annotated[str | None, typer.Option(metavar="SRC", help="The study's images, where it names none.")] = None,
     members: Annotated[int, typer.Option(metavar="K", help="Networks to average; 1 for a single one.")] = 5,
     retrain: Annotated[
         bool, typer.Option(help="Train the best trial on K folds instead of taking the networks of the K best trials.")
@@ -41,12 +41,7 @@ def finalize(
     under_shifts: Annotated[
         bool, typer.Option(help="Certify for the worst of the study's shifts as well: `docs/your_own_data.md`.")
     ] = False,
-    storage: StorageOption = None,
-    name: NameOption = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Trainings side by side.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
-    home: HomeOption = Path("runs"),
+    trainings: TrainingOptions,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,11 +50,9 @@ def finalize(
     Nothing is trained without --retrain, unless a trial's network is missing here. Ctrl-C stops; the same command
     resumes.
     """
-    from search.cli.report import usual_source
     from search.cli.show_bundle import show_finalized, summary
     from search.finalizing.finalize import Options
     from search.finalizing.make import make_bundle
-    from search.home import Home
     from search.watching.make import view_maker
 
     options = Options(
@@ -70,15 +63,13 @@ def finalize(
     told = Console(quiet=True) if quiet else console
     with view_maker(console, verbosity(quiet)) as (_, progress):
         found = make_bundle(
-            name or study_name(study),
+            stored.stored_name,
             out=out,
-            source=data or usual_source(study),
+            source=stored.source,
             options=options,
-            storage_url=existing_storage(storage, home),
-            home=Home(home),
-            device=device,
-            n_workers=workers,
-            backend=backend,
+            storage_url=stored.url,
+            home=stored.place,
+            machine=trainings.machine,
             say=printing.sayer(told),
             progress=progress,
         )
@@ -91,13 +82,13 @@ def finalize(
     raise typer.Exit(DONE)
 
 
-@with_reading
+@grouped
 def evaluate(
     bundle: BundleArgument,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Labelled images: folder, .npz or `phantom`.")],
     *,
     reading: ReadingOptions,
-    home: HomeOption = Path("runs"),
+    home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled images: every figure with its interval.

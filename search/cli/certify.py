@@ -8,11 +8,11 @@ from rich.console import Console
 
 from search import printing
 from search.cli.bundle import BundleArgument
-from search.cli.options import HomeOption, JsonOption
-from search.cli.reading import ReadingOptions, with_reading
+from search.cli.options import HOME, HomeOption, JsonOption, grouped
+from search.cli.reading import ReadingOptions
 
 
-@with_reading
+@grouped
 def certify(
     bundle: BundleArgument,
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Your labelled images: folder or .npz.")],
@@ -24,7 +24,7 @@ def certify(
     leave_out_known: Annotated[
         bool, typer.Option(help="Leave images out that the bundle was made from, with their patients.")
     ] = False,
-    home: HomeOption = Path("runs"),
+    home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Set a bundle's threshold anew on your own labelled images, with a certificate for patients like yours.

@@ -10,13 +10,15 @@ from pneumo_core.errors import DataError
 from search import printing
 from search.cli.options import (
     DONE,
+    HOME,
     WRONG_USE,
     HomeOption,
     JsonOption,
     ProtocolOption,
     SourceArgument,
+    grouped,
 )
-from search.cli.reading import ReadingOptions, with_reading
+from search.cli.reading import ReadingOptions
 
 if TYPE_CHECKING:
     from pneumo_core.data.manifest import Manifest
@@ -48,12 +50,12 @@ def fetch(
 
 
 @app.command()
-@with_reading
+@grouped
 def check(
     source: SourceArgument,
     *,
     reading: ReadingOptions,
-    home: HomeOption = Path("runs"),
+    home: HomeOption = HOME,
     as_json: JsonOption = False,
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with samples, outliers and copies.")
@@ -95,7 +97,7 @@ def check(
 
 
 @app.command()
-@with_reading
+@grouped
 def prepare(
     source: SourceArgument,
     *,
@@ -111,7 +113,7 @@ def prepare(
         ),
     ] = None,
     protocol: ProtocolOption = None,
-    home: HomeOption = Path("runs"),
+    home: HomeOption = HOME,
 ) -> None:
     """Give every image its role and fill the array cache, as `launch` does when it must."""
     from pneumo_core.data.preprocess import write_npz
@@ -122,7 +124,7 @@ def prepare(
     data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
     prepared, console = _read(source, reading, home, protocol=protocol)
     folder = prepared.arrays_for(data)
-    show_split(console, prepared.manifest, prepared.split)
+    show_split(console, prepared)
     printing.say(console, f"arrays: {folder}")
     if links:
         write_links(prepared.manifest, prepared.split, links)
@@ -133,7 +135,7 @@ def prepare(
 
 
 @app.command()
-def cache(home: HomeOption = Path("runs")) -> None:
+def cache(home: HomeOption = HOME) -> None:
     """Show the kept features of frozen backbones, the ones used longest ago first, which go first."""
     from datetime import datetime
 

@@ -1,9 +1,6 @@
 """The options that say how images are read: classes, labels, patients, links. One set for every command that reads."""
 
 import dataclasses
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,26 +78,3 @@ class ReadingOptions:
             name = next(iter(given))
             raise UserError(f"--{name}{'-column' if name in columns else ''} is about a table: give --labels FILE.csv")
         return dataclasses.replace(known, **given) if known else None
-
-
-def with_reading(command: Callable[..., None]) -> Callable[..., None]:
-    """Return `command` with the options of `ReadingOptions` in the place of its parameter `reading`."""
-    own = inspect.signature(command, eval_str=True)
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation)
-        for name, option in inspect.signature(ReadingOptions, eval_str=True).parameters.items()
-    ]
-    others = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in own.parameters.values()
-        if parameter.name != "reading"
-    ]
-
-    @functools.wraps(command)
-    def run(**arguments: Any) -> None:
-        reading = ReadingOptions(**{option.name: arguments.pop(option.name) for option in options})
-        command(reading=reading, **arguments)
-
-    run.__signature__ = own.replace(parameters=[*others, *options])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*others, *options]}
-    return run

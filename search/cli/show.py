@@ -1,52 +1,27 @@
 """Tables and sentences for people."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from search import printing
-from search.home import DEFAULT
+from search.cli.options import StudyOptions
 from search.records import Summary
-from search.storage.database import redacted
 from search.watching.describe import describe_best
 from studies import load
-from studies.probing import probe
 
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
-    from pneumo_core.data.manifest import LeftOut, Manifest, Rejected
-    from pneumo_core.data.split import Split
+    from pneumo_core.data.manifest import LeftOut, Rejected
     from search.launching import Outcome
+    from search.prepared import Prepared
 
 N_REJECTED_SHOWN = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Again:
-    """What a launch was given that the next command needs as well."""
-
-    study: str
-    name: str | None
-    home: Path
-    storage: str | None
-    data: str | None
-
-    def command(self, verb: str, *more: str) -> str:
-        """Return `pneumo VERB STUDY` with the options that find the same study; passwords stay out."""
-        place = redacted(self.storage) if self.storage else None
-        home = None if str(self.home) == DEFAULT else str(self.home)
-        options = {"--name": self.name, "--home": home, "--storage": place}
-        options |= {"--data": self.data} if verb != "status" else {}
-        words = [word for option, value in options.items() if value for word in (option, value)]
-        return shlex.join(["pneumo", verb, self.study, *words, *more])
-
-
-def show_ending(console: Console, outcome: "Outcome", again: Again) -> None:
+def show_ending(console: Console, outcome: "Outcome", again: StudyOptions, data: str | None) -> None:
     """Say how the launch ended, what the study has come to, and what to do next."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
@@ -61,7 +36,7 @@ def show_ending(console: Console, outcome: "Outcome", again: Again) -> None:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command continues from the last finished epochs.")
     if summary.best:
-        more = again.command("launch", "--trials", str(2 * summary.n_finished))
+        more = again.command("launch", "--trials", str(2 * summary.n_finished), data=data)
         say(f"Next: `{again.command('status')}`, or `{more}`.")
     elif outcome.ending == "budget":
         say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")
@@ -101,16 +76,17 @@ def show_studies(console: Console) -> None:
 
 def show_spaces(console: Console, only: str | None) -> None:
     for name in [only] if only else load.names():
-        spec = load.load(name)
-        table = printing.table(("parameter", "range"), title=f"{spec.name}: {spec.description}")
-        for key, parameter in sorted(probe(spec).parameters.items()):
+        study = load.load(name)
+        table = printing.table(("parameter", "range"), title=f"{study.spec.name}: {study.spec.description}")
+        for key, parameter in sorted(study.draws.parameters.items()):
             printing.add(table, key, parameter)
         printing.show(console, table)
         printing.say(console, "")
 
 
-def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
+def show_split(console: Console, prepared: "Prepared") -> None:
     """Print images, patients and class shares by role, and what was set aside."""
+    manifest, split = prepared.manifest, prepared.split
     rows = []
     for role in ROLE_ORDER:
         mine = [i for i, given in enumerate(split.roles) if given == role]
@@ -118,15 +94,15 @@ def show_split(console: Console, manifest: "Manifest", split: "Split") -> None:
         if mine:
             rows.append((role, len(mine) - n_positive, n_positive, len({split.groups[i] for i in mine})))
     show_roles(console, rows, (manifest.negative, manifest.positive))
-    show_notes(console, manifest, split)
+    show_notes(console, prepared)
 
 
-def show_notes(console: Console, manifest: "Manifest", split: "Split") -> None:
+def show_notes(console: Console, prepared: "Prepared") -> None:
     """Print what a careful reader must know of the roles, and which files are set aside."""
-    for note in (*manifest.notes, *split.notes):
+    for note in (*prepared.manifest.notes, *prepared.split.notes):
         printing.say(console, note)
-    show_left_out(console, manifest.left_out)
-    show_rejected(console, manifest.rejected)
+    show_left_out(console, prepared.manifest.left_out)
+    show_rejected(console, prepared.manifest.rejected)
 
 
 def show_audit(console: Console, audit: "Audit") -> None:

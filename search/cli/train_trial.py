@@ -7,29 +7,16 @@ import typer
 from rich.console import Console
 
 from search import printing
-from search.cli.options import (
-    HomeOption,
-    JsonOption,
-    NameOption,
-    QuietOption,
-    StorageOption,
-    StudyArgument,
-    existing_storage,
-    study_name,
-    verbosity,
-)
+from search.cli.options import DeviceOptions, JsonOption, QuietOption, StudyAndImages, grouped, verbosity
 
 
+@grouped
 def train_trial(
-    study: StudyArgument,
+    stored: StudyAndImages,
+    *,
     trial: Annotated[int, typer.Argument(metavar="N", help="Number of the trial.")],
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
-    data: Annotated[str | None, typer.Option(metavar="SRC", help="The study's images, where it names none.")] = None,
-    storage: StorageOption = None,
-    name: NameOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto",
-    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None,
-    home: HomeOption = Path("runs"),
+    training: DeviceOptions,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,23 +25,20 @@ def train_trial(
     `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation and promises nothing:
     `pneumo finalize` and `certify` certify one. Calibration and test images stay closed.
     """
-    from search.cli.report import usual_source
     from search.finalizing.one_trial import make_bundle_of_trial
-    from search.home import Home
     from search.watching.describe import describe_metrics
     from search.watching.make import view_maker
 
     console = Console(stderr=as_json, quiet=quiet)
     with view_maker(console, verbosity(quiet)) as (_, progress):
         found = make_bundle_of_trial(
-            name or study_name(study),
+            stored.stored_name,
             trial,
             out=out,
-            source=data or usual_source(study),
-            storage_url=existing_storage(storage, home),
-            home=Home(home),
-            device=device,
-            backend=backend,
+            source=stored.source,
+            storage_url=stored.url,
+            home=stored.place,
+            machine=training.machine,
             say=printing.sayer(console),
             progress=progress,
         )

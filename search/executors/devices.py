@@ -4,25 +4,36 @@ import itertools
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 
 from pneumo_core.errors import UserError
 from pneumo_core.lifeline import CPUS
+from search.executors.local import Limits
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 BACKENDS = ("tensorflow", "jax")
 
 
-def slot_environments(
-    device: str, n_workers: int | None, backend: str | None, trials_per_gpu: int = 1
-) -> list[dict[str, str]]:
-    """Return one environment a trainer: `device` is auto, cpu, or GPU numbers such as `0,1`.
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where trials run, how many in parallel, and when one of them is stopped."""
 
-    By default `trials_per_gpu` trainers a GPU, or one with all cores; on the CPU the cores are divided among the
-    trainers. Raises `UserError` for a device that is not there.
+    on: str = "local"  # this machine; "ray" or "ray://HOST" for a cluster
+    device: str = "auto"  # or cpu, or GPU numbers such as "0,1"
+    workers: int | None = None  # trials in parallel; None: `trials_per_gpu` a GPU, one on a CPU
+    trials_per_gpu: int = 1
+    backend: str | None = None  # None: $KERAS_BACKEND, else tensorflow
+    limits: Limits = field(default_factory=Limits)
+
+
+def slot_environments(machine: Machine) -> list[dict[str, str]]:
+    """Return one environment a trainer; on the CPU the cores are divided among the trainers.
+
+    Raises `UserError` for a device that is not there.
     """
-    gpus = _choose_gpus(device)
-    n_slots = n_workers or max(1, len(gpus) * trials_per_gpu)
-    common = common_environment(backend)
+    gpus = _choose_gpus(machine.device)
+    n_slots = machine.workers or max(1, len(gpus) * machine.trials_per_gpu)
+    common = common_environment(machine.backend)
     if gpus:
         n_sharing = max(1, -(-n_slots // len(gpus)))
         shared = common | gpu_environment(n_sharing) | _order()

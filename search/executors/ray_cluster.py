@@ -26,7 +26,7 @@ import numpy.typing as npt
 from pneumo_core import secrecy
 from pneumo_core.errors import UserError
 from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
-from search.executors.devices import common_environment, gpu_environment
+from search.executors.devices import Machine, common_environment, gpu_environment
 from search.executors.local import Limits
 from search.executors.protocol import Event
 from search.executors.station import PREFIX, Station
@@ -207,17 +207,10 @@ def _content(file: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(np.memmap(file, np.uint8, mode="r"))
 
 
-def connect(
-    address: str | None,
-    *,
-    n_workers: int | None = None,
-    trials_per_gpu: int = 1,
-    backend: str | None = None,
-    limits: Limits | None = None,
-) -> RayExecutor:
+def connect(address: str | None, machine: Machine) -> RayExecutor:
     """Connect to a cluster, or start Ray on this machine when `address` is None and none runs here.
 
-    By default `trials_per_gpu` trials a GPU; without GPUs one trial a node, with all its cores.
+    Without GPUs and a number of workers, one trial a node with all its cores.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     is_connected = ray.is_initialized()  # by the program that calls us, whose connection we use and leave
@@ -235,11 +228,11 @@ def connect(
         ) from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     n_gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    n_slots = n_workers or (n_gpus * trials_per_gpu if n_gpus else len(nodes))
-    share = share_of(nodes, n_slots, 1 / trials_per_gpu if n_gpus else 0.0)
+    n_slots = machine.workers or (n_gpus * machine.trials_per_gpu if n_gpus else len(nodes))
+    share = share_of(nodes, n_slots, 1 / machine.trials_per_gpu if n_gpus else 0.0)
     alone = None if n_gpus else share_of(nodes, len(nodes), 0.0)  # a whole node
-    environment = common_environment(backend) | (
-        gpu_environment(trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
+    environment = common_environment(machine.backend) | (
+        gpu_environment(machine.trials_per_gpu) if n_gpus else {"JAX_PLATFORMS": "cpu"}
     )
     return RayExecutor(
         n_slots=n_slots,
@@ -247,7 +240,7 @@ def connect(
         alone=alone,
         owns_connection=not is_connected,
         environment=environment,
-        limits=limits or Limits(),
+        limits=machine.limits,
     )
 
 

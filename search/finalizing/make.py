@@ -10,6 +10,7 @@ import optuna
 from pneumo_core.bundles import bundle
 from pneumo_core.progress import Progress, silent
 from search import fingerprint
+from search.executors.devices import Machine
 from search.finalizing.finalize import Finalized, Finalizer, Options
 from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop
@@ -31,9 +32,7 @@ def make_bundle(
     options: Options,
     storage_url: str,
     home: Home,
-    device: str = "auto",
-    n_workers: int | None = None,
-    backend: str | None = None,
+    machine: Machine,
     say: Say,
     progress: Progress = silent,
 ) -> Finalized | None:
@@ -44,7 +43,7 @@ def make_bundle(
     home.check_writable()
     storage = open_storage(storage_url, create=False)
     stored = load_study(name, storage)
-    with trainers(stored, home, device, n_workers, backend, progress) as jobs:
+    with trainers(stored, home, machine, progress) as jobs:
         prepared = read_source(stored_source(stored, source), home, progress)
         finalizer = Finalizer(
             study=stored,
@@ -63,11 +62,9 @@ def make_bundle(
 
 
 @contextmanager
-def trainers(
-    stored: optuna.Study, home: Home, device: str, n_workers: int | None, backend: str | None, progress: Progress
-) -> Iterator[Jobs]:
+def trainers(stored: optuna.Study, home: Home, machine: Machine, progress: Progress) -> Iterator[Jobs]:
     """Yield trainers for what is trained after a search; their answers are kept in the home folder."""
-    executor = local_executor(home, stored.study_name, device=device, n_workers=n_workers, backend=backend)
+    executor = local_executor(machine, home.logs(stored.study_name))
     try:
         yield Jobs(
             executor=executor,

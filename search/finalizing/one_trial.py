@@ -19,6 +19,7 @@ from pneumo_core.scoring import operating
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search import stored
+from search.executors.devices import Machine
 from search.finalizing import model_card
 from search.finalizing.choose import Member, candidate
 from search.finalizing.finalize import refuse_other_data
@@ -49,8 +50,7 @@ def make_bundle_of_trial(
     source: str | None,
     storage_url: str,
     home: Home,
-    device: str = "auto",
-    backend: str | None = None,
+    machine: Machine,
     say: Say,
     progress: Progress = silent,
 ) -> OneTrial:
@@ -66,7 +66,7 @@ def make_bundle_of_trial(
     study = load_study(name, storage)
     chosen = candidate(study.study_name, trial_of(study, number))
     objective = stored.read(study).objective
-    with trainers(study, home, device, 1, backend, progress) as jobs:
+    with trainers(study, home, machine, progress) as jobs:
         prepared = read_source(stored_source(study, source), home, progress)
         refuse_other_data(study, prepared)
         shop = workshop(study, home, jobs, prepared, say)

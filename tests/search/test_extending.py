@@ -30,13 +30,13 @@ def choosing(*choices: float) -> Space:
 
 def open_with(folder: Path, spec: StudySpec, *, extend: bool = False) -> optuna.Study:
     storage = open_storage(f"sqlite:///{folder / 'light.db'}")
-    return open_study(spec, storage, fingerprint.of_study(spec), extend=extend)
+    return open_study(spec, storage, fingerprint.of_study(spec, probe(spec)), extend=extend)
 
 
 def with_trials(folder: Path, space: Space, n_trials: int = 3) -> StudySpec:
     """Run a study with its true fingerprint, as a launch has it."""
     spec = study(space, n_trials=n_trials)
-    Search(folder, spec, mark=fingerprint.of_study(spec)).run()
+    Search(folder, spec, mark=fingerprint.of_study(spec, probe(spec))).run()
     return spec
 
 

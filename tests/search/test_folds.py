@@ -10,6 +10,7 @@ from pneumo_core.errors import StudyError
 from search import fingerprint
 from search.storage.database import open_storage
 from search.study import open_study
+from studies.probing import probe
 from studies.spec import PrunerSpec
 from tests.search.light import Faulty, Search, executor, study
 from tests.search.light_trainer import Fault
@@ -39,9 +40,9 @@ def test_a_trial_as_good_as_the_best_is_not_pruned(tmp_path: Path) -> None:
 
 def test_other_folds_make_another_study_and_none_leave_the_fingerprint_as_it_was(tmp_path: Path) -> None:
     spec = study(SPACE)
-    assert fingerprint.of_study(spec)["study"] == {"seed": 0}
+    assert fingerprint.of_study(spec, probe(spec))["study"] == {"seed": 0}
     storage = open_storage(f"sqlite:///{tmp_path / 'light.db'}")
     five, six = (replace(spec, folds=n, pruner=PrunerSpec()) for n in (5, 6))
-    open_study(five, storage, fingerprint.of_study(five))
+    open_study(five, storage, fingerprint.of_study(five, probe(five)))
     with pytest.raises(StudyError, match="folds: stored 5, now 6"):
-        open_study(six, storage, fingerprint.of_study(six))
+        open_study(six, storage, fingerprint.of_study(six, probe(six)))

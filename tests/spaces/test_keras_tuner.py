@@ -134,8 +134,7 @@ def test_a_study_is_checked_with_few_draws_and_lives_with_refused_ones(space: Ke
         return space(Recorder(given={"kind": kind, "layers [kind=deep]": 1, "rate": 0.01}))
 
     study = StudySpec(name="x", space=known_good, enqueue=({"which": "refused"}, {"which": "deep"}))
-    load.check(study)
-    found = probe(study)
+    found = load.check(study).draws
     assert len({trial.digest for trial in found.trials}) == 1
     assert found.n_refused + len(found.trials) == N_PROBES
     assert "too slow" in found.refusal

@@ -14,7 +14,7 @@ def test_the_study_loads(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     file = tmp_path / "fine_tune.py"
     file.write_text(code)
-    assert load.load(str(file)).name == "fine_tune"
+    assert load.load(str(file)).spec.name == "fine_tune"
 
 
 def test_every_network_is_there_with_its_cut_points() -> None:

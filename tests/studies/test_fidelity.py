@@ -8,6 +8,7 @@ from pneumo_core.errors import StudyError
 from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from search import fingerprint
 from studies import load
+from studies.probing import probe
 from studies.spec import FidelitySpec, PrunerSpec, Rung
 from tests.studies.test_spec import study
 
@@ -85,7 +86,7 @@ def test_trials_that_end_before_the_last_rung_are_refused_before_anything_is_tra
 
 def test_another_fidelity_is_another_study() -> None:
     plain, two, four = (
-        fingerprint.of_study(study(fidelity=fidelity))
+        fingerprint.of_study(study(fidelity=fidelity), probe(study(fidelity=fidelity)))
         for fidelity in (None, FidelitySpec(reduction_factor=2), FidelitySpec(reduction_factor=4))
     )
     assert plain["study"] == {"seed": 0}

@@ -6,7 +6,7 @@ import pytest
 from pneumo_core.errors import StudyError
 from pneumo_core.specs import DenseSpec, TrialSpec
 from studies import load
-from studies.probing import N_PROBES, probe
+from studies.probing import N_PROBES
 from studies.spec import StudySpec
 
 GOOD = """
@@ -28,10 +28,10 @@ def write(folder: Path, text: str) -> str:
 
 @pytest.mark.parametrize("name", load.names())
 def test_every_study_of_the_package_is_valid_and_named_as_its_file(name: str) -> None:
-    study = load.load(name)
+    checked = load.load(name)
+    study, found = checked.spec, checked.draws
     assert study.name == name
     assert study.description
-    found = probe(study)
     assert (len(found.trials), found.n_refused) == (getattr(study.space, "n_probes", N_PROBES), 0)
 
 
@@ -40,7 +40,7 @@ def test_the_studies_that_the_readme_names_are_there() -> None:
 
 
 def test_a_file_is_a_study(tmp_path: Path) -> None:
-    assert load.load(write(tmp_path, GOOD)).name == "mine"
+    assert load.load(write(tmp_path, GOOD)).spec.name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_file_imports_modules_beside_it_but_they_hide_no_package(
     (tmp_path / "beside_the_study.py").write_text(GOOD.split("STUDY =")[0])
     (tmp_path / "studies.py").write_text("raise RuntimeError")
     text = "from beside_the_study import space\nfrom studies.spec import StudySpec\n" + GOOD[GOOD.index("STUDY =") :]
-    assert load.load(write(tmp_path, text)).name == "mine"
+    assert load.load(write(tmp_path, text)).spec.name == "mine"
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a\\b", "x" * 101, "é" * 60, "a\nb", "\x1b[31m", "", " a"])

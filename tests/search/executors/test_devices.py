@@ -8,8 +8,7 @@ import pytest
 from pneumo_core.errors import UserError
 from pneumo_core.wire import EpochDone
 from search.executors import devices
-from search.executors.devices import slot_environments
-from search.home import Home
+from search.executors.devices import Machine, slot_environments
 from search.launching import local_executor
 from tests.search import light
 from tests.search.executors.test_executors import task
@@ -23,7 +22,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_gpus")
 def test_each_gpu_gets_its_trials_and_each_trial_its_share() -> None:
-    slots = slot_environments("auto", None, None, trials_per_gpu=2)
+    slots = slot_environments(Machine(trials_per_gpu=2))
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1", "0", "1"]
     assert {slot["XLA_PYTHON_CLIENT_MEM_FRACTION"] for slot in slots} == {"0.45"}
     assert {slot["TF_FORCE_GPU_ALLOW_GROWTH"] for slot in slots} == {"true"}
@@ -31,14 +30,14 @@ def test_each_gpu_gets_its_trials_and_each_trial_its_share() -> None:
 
 @pytest.mark.usefixtures("two_gpus")
 def test_named_gpus_only() -> None:
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slot_environments("1", 2, None)] == ["1", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slot_environments(Machine(device="1", workers=2))] == ["1", "1"]
     with pytest.raises(UserError, match="no GPU '7'; GPUs here: 0, 1"):
-        slot_environments("7", None, None)
+        slot_environments(Machine(device="7"))
 
 
 @pytest.mark.usefixtures("two_gpus")
 def test_gpus_are_numbered_as_they_are_listed() -> None:
-    assert {slot["CUDA_DEVICE_ORDER"] for slot in slot_environments("auto", None, None)} == {"PCI_BUS_ID"}
+    assert {slot["CUDA_DEVICE_ORDER"] for slot in slot_environments(Machine())} == {"PCI_BUS_ID"}
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -57,16 +56,16 @@ def test_only_the_gpus_that_were_left_to_us_are_used(
     monkeypatch: pytest.MonkeyPatch, allowed: str, used: list[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
-    slots = slot_environments("auto", None, None)
+    slots = slot_environments(Machine())
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == used
     assert all("CUDA_DEVICE_ORDER" not in slot for slot in slots)  # the numbers are those of whoever gave them
     with pytest.raises(UserError, match="no GPU '0'"):
-        slot_environments("0", None, None)
+        slot_environments(Machine(device="0"))
 
 
 def test_cores_are_divided_and_none_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    slots = slot_environments("cpu", 3, None)
+    slots = slot_environments(Machine(device="cpu", workers=3))
     cores = [slot["PNEUMO_CPUS"].split(",") for slot in slots]
     assert sorted(core for mine in cores for core in mine) == [str(core) for core in range(8)]
     assert [slot["OMP_NUM_THREADS"] for slot in slots] == ["3", "3", "2"]
@@ -74,14 +73,14 @@ def test_cores_are_divided_and_none_is_used_twice(monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_trainer_on_the_cpu_is_not_pinned() -> None:
-    [slot] = slot_environments("cpu", 1, "jax")
+    [slot] = slot_environments(Machine(device="cpu", workers=1, backend="jax"))
     assert "PNEUMO_CPUS" not in slot
     assert slot["KERAS_BACKEND"] == "jax"
 
 
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(UserError, match="tensorflow, jax, got 'torch'"):
-        slot_environments("cpu", 1, "torch")
+        slot_environments(Machine(device="cpu", backend="torch"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes don't show their environment here")
@@ -96,7 +95,7 @@ def test_the_trainers_processes_have_their_gpu_and_share_from_their_first_moment
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PNEUMO_STORAGE", "postgresql://me:secret@host/db")
     monkeypatch.setenv(light.TAG, str(tmp_path))
-    executor = local_executor(Home(tmp_path), "light", trials_per_gpu=2, backend="jax")
+    executor = local_executor(Machine(trials_per_gpu=2, backend="jax"), tmp_path / "logs")
     executor.command = light.TRAINER
     try:
         for number in range(executor.n_slots):

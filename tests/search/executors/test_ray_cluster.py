@@ -10,6 +10,7 @@ import pytest
 
 from pneumo_core.specs import DataSpec
 from pneumo_core.wire import EpochDone, Ready, TrialDone
+from search.executors.devices import Machine
 from search.executors.local import Limits
 from search.home import Home
 from search.prepared import read_source
@@ -111,7 +112,7 @@ def one_gpu() -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("one_gpu")
 def test_a_trial_that_must_be_alone_on_a_shared_gpu_gets_all_of_it_when_the_others_ended(tmp_path: Path) -> None:
-    executor = ray_cluster.connect(None, trials_per_gpu=2, backend="jax")
+    executor = ray_cluster.connect(None, Machine(trials_per_gpu=2, backend="jax"))
     executor.command = light.TRAINER
     executor.environment = {**executor.environment, "PYTHONPATH": str(light.ROOT)}
     try:
@@ -137,7 +138,7 @@ def test_a_trial_that_must_be_alone_on_a_shared_gpu_gets_all_of_it_when_the_othe
 
 def test_a_second_search_of_one_process_connects_anew() -> None:
     for _ in range(2):
-        executor = ray_cluster.connect(None, n_workers=1)
+        executor = ray_cluster.connect(None, Machine(workers=1))
         executor.close()
         assert not ray.is_initialized()
 

@@ -26,6 +26,7 @@ from search.storage.database import open_storage
 from search.storage.owner import this_process
 from search.stored import read
 from spaces.base import Suggest
+from studies.probing import probe
 from studies.spec import SourceSpec, StudySpec
 
 NOISE = "learning_rate"  # of a made-up model: the higher, the worse its scores
@@ -162,7 +163,7 @@ def stored(
     source = SourceSpec(source=str(images), split=split or SplitSpec())
     prepared = read_source(source, home)
     spec = StudySpec(name="made-up", space=space, data=source, objective=ObjectiveSpec())
-    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    mark = fingerprint.of_study(spec, probe(spec)) | fingerprint.of_data(prepared.manifest, prepared.split)
     made = study.open_study(spec, open_storage(home.storage_url), mark)
     y = preprocess.open_fit_arrays(prepared.arrays_for(spec_of(1).data)).y_validation
     for i, noise in enumerate(noises):

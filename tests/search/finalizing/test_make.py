@@ -6,6 +6,7 @@ import pytest
 
 from pneumo_core.wire import ScoreRole
 from search import fingerprint
+from search.executors.devices import Machine
 from search.finalizing.finalize import Finalizer, Options
 from search.finalizing.jobs import Jobs
 from search.finalizing.make import make_bundle
@@ -30,8 +31,7 @@ def test_kept_answers_are_of_one_program_and_one_backend(
             options=Options(),
             storage_url=home.storage_url,
             home=home,
-            device="cpu",
-            backend=backend,
+            machine=Machine(device="cpu", backend=backend),
             say=print,
         )
         return made[-1].identity(task)

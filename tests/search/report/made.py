@@ -22,6 +22,7 @@ from search.storage import artifacts, owner
 from search.storage.database import open_storage
 from search.study import open_study
 from spaces.base import Suggest
+from studies.probing import probe
 from studies.spec import FidelitySpec, SourceSpec, StudySpec
 
 DATA = DataSpec(image_size_px=24)
@@ -137,5 +138,5 @@ def make(
     )
     prepared = read_source(spec.data, Home(source.parent / "report-cache"))
     storage = open_storage(home.storage_url)
-    mark = fingerprint.of_study(spec) | fingerprint.of_data(prepared.manifest, prepared.split)
+    mark = fingerprint.of_study(spec, probe(spec)) | fingerprint.of_data(prepared.manifest, prepared.split)
     return Made(home=home, storage=storage, study=open_study(spec, storage, mark), spec=spec, prepared=prepared)
