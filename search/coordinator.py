@@ -9,10 +9,9 @@ import contextlib
 import math
 import shutil
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,16 +22,17 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumo_core.errors import PneumoError, StorageError, StudyError, TrialFailed, describe, message_of
+from pneumo_core.errors import PneumoError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, Stage, TrialSpec
+from pneumo_core.specs import DataSpec, TrialSpec
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
 from search import diagnosis, factory, own_metrics, promotion, records, trials
 from search.executors.protocol import Event, Executor
 from search.kept import KeptNetworks
+from search.running import FATAL, Refusal, Running, draw
 from search.storage import artifacts
 from search.storage.database import exclusively
 from search.storage.locks import LockHeld, Wait
@@ -51,19 +51,6 @@ Taken = Literal["nothing to take", "ended at once"]
 POLL_S = 0.5
 UNBUILDABLE_FACTOR = 8  # points that can't be built take no time: so many times `max_same_failures` end a search
 DISK_PAUSE_S = 30.0  # a coordinator whose disk is full leaves what it could not train to others for so long
-
-
-@dataclass
-class Running:
-    """A trial that the executor works on for this coordinator."""
-
-    trial: optuna.Trial
-    spec: TrialSpec
-    data: DataSpec  # of the images that it is trained on now
-    stage: Stage
-    checkpoint: Path
-    alone: bool = False
-    reported: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -269,35 +256,23 @@ class Coordinator:
         self._seed_sampler(waiting)
         trial = self._go_on(waiting[0]) if waiting else self._ask()
         frozen = self.storage.get_trial(trial._trial_id)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # queued points with a value that the space no longer allows
-                spec = self.spec.space(trial)
-            stage, data = promotion.stage_of(self.spec.fidelity, spec, trials.stage(frozen))
-        except (StorageInternalError, SQLAlchemyError, StorageError, UpdateFinishedTrialError):
-            raise
-        except StudyError as error:  # the space wants the search to end, not just this trial
-            self.diagnosis = message_of(error)
-            self._failed(trial.number, "fatal", self.diagnosis)
+        point = draw(self.spec, trial, trials.stage(frozen))
+        if isinstance(point, Refusal):
+            if point.reason == FATAL:
+                self.diagnosis = point.message
+            self._failed(trial.number, point.reason, point.message)
             return "ended at once"
-        except TrialFailed as error:
-            self._failed(trial.number, str(error.reason), message_of(error))
-            return "ended at once"
-        except (Exception, SystemExit) as error:  # `sys.exit` in a space ends its trial, not the search
-            self._failed(trial.number, "bad_spec", describe(error))
-            return "ended at once"
-        trials.begin(trial, spec, self._owner)
-        if stage.index == 0 and self._repeat(trial, spec):
+        trials.begin(trial, point.spec, self._owner)
+        if point.stage.index == 0 and self._repeat(trial, point.spec):
             return "ended at once"
         run = Running(
             trial=trial,
-            spec=spec,
-            data=data,
-            stage=stage,
+            point=point,
             checkpoint=self.checkpoints / str(trials.root(frozen)),
             alone=trials.is_alone(frozen),
+            takes_reports=self._n_objectives == 1,
         )
-        self._replay(run, trials.history(frozen))
+        run.replay(trials.history(frozen), self._trials())
         return run
 
     def _ask(self) -> optuna.Trial:
@@ -339,47 +314,29 @@ class Coordinator:
         self.view.ended(trial.number, f"repeats trial {twin.number}")
         return True
 
-    def _replay(self, run: Running, history: list[int]) -> None:
-        """Report again what the trial reported before it was killed, so that the pruner sees it as unbroken.
-
-        All that it continues count: the last of them may have been killed in the middle of this.
-        """
-        if not history or self._n_objectives > 1:
-            return
-        known = {trial.number: trial for trial in self._trials()}
-        before = [known[number].intermediate_values for number in history if number in known]
-        reports = {step: value for reported in before for step, value in reported.items()}
-        for step, value in sorted(reports.items()):
-            run.trial.report(value, step)
-            run.reported.add(step)
-            run.trial.should_prune()  # some pruners take notes when asked
-
     def _submit(self, run: Running) -> None:
-        number = run.trial.number
+        number, point = run.trial.number, run.point
         self._running[number] = run
         try:
-            arrays = self.arrays_for(run.data)
+            arrays = self.arrays_for(point.data)
         except PneumoError as error:
             self._failed(number, "no_arrays", str(error))
             raise
-        self.view.started(number, replace(run.spec, data=run.data))
+        self.view.started(number, replace(point.spec, data=point.data))
+        is_whole = self.spec.folds is None and point.stage.until_epoch is None  # it ends in one network for a bundle
         task = RunTrial(
             number=number,
-            spec=run.spec,
+            spec=point.spec,
             objective=self.spec.objective,
-            seed=derive(self.spec.seed, run.spec.digest, 0),
+            seed=derive(self.spec.seed, point.spec.digest, 0),
             arrays=str(arrays),
             checkpoint=str(run.checkpoint),
-            save=str(self.networks.file(run.spec.digest).absolute()) if self._is_whole(run) else None,
+            save=str(self.networks.file(point.spec.digest).absolute()) if is_whole else None,
             n_folds=self.spec.folds,
             fold_seed=fold_seed(self.spec),
-            stage=run.stage,
+            stage=point.stage,
         )
         self.executor.submit(task, alone=run.alone)
-
-    def _is_whole(self, run: Running) -> bool:
-        """Return whether the run ends in one network that a bundle could take."""
-        return self.spec.folds is None and run.stage.until_epoch is None
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready) or event.number not in self._running:
@@ -397,29 +354,17 @@ class Coordinator:
 
     def _epoch(self, run: Running, event: EpochDone) -> None:
         self.view.epoch(event.number, event.epoch, event.metrics)
-        stop = event.is_judged and self._judge(run, event)
+        stop = event.is_judged and run.judge(event)
         self.executor.reply(event.number, stop=stop)
-
-    def _judge(self, run: Running, event: EpochDone) -> bool:
-        """Report an epoch, and return whether to stop; Optuna takes no reports where there are two objectives."""
-        is_new = event.epoch not in run.reported
-        run.reported.add(event.epoch)
-        if self._n_objectives > 1:
-            if is_new:
-                run.trial.set_user_attr(trials.REACHED, event.epoch + 1)
-            return False
-        if is_new:
-            run.trial.report(event.metrics["pruning_metric"], event.epoch)
-        return bool(run.trial.should_prune())  # some pruners return a NumPy bool
 
     def _done(self, run: Running, result: TrialResult) -> None:
         if not all(map(math.isfinite, (*result.values, result.constraint))):
             self._failed(run.trial.number, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
             return
         extra = self._own_metrics(run, result)
-        if run.stage.until_epoch is not None and result.stopped != "pruned":
+        if run.point.stage.until_epoch is not None and result.stopped != "pruned":
             result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may go on
-            extra |= {trials.RUNG: run.stage.index, trials.IMAGE_SIZE_PX: run.data.image_size_px}
+            extra |= {trials.RUNG: run.point.stage.index, trials.IMAGE_SIZE_PX: run.point.data.image_size_px}
         with storage_errors(self.checkpoints.parent.parent):  # the home, which someone may have moved
             artifacts.save_result(self.artifacts, run.trial, result)
         extra[trials.N_FINISHED] = len(self._ledger().finished) + 1
@@ -445,7 +390,7 @@ class Coordinator:
     def _own_metrics(self, run: Running, result: TrialResult) -> dict[str, Any]:
         if not self.spec.metrics:
             return {}
-        arrays = self.arrays_for(run.spec.data)
+        arrays = self.arrays_for(run.point.spec.data)
         return own_metrics.measure(self.spec.metrics, arrays, self.spec.folds, fold_seed(self.spec), result)
 
     def _lose(self, run: Running) -> None:
@@ -461,7 +406,7 @@ class Coordinator:
         if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
             checkpoint.remove(run.checkpoint)
         if run is not None and reason in (trials.BAD_ARRAYS, trials.CHILD_DIED):
-            self.forget_arrays(run.data)  # a file that is cut short while it is mapped kills who reads it
+            self.forget_arrays(run.point.data)  # a file that is cut short while it is mapped kills who reads it
         if reason == trials.DISK_FULL:
             self._paused_until_s = time.monotonic() + self.disk_pause_s
         if not self._will_retry(number):
