@@ -1,22 +1,22 @@
-"""The process in which a bundle is used: `python -m pneumo_core.bundles.bundle_process`, one request on standard input.
+"""The process in which a bundle is used: `python -m pneumo_core.bundles.bundle_process`, for one request.
 
-The command line never loads Keras itself. It sends a JSON request, one of `Request`, and reads JSON lines from standard
-output: `{"progress": [what, done, total]}` any number of times, then `{"answer": ...}` or `{"error": message,
-"wrong_use": bool}`. Whatever the libraries print goes to standard error.
+The command line never loads Keras itself. It sends a `Request` (see `pneumo_core.peer`), and reads
+`{"progress": [what, done, total]}` any number of times, then `{"answer": ...}` or
+`{"error": message, "wrong_use": bool}`.
 """
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pneumo_core import codec, lifeline
+from pneumo_core import codec
 from pneumo_core.bundles.formats import Format
 from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import PneumoError, UserError
 from pneumo_core.files import storage_errors
+from pneumo_core.peer import Parent
 from pneumo_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -86,20 +86,17 @@ Request = Evaluate | Certify | MeasureDrift | Predict | ExportTo
 
 def main() -> None:
     """Serve one request."""
-    lines = lifeline.own_output()
-
-    def send(message: dict[str, Any]) -> None:
-        print(json.dumps(message, allow_nan=False), file=lines, flush=True)
+    parent = Parent()
 
     def progress(what: str, done: int, total: int) -> None:
         if done % PROGRESS_EVERY == 0 or done == total:
-            send({"progress": [what, done, total]})
+            parent.send({"progress": [what, done, total]})
 
     try:
-        request: Request = codec.from_json(Request, json.load(sys.stdin))  # type: ignore[arg-type]
-        send({"answer": serve(request, progress)})
+        request: Request = codec.from_json(Request, parent.receive())  # type: ignore[arg-type]
+        parent.send({"answer": serve(request, progress)})
     except (PneumoError, OSError) as error:
-        send({"error": str(error), "wrong_use": isinstance(error, UserError)})
+        parent.send({"error": str(error), "wrong_use": isinstance(error, UserError)})
     except KeyboardInterrupt:
         sys.exit(130)
 

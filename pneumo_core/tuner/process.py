@@ -1,11 +1,10 @@
 """The process that draws from a KerasTuner hypermodel: `python -m pneumo_core.tuner.process`.
 
 A hypermodel declares its parameters while it builds a Keras model, and a space must not load Keras. So the space asks
-this process, in JSON lines: an `Open` once, then a `Draw` a trial. The answers are `Question`s, each of which wants an
-`Answer`, and at last a `Drawn` or a `Refused`. What the libraries print goes to standard error.
+this process (see `pneumo_core.peer`): an `Open` once, then a `Draw` a trial. The answers are `Question`s, each of which
+wants an `Answer`, and at last a `Drawn` or a `Refused`.
 """
 
-import json
 import os
 import select
 import signal
@@ -14,6 +13,7 @@ from typing import Any
 
 from pneumo_core import codec, lifeline
 from pneumo_core.errors import UserError, describe, message_of
+from pneumo_core.peer import Parent
 from pneumo_core.tuner.dialogue import Answer, Draw, Drawn, Open, Question, Reason, Refused, Reply, Request, Scalar
 
 IDLE_S = 600  # without a draw; the process then ends and gives back its memory, and the next draw starts another
@@ -29,20 +29,20 @@ class Abandoned(BaseException):
 
 
 class Space:
-    """The other end of standard input and output."""
+    """The process that asks for draws."""
 
     def __init__(self) -> None:
-        self._lines = lifeline.own_output()
+        self._parent = Parent()
         self._given: list[Scalar] = []
 
     def receive(self) -> Request:
-        line = sys.stdin.readline()
-        if not line:
+        try:
+            return codec.from_json(Request, self._parent.receive())  # type: ignore[arg-type]
+        except EOFError:
             os._exit(0)
-        return codec.from_json(Request, json.loads(line))  # type: ignore[arg-type]
 
     def send(self, reply: Reply) -> None:
-        print(json.dumps(codec.to_json(reply)), file=self._lines, flush=True)
+        self._parent.send(reply)
 
     def begin(self, draw: Draw) -> None:
         self._given = list(draw.answers)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pneumo_core import secrecy
+from pneumo_core.peer import obituary
 from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, TrialDone, TrialError
 from search.executors.process import n_oom_kills, resident_bytes
 from search.executors.protocol import Event
@@ -25,7 +26,6 @@ TRIALS_PER_CHILD = 20  # resident memory grows by some 12 MB a trial in both Ten
 MEMORY_GROWTH = 0.5
 DEATH_WAIT_S = 1.0  # from a closed socket to the end of its process
 LOG_BYTES = 16 * 2**20
-LOG_TAIL_BYTES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,8 +249,7 @@ class LocalExecutor:
         if code == -signal.SIGKILL and n_oom_kills() > child.n_oom_kills:
             self._fail(slot, "out_of_memory", "the kernel killed the trainer process for want of memory")
         else:
-            tail = _tail(child.log)
-            self._fail(slot, "child_died", f"the trainer process ended with {_say_exit(code)}{tail}")
+            self._fail(slot, "child_died", _obituary(code, child.log))
 
     def _check_limits(self, now_s: float) -> None:
         limits = self.limits
@@ -272,15 +271,6 @@ class LocalExecutor:
             self._failed.append(TrialError(number=child.number, reason=reason, message=message))
 
 
-def _say_exit(code: int | None) -> str:
-    if code is None:
-        return "a closed connection"
-    if code >= 0:
-        return f"exit code {code}"
-    names = {int(known): known.name for known in signal.Signals}
-    return f"signal {names.get(-code, -code)}"
-
-
 def _trim(log: Path) -> None:
     """Empty a log that a chatty library fills without end; the child appends, so that it just goes on."""
     with contextlib.suppress(FileNotFoundError):  # someone may have deleted it
@@ -288,12 +278,9 @@ def _trim(log: Path) -> None:
             os.truncate(log, 0)
 
 
-def _tail(log: Path) -> str:
-    """Return the last lines of a child's output, which often name the cause; nothing where someone deleted it."""
+def _obituary(code: int | None, log: Path) -> str:
     try:
         with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
-            text = file.read().decode(errors="replace").strip()
-    except FileNotFoundError:
-        return ""
-    return f"; its last output:\n{text}" if text else ""
+            return obituary("the trainer process", code, file)
+    except FileNotFoundError:  # someone may have deleted it
+        return obituary("the trainer process", code)

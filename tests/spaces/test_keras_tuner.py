@@ -65,8 +65,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KerasTunerSpace]
 
 def process_of(space: KerasTunerSpace) -> "subprocess.Popen[str]":
     assert space._helper is not None
-    assert space._helper._process is not None
-    return space._helper._process
+    assert space._helper._peer is not None
+    return space._helper._peer._process
 
 
 def drawn(space: KerasTunerSpace, **given: Any) -> TrialSpec:
@@ -167,9 +167,9 @@ def test_the_process_ends_with_python(tmp_path: Path) -> None:
         "from spaces.base import Recorder\n"
         "space = from_keras_tuner('slow.py:build')\n"
         "threading.Thread(target=space, args=(Recorder(),), daemon=True).start()\n"
-        "while not (space._helper and space._helper._process): time.sleep(0.01)\n"
+        "while not (space._helper and space._helper._peer): time.sleep(0.01)\n"
         "assert not {'keras', 'tensorflow', 'jax', 'keras_tuner'} & set(sys.modules)\n"
-        "print(space._helper._process.pid, flush=True)\n"
+        "print(space._helper._peer._process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(bridge.__file__).parents[1])}
