@@ -26,7 +26,7 @@ def confusion(
 ) -> Picture:
     """Draw the counts of calls at the threshold; `classes` are the names of the negative and the positive."""
     found = _performance(validation, result, objective)
-    c, (negative, positive) = found.confusion, classes
+    c, (negative, positive) = found.assessment.confusion, classes
     counts = np.array([[c.true_positive, c.false_negative], [c.false_positive, c.true_negative]])
     words = (("found", "missed"), ("false alarm", "cleared"))
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring.assess import Assessment, Pair
 from pneumo_core.scoring.intervals import Interval
-from pneumo_core.scoring.metrics import Bools, Confusion, Floats
+from pneumo_core.scoring.metrics import Bools, Floats
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.records import Scalar, Summary
@@ -102,16 +103,49 @@ class Performance:
 
     y: Bools  # (n,)
     scores: Floats  # (n,); under shifts those of the images as they are, then those under their shifts
-    threshold: float
-    confusion: Confusion
-    estimates: Mapping[str, Estimate]  # recall, specificity, fnr, ppv, npv, accuracy; those with a denominator
-    auc: Estimate
-    pauc: Estimate
-    brier: float
-    calibration_error: float
+    assessment: Assessment
     region: tuple[Interval, Interval]  # of recall and specificity, jointly 95 %
-    recall_by_kind: Mapping[str, Estimate]  # bacteria and virus, where file names tell; empty for a single kind
-    patients_missed: Estimate  # positive patients with at least one missed image
+
+    @property
+    def threshold(self) -> float:
+        return self.assessment.threshold
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Return recall, specificity, fnr, ppv, npv and accuracy, those with a denominator, and the areas."""
+        of, c = self.assessment, self.assessment.confusion
+        n_ill, n_well = of.n_positive, of.n - of.n_positive
+        known = {
+            "recall": (of.recall, of.recall_ci, n_ill),
+            "specificity": (of.specificity, of.specificity_ci, n_well),
+            "fnr": (of.fnr, (1 - of.recall_ci[1], 1 - of.recall_ci[0]), n_ill),
+            "ppv": (of.ppv, of.ppv_ci, c.true_positive + c.false_positive),
+            "npv": (of.npv, of.npv_ci, c.true_negative + c.false_negative),
+            "accuracy": (of.accuracy, of.accuracy_ci, of.n),
+            "auc": (of.auc, of.auc_ci, None),
+            "pauc": (of.pauc, of.pauc_ci, None),
+        }
+        return {
+            name: self._estimate(value, pair, n)
+            for name, (value, pair, n) in known.items()
+            if value is not None and pair is not None
+        }
+
+    @property
+    def recall_by_kind(self) -> Mapping[str, Estimate]:
+        """Return the recall of bacteria and virus, where file names tell; nothing for a single kind."""
+        found = self.assessment.recall_by_kind
+        return {kind: self._estimate(of.recall, of.recall_ci, of.n) for kind, of in found.items()}
+
+    @property
+    def patients_missed(self) -> Estimate:
+        """Return the share of positive patients with at least one missed image."""
+        of = self.assessment.by_patient
+        return self._estimate(of.fnr, of.fnr_ci, of.n)
+
+    def _estimate(self, value: float, pair: Pair, n: int | None) -> Estimate:
+        interval = Interval(low=pair[0], high=pair[1], confidence=self.assessment.confidence)
+        return Estimate(value=value, interval=interval, hits=None if n is None else round(value * n), n=n)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from pneumo_core.data import folds
 from pneumo_core.progress import Progress
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import baselines, intervals, metrics
+from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.intervals import Interval
 from pneumo_core.scoring.metrics import Bools, Confusion, Cuts, Floats
 from pneumo_core.specs import ObjectiveSpec
@@ -51,30 +52,18 @@ def measure(
 
     Under shifts `validation` has each image twice; the region then counts it once.
     """
-    y, copies = validation.y, len(validation.y) // len(set(validation.paths))
-    confusion = metrics.confusion(y, scores, threshold)
-    areas = intervals.patient_bootstrap(
-        y,
+    assessment = assess(
+        validation.y,
         scores,
-        validation.groups,
-        {"auc": metrics.auc, "pauc": lambda labels, s: metrics.pauc(labels, s, objective.fnr_ceiling)},
-        seed=BOOTSTRAP_SEED,
+        np.asarray(validation.groups),
+        np.asarray(validation.kinds),
+        threshold=threshold,
+        ceiling=objective.fnr_ceiling,
+        confidence=CONFIDENCE,
         n_resamples=n_resamples,
     )
-    return Performance(
-        y=y,
-        scores=scores,
-        threshold=threshold,
-        confusion=confusion,
-        estimates=_proportions(validation, scores >= threshold),
-        auc=Estimate(value=metrics.auc(y, scores), interval=areas["auc"]),
-        pauc=Estimate(value=metrics.pauc(y, scores, objective.fnr_ceiling), interval=areas["pauc"]),
-        brier=metrics.brier(y, scores),
-        calibration_error=metrics.expected_calibration_error(y, scores),
-        region=_region(confusion, copies),
-        recall_by_kind=_recall_by_kind(validation, scores, threshold),
-        patients_missed=_patients_missed(validation, scores, threshold),
-    )
+    region = _region(assessment.confusion, len(validation.y) // len(set(validation.paths)))
+    return Performance(y=validation.y, scores=scores, assessment=assessment, region=region)
 
 
 def proportion(hits: Bools, groups: npt.NDArray[np.generic]) -> Estimate:
@@ -83,34 +72,10 @@ def proportion(hits: Bools, groups: npt.NDArray[np.generic]) -> Estimate:
     return Estimate(value=float(hits.mean()), interval=interval, hits=int(hits.sum()), n=len(hits))
 
 
-def _proportions(validation: Validation, called: Bools) -> dict[str, Estimate]:
-    y, groups = validation.y, np.asarray(validation.groups)
-    right = called == y
-    everyone = np.ones(len(y), bool)
-    of = {"recall": y, "specificity": ~y, "ppv": called, "npv": ~called, "accuracy": everyone}
-    shares = {name: (rows, right) for name, rows in of.items()} | {"fnr": (y, ~right)}
-    return {name: proportion(hits[rows], groups[rows]) for name, (rows, hits) in shares.items() if rows.any()}
-
-
 def _region(c: Confusion, copies: int) -> tuple[intervals.Interval, intervals.Interval]:
     recall = (c.true_positive // copies, (c.true_positive + c.false_negative) // copies)
     specificity = (c.true_negative // copies, (c.true_negative + c.false_positive) // copies)
     return intervals.clopper_pearson(*recall, JOINT), intervals.clopper_pearson(*specificity, JOINT)
-
-
-def _recall_by_kind(validation: Validation, scores: Floats, threshold: float) -> dict[str, Estimate]:
-    found: Bools = scores >= threshold
-    kinds, groups = np.asarray(validation.kinds), np.asarray(validation.groups)
-    names = sorted(set(kinds[validation.y].tolist()))
-    mine = {name: validation.y & (kinds == name) for name in names}
-    return {name: proportion(found[rows], groups[rows]) for name, rows in mine.items()} if len(names) > 1 else {}
-
-
-def _patients_missed(validation: Validation, scores: Floats, threshold: float) -> Estimate:
-    ill: Bools = validation.y
-    groups = np.asarray(validation.groups)
-    patients = np.unique(groups[ill])
-    return proportion(np.isin(patients, groups[ill & (scores < threshold)]), patients)
 
 
 def compare(
@@ -124,9 +89,7 @@ def compare(
         return cuts.auc, 1 - float(cuts.fnr[at_floor]), float(cuts.specificity[at_ceiling])
 
     values = np.array([measure(metrics.cuts(images.validation.y, s)) for s in models.values()])  # (models, measures)
-    samples = _resampled(
-        images.validation, list(models.values()), measure, n_resamples
-    )  # (resamples, models, measures)
+    samples = _resampled(images.validation, list(models.values()), measure, n_resamples)
     progress("comparing with baselines", 3, 3)
     return tuple(
         Compared(
@@ -197,22 +160,10 @@ def _resampled(
     measure: Callable[[Cuts], tuple[float, float, float]],
     n_resamples: int,
 ) -> Floats:
-    """Return every measure of every model on the same resamples of patients, (resamples, models, measures).
-
-    Row numbers are resampled in the place of scores, so that a margin compares two models on the same images.
-    """
-    samples: list[list[tuple[float, float, float]]] = []
-
-    def collect(y: Bools, row_numbers: Floats) -> float:
-        rows = row_numbers.astype(np.int64)
-        samples.append([measure(metrics.cuts(y, scores[rows])) for scores in models])
-        return 0.0
-
-    row_numbers = np.arange(len(validation.y), dtype=np.float64)
-    intervals.patient_bootstrap(
-        validation.y, row_numbers, validation.groups, {"": collect}, seed=BOOTSTRAP_SEED, n_resamples=n_resamples
-    )
-    return np.array(samples)
+    """Return every measure of every model on the same resamples of patients, (resamples, models, measures)."""
+    y = validation.y
+    drawn = intervals.resamples(y, validation.groups, seed=BOOTSTRAP_SEED, n_resamples=n_resamples)
+    return np.array([[measure(metrics.cuts(y[rows], scores[rows])) for scores in models] for rows in drawn])
 
 
 def _estimates(values: Floats, samples: Floats) -> Mapping[str, Estimate]:

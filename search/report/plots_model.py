@@ -37,7 +37,7 @@ def roc(y: Bools, found: Performance, objective: ObjectiveSpec, compared: Sequen
         paint,
         size=(WIDE[0], 5.0),
         phone_height=8.4,
-        alt=f"ROC curve on validation, AUC {found.auc.value:.3f}, with the operating point",
+        alt=f"ROC curve on validation, AUC {found.assessment.auc:.3f}, with the operating point",
     )
 
 

@@ -122,7 +122,7 @@ def _cards(data: ReportData, row: TrialRow) -> Html:
         _card("Recall", percent(m.recall), _under(known.get("recall"))),
         _card("FNR (missed)", percent(m.fnr), _under(known.get("fnr"))),
         _card("Specificity", percent(m.specificity), _under(known.get("specificity"))),
-        _card("AUC", f"{m.auc:.3f}", _range(found.auc) if found else ""),
+        _card("AUC", f"{m.auc:.3f}", _range(known["auc"]) if found else ""),
         _card("Threshold", scalar(m.threshold), "trial " + str(row.number)),
     ]
     return tag("div", *cards, class_="cards")

@@ -111,8 +111,8 @@ def beaten(compared: Sequence[Compared]) -> str:
 
 def _scores(found: Performance, classes: tuple[str, str]) -> Html:
     quality = (
-        f"Calibration. Brier score {found.brier:.4f}, calibration error {found.calibration_error:.4f}. Class weights "
-        "shift scores: a threshold is not a probability."
+        f"Calibration. Brier score {found.assessment.brier:.4f}, calibration error {found.assessment.ece:.4f}. "
+        "Class weights shift scores: a threshold is not a probability."
     )
     benefit = "Decision curve (Vickers & Elkin 2006) at the prevalence of these images, which need not be a clinic's."
     return tag(
@@ -142,7 +142,7 @@ def _classes(data: ReportData) -> tuple[str, str]:
 
 
 def _confusion(found: Performance, classes: tuple[str, str]) -> Html:
-    c, (negative, positive) = found.confusion, classes
+    c, (negative, positive) = found.assessment.confusion, classes
     head = tag("tr", tag("td", ""), *(tag("th", f"called {name}", scope="col") for name in (positive, negative)))
     ill = _confusion_row(positive, (c.true_positive, "found", "hit"), (c.false_negative, "missed", "miss"))
     well = _confusion_row(
@@ -170,8 +170,8 @@ def _figures(found: Performance) -> Html:
     body: list[tuple[str, str]] = [(label, share(found.estimates.get(key))) for key, label in _FIGURES.items()]
     body += [
         ("ill patients with a missed image", share(found.patients_missed)),
-        ("AUC", area(found.auc)),
-        ("partial AUC", area(found.pauc)),
+        ("AUC", area(found.estimates["auc"])),
+        ("partial AUC", area(found.estimates["pauc"])),
         ("threshold", scalar(found.threshold)),
     ]
     return table((), body, label="All figures")

@@ -40,10 +40,10 @@ def measured(groups: tuple[str, ...] = tuple("abcdefgh")) -> performance.Perform
 
 def test_performance_counts_and_their_intervals() -> None:
     found = measured()
-    assert (found.confusion.true_positive, found.confusion.false_negative) == (3, 1)
-    assert (found.confusion.true_negative, found.confusion.false_positive) == (3, 1)
+    assert (found.assessment.confusion.true_positive, found.assessment.confusion.false_negative) == (3, 1)
+    assert (found.assessment.confusion.true_negative, found.assessment.confusion.false_positive) == (3, 1)
     assert found.estimates["recall"].interval == intervals.clustered([True, True, True, False], list("efgh"))
-    assert found.auc.value == metrics.auc(Y, SCORES)
+    assert found.estimates["auc"].value == metrics.auc(Y, SCORES)
 
 
 def test_under_shifts_each_image_counts_once_in_what_is_promised() -> None:
