@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pneumo_core.data import altered
 from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
-from pneumo_core.data.split import USED_ROLES, Split, grouped, patient_notes
+from pneumo_core.data.split import RoleCount, Split, grouped, patient_notes, role_counts
 from pneumo_core.progress import Progress, silent
 
 _FOLDS = 5
@@ -43,16 +43,6 @@ class Leak:
     groups: int
     train_images: int
     test_images: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoleCount:
-    """The images of one role by class."""
-
-    role: str
-    n_negative: int
-    n_positive: int
-    n_groups: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +169,7 @@ def audit(
         reasons=_counted(rejected.reason for rejected in manifest.rejected),
         duplicates=count_duplicates(records, manifest.n_divided_looks),
         leak=count_leak(records, groups),
-        roles=_role_counts(manifest, split) if split else (),
+        roles=role_counts(manifest, split) if split else (),
         notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest)), *file_notes(records)),
         left_out=manifest.left_out,
         image_facts=_aucs(records, looked) if looked else {},
@@ -306,16 +296,6 @@ def _sets(records: Sequence[ImageRecord], names: Sequence[str]) -> list[list[Ima
     for record, name in zip(records, names, strict=True):
         by_name.setdefault(name, []).append(record)
     return [members for members in by_name.values() if len(members) > 1]
-
-
-def _role_counts(manifest: Manifest, split: Split) -> tuple[RoleCount, ...]:
-    def count(role: str) -> RoleCount:
-        rows = [index for index, of_image in enumerate(split.roles) if of_image == role]
-        n_positive = sum(manifest.records[index].label for index in rows)
-        n_groups = len({split.groups[index] for index in rows})
-        return RoleCount(role=role, n_negative=len(rows) - n_positive, n_positive=n_positive, n_groups=n_groups)
-
-    return tuple(count(role) for role in (*USED_ROLES, "excluded") if role in split.roles)
 
 
 def _counted(values: Any) -> dict[str, int]:

@@ -6,6 +6,7 @@ labels, a `.npz` of MedMNIST or of `pneumo data prepare`, or the word `phantom`,
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def scan(source: SourceSpec | str | Path, *, cache_dir: Path, on_progress: Progr
     if spec.source is None:
         raise DataError("no images are named")
     if spec.source == PHANTOM:
-        return _scan_folder(phantom.generate(Path(cache_dir), on_progress=progress), SourceSpec(), cache_dir, progress)
+        drawn = phantom.generate(Path(cache_dir), on_progress=progress)
+        return replace(_scan_folder(drawn, SourceSpec(), cache_dir, progress), is_synthetic=True)
     path = Path(spec.source).expanduser().absolute()
     if path.suffix.casefold() == ".npz":
         negative, positive = _class_names(spec)

@@ -70,6 +70,7 @@ class Manifest:
     n_divided_looks: int = 0  # images that look the same in sets too large to stay whole, see `duplicates`
     left_out: tuple[LeftOut, ...] = ()
     patients: str = ""  # how patients are known, "" where they aren't
+    is_synthetic: bool = False  # drawn by this program
     notes: tuple[str, ...] = ()  # what else there is to know about how the source was read
 
     @cached_property

@@ -30,6 +30,7 @@ from pneumo_core.specs import SplitSpec
 Role = Literal["train", "validation", "calibration", "test", "excluded"]
 
 USED_ROLES: tuple[Role, ...] = ("train", "validation", "calibration", "test")
+EXCLUDED: Role = "excluded"
 LEAK_WARNING = (
     "per_image_random LEAKS images of one patient across roles: its figures flatter and only reproduce published ones"
 )
@@ -58,6 +59,38 @@ class Split:
 
     def indices(self, role: Role) -> tuple[int, ...]:
         return tuple(index for index, of_image in enumerate(self.roles) if of_image == role)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleCount:
+    """The images of one role by class, and its groups: patients, and look-alikes with them."""
+
+    role: Role
+    n_negative: int
+    n_positive: int
+    n_groups: int
+    n_positive_groups: int  # with at least one positive image
+
+    @property
+    def n_images(self) -> int:
+        return self.n_negative + self.n_positive
+
+
+def role_counts(manifest: Manifest, split: Split) -> tuple[RoleCount, ...]:
+    """Count the images of every role that has some."""
+
+    def count(role: Role) -> RoleCount:
+        found = [(manifest.records[index].label, split.groups[index]) for index in split.indices(role)]
+        groups, positive = {group for _, group in found}, [group for label, group in found if label]
+        return RoleCount(
+            role=role,
+            n_negative=len(found) - len(positive),
+            n_positive=len(positive),
+            n_groups=len(groups),
+            n_positive_groups=len(set(positive)),
+        )
+
+    return tuple(count(role) for role in (*USED_ROLES, EXCLUDED) if role in split.roles)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from studies import load
 if TYPE_CHECKING:
     from pneumo_core.data.audit import Audit
     from pneumo_core.data.manifest import LeftOut, Rejected
+    from pneumo_core.data.split import RoleCount
     from search.launching import Outcome
     from search.prepared import Prepared
 
@@ -86,14 +87,10 @@ def show_spaces(console: Console, only: str | None) -> None:
 
 def show_split(console: Console, prepared: "Prepared") -> None:
     """Print images, patients and class shares by role, and what was set aside."""
+    from pneumo_core.data.split import role_counts
+
     manifest, split = prepared.manifest, prepared.split
-    rows = []
-    for role in ROLE_ORDER:
-        mine = [i for i, given in enumerate(split.roles) if given == role]
-        n_positive = sum(manifest.records[i].label for i in mine)
-        if mine:
-            rows.append((role, len(mine) - n_positive, n_positive, len({split.groups[i] for i in mine})))
-    show_roles(console, rows, (manifest.negative, manifest.positive))
+    show_roles(console, role_counts(manifest, split), (manifest.negative, manifest.positive))
     show_notes(console, prepared)
 
 
@@ -119,7 +116,7 @@ def show_audit(console: Console, audit: "Audit") -> None:
     d = audit.duplicates
     say(f"exact duplicates: {d.exact_images} images in {d.exact_sets} sets; near: {d.near_images} in {d.near_sets}")
     if audit.roles:
-        show_roles(console, [(r.role, r.n_negative, r.n_positive, r.n_groups) for r in audit.roles], audit.classes)
+        show_roles(console, audit.roles, audit.classes)
     if audit.shortcuts:
         say("How well file headers alone, without a pixel, predict the class (AUC; 0.5 is a coin):")
         say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
@@ -146,13 +143,13 @@ def show_pixels(console: Console, audit: "Audit") -> None:
         say(f"  ... and {len(audit.odd) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
 
 
-def show_roles(console: Console, rows: Iterable[tuple[str, int, int, int]], classes: Iterable[str]) -> None:
-    """Print images by role and class; a row is role, negatives, positives, patients."""
+def show_roles(console: Console, counts: "Iterable[RoleCount]", classes: Iterable[str]) -> None:
+    """Print images by role and class."""
     headings = ("role", *classes, "patients", "share positive")
     table = printing.table(headings, right=range(1, len(headings)))
-    for role, n_negative, n_positive, n_groups in rows:
-        share = n_positive / max(1, n_negative + n_positive)
-        printing.add(table, role, n_negative, n_positive, n_groups, f"{share:.1%}")
+    for of in counts:
+        share = of.n_positive / max(1, of.n_images)
+        printing.add(table, of.role, of.n_negative, of.n_positive, of.n_groups, f"{share:.1%}")
     printing.show(console, table)
 
 
@@ -180,6 +177,3 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _auc(single: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in sorted(single.items(), key=lambda item: -item[1]))
-
-
-ROLE_ORDER = ("train", "validation", "calibration", "test", "excluded")

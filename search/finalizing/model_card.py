@@ -6,7 +6,6 @@ TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378) and CLAIM (Tejani et al. 2024, 
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import optuna
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
 from pneumo_core.data.manifest import Manifest
-from pneumo_core.data.split import LEAK_WARNING, USED_ROLES
+from pneumo_core.data.split import EXCLUDED, LEAK_WARNING, RoleCount, role_counts
 from pneumo_core.scoring import shifted
 from search import records, stored
 from search.prepared import Prepared
@@ -36,16 +35,6 @@ FIGURES = (
     ("Brier score", "brier"),
     ("Expected calibration error", "ece"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoleCount:
-    """Images and patients of one role."""
-
-    role: str
-    n_negative: int
-    n_positive: int
-    n_patients: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +58,12 @@ def facts(study: optuna.Study, prepared: Prepared) -> Facts:
     """Gather what `card` needs from a stored study and its data."""
     manifest, split = prepared.manifest, prepared.split
     summary = records.summarise(study, "sqlite:///-")
-    roles = []
-    for role in USED_ROLES:
-        rows = split.indices(role)
-        n = Counter(manifest.records[row].label for row in rows)
-        n_patients = len({split.groups[row] for row in rows})
-        roles.append(RoleCount(role=role, n_negative=n[0], n_positive=n[1], n_patients=n_patients))
     known = stored.read(study)
     space = known.fingerprint.get("space", {})
     return Facts(
-        roles=tuple(roles),
+        roles=tuple(of for of in role_counts(manifest, split) if of.role != EXCLUDED),
         is_kermany=is_kermany(manifest),
-        is_phantom=str(prepared.cache) in manifest.source and "phantoms" in manifest.source,
+        is_phantom=manifest.is_synthetic,
         leaks=split.leaks,
         split_notes=split.notes,
         n_rejected=len(manifest.rejected),
@@ -195,7 +178,7 @@ def _use(bundle: Bundle) -> str:
 
 def _data(bundle: Bundle, known: Facts) -> str:
     data = bundle.fingerprint.get("data", {})
-    rows = [(r.role, str(r.n_negative), str(r.n_positive), str(r.n_patients)) for r in known.roles]
+    rows = [(r.role, str(r.n_negative), str(r.n_positive), str(r.n_groups)) for r in known.roles]
     roles = _table(("role", f"{bundle.negative} images", f"{bundle.positive} images", "patient groups"), rows)
     notes = [*known.split_notes, *([f"{known.n_rejected} unreadable files set aside"] if known.n_rejected else [])]
     return (

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core.bundles.bundle import Bundle
+from pneumo_core.data.split import RoleCount
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.assess import Assessment, Pair
 from pneumo_core.scoring.intervals import Interval
@@ -42,21 +43,6 @@ class TrialRow:
     environment: Mapping[str, str] = field(default_factory=dict)
     began: datetime | None = None
     ended: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoleCount:
-    """How much of the data has one role."""
-
-    role: str
-    n_negative: int
-    n_positive: int
-    n_patients: int  # patient groups: people, and look-alikes with them
-    n_positive_patients: int  # groups with at least one positive image
-
-    @property
-    def n_images(self) -> int:
-        return self.n_negative + self.n_positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pneumo_core.data.split import RoleCount
 from pneumo_core.result import Layer
-from search.report.data import DataFlow, RoleCount
+from search.report.data import DataFlow
 from search.report.markup import Html, join, tag
 from search.report.numbers import count, plural
 
@@ -39,7 +40,7 @@ def flow(data: DataFlow, by_fold: bool = False) -> Html:
 
 def _role(role: RoleCount, data: DataFlow, use: str) -> Html:
     of_class = f"{count(role.n_positive)} {data.positive} · {count(role.n_negative)} {data.negative}"
-    size = f"{plural(role.n_images, 'image')} of {plural(role.n_patients, 'patient group')}: {of_class}"
+    size = f"{plural(role.n_images, 'image')} of {plural(role.n_groups, 'patient group')}: {of_class}"
     look = "box opened" if role.role in _OPENED else "box"
     return tag("li", tag("b", role.role), tag("em", use), tag("span", size), class_=look)
 

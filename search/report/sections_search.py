@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from pneumo_core.data.split import RoleCount
 from search.report import diagrams, marks, plots_parameters, plots_search, rows, tables
-from search.report.data import DataFlow, Importance, ReportData, RoleCount, TrialRow
+from search.report.data import DataFlow, Importance, ReportData, TrialRow
 from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
 from search.report.numbers import STATE_WORDS, WATCHED, count, duration, percent, plural
 
@@ -126,7 +127,7 @@ def parameters_by_weight(data: ReportData) -> list[str]:
 def _role(role: RoleCount) -> tuple[str, ...]:
     counts = (role.n_positive, role.n_negative, role.n_images)
     share = percent(role.n_positive / role.n_images)
-    return (role.role, *map(count, counts), share, count(role.n_patients), count(role.n_positive_patients))
+    return (role.role, *map(count, counts), share, count(role.n_groups), count(role.n_positive_groups))
 
 
 def _rejected(flow: DataFlow) -> Html:

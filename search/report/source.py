@@ -10,14 +10,14 @@ import optuna
 from pneumo_core.data import folds, preprocess
 from pneumo_core.data.manifest import ImageRecord
 from pneumo_core.data.preprocess import FitArrays, RoleArrays
-from pneumo_core.data.split import USED_ROLES, Role
+from pneumo_core.data.split import Role, role_counts
 from pneumo_core.errors import StudyError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec
 from search import fingerprint, stored
 from search.home import Home
 from search.prepared import Prepared, read_source
-from search.report.data import DataFlow, RoleCount, Validation
+from search.report.data import DataFlow, Validation
 from search.study import stored_source
 
 
@@ -52,11 +52,10 @@ def _refuse_other(study: optuna.Study, source: str, known: Mapping[str, Any], fo
 def flow(prepared: Prepared) -> DataFlow:
     """Count images and patients of every role; no image is opened."""
     manifest, split = prepared.manifest, prepared.split
-    roles = [role for role in (*USED_ROLES, "excluded") if role in split.roles]
     return DataFlow(
         negative=manifest.negative,
         positive=manifest.positive,
-        roles=tuple(_count(prepared, role) for role in roles),
+        roles=role_counts(manifest, split),
         n_patients=len(set(split.groups)),
         rejected=tuple((entry.path, entry.reason) for entry in manifest.rejected),
         notes=split.notes,
@@ -91,16 +90,3 @@ def _records(prepared: Prepared, role: Role) -> tuple[ImageRecord, ...]:
     """Return the records of a role in the order of its arrays' rows."""
     found = [prepared.manifest.records[index] for index in prepared.split.indices(role)]
     return tuple(sorted(found, key=lambda record: record.path))
-
-
-def _count(prepared: Prepared, role: Role) -> RoleCount:
-    mine = prepared.split.indices(role)
-    labels = [prepared.manifest.records[index].label for index in mine]
-    positive = {prepared.split.groups[index] for index, label in zip(mine, labels, strict=True) if label}
-    return RoleCount(
-        role=role,
-        n_negative=labels.count(0),
-        n_positive=labels.count(1),
-        n_patients=len({prepared.split.groups[index] for index in mine}),
-        n_positive_patients=len(positive),
-    )
