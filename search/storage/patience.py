@@ -5,11 +5,12 @@ import random
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -33,7 +34,7 @@ class ConnectionLost(StorageError):
 
 
 class PatientStorage(RDBStorage):
-    """An `RDBStorage` that repeats a call while the connection to its server is lost, for `patience_s` at most.
+    """An `RDBStorage` that repeats each call of Optuna while its connection is lost, for `patience_s` at most.
 
     Each call is one transaction, and one that was committed although its connection broke does no harm the second
     time: attributes, parameters and reports are written again with the same value, a trial taken or created
@@ -41,9 +42,9 @@ class PatientStorage(RDBStorage):
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any], patience_s: float = PATIENCE_S) -> None:
-        is_server = make_url(url).get_backend_name() != "sqlite"
         self._lock: sqlalchemy.Connection | None = None
         self.patience_s = 0.0  # while it is opened
+        is_server = make_url(url).get_backend_name() != "sqlite"
         try:
             super().__init__(url, engine_kwargs=engine_kwargs)
         except (StorageInternalError, SQLAlchemyError) as error:
@@ -83,20 +84,26 @@ class PatientStorage(RDBStorage):
             self.scoped_session.remove()  # rolls back as well
         self.scoped_session.registry.clear()
 
-    def repeated(self, call: Callable[[], T]) -> T:
+    def repeated(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` does, repeated in a new session while the connection is lost."""
 
         def once() -> T:
             if self._lock is not None and (self._lock.closed or self._lock.invalidated):
                 raise ConnectionLost("the connection that held the lock is lost")
             try:
-                return call()
+                return call(*args, **kwargs)
             except ConnectionLost:
                 if self._lock is None:
                     self.forget_session()
                 raise
 
         return patiently(self.patience_s, once)
+
+    if not TYPE_CHECKING:  # to a type checker it would make every misspelt name an attribute
+
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            return partial(self.repeated, found) if name in _CALLS else found
 
     def _get_trials(
         self,
@@ -106,14 +113,10 @@ class PatientStorage(RDBStorage):
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
         """Read what Optuna's cache asks for; the first time that is all there is."""
-
-        def read() -> list[FrozenTrial]:
-            if states is None and not included_trial_ids and trial_id_greater_than < 0:
-                with self.engine.begin() as connection:
-                    return load_trials(connection, study_id)
-            return super(PatientStorage, self)._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-
-        return self.repeated(read)
+        if states is None and not included_trial_ids and trial_id_greater_than < 0:
+            with self.engine.begin() as connection:
+                return load_trials(connection, study_id)
+        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
 
 def patiently(patience_s: float, call: Callable[[], T]) -> T:
@@ -141,36 +144,5 @@ def raise_lost(context: ExceptionContext) -> None:
         raise ConnectionLost(str(cause).strip().split("\n")[0]) from cause
 
 
-def _patient(method: Callable[Concatenate[PatientStorage, P], T]) -> Callable[Concatenate[PatientStorage, P], T]:
-    def call(self: PatientStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.repeated(lambda: method(self, *args, **kwargs))
-
-    return call
-
-
-# Every other call that is one transaction; those that begin with an underscore are what Optuna's cache calls.
-_CALLS = (
-    "_create_new_trial",
-    "_set_trial_param",
-    "create_new_study",
-    "get_all_studies",
-    "get_all_trials",
-    "get_study_directions",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_system_attrs",
-    "get_study_user_attrs",
-    "get_trial",
-    "get_trial_id_from_study_id_trial_number",
-    "get_trial_param",
-    "get_trial_system_attrs",
-    "get_trial_user_attrs",
-    "set_study_system_attr",
-    "set_study_user_attr",
-    "set_trial_intermediate_value",
-    "set_trial_state_values",
-    "set_trial_system_attr",
-    "set_trial_user_attr",
-)
-for _name in _CALLS:
-    setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
+_CACHE_CALLS = ("_create_new_trial", "_get_trials", "_set_trial_param")  # Optuna's cache calls these as well
+_CALLS = frozenset([*_CACHE_CALLS, *(name for name in vars(BaseStorage) if not name.startswith("_"))])
