@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pneumo_core import lifeline
-from pneumo_core.errors import DataError, PneumoError, TrialFailed
+from pneumo_core.errors import DataError, PneumoError, StorageError, TrialFailed
 from pneumo_core.files import is_full
 from pneumo_core.result import TrialResult
 from pneumo_core.wire import (
@@ -127,7 +127,8 @@ def _reason(error: Exception) -> str:
             return "disk_full"
         if isinstance(of, DataError):
             return "bad_arrays"
-    return "bad_spec" if isinstance(error, PneumoError | ValueError) else "exception"
+    is_of_the_spec = isinstance(error, PneumoError | ValueError) and not isinstance(error, StorageError)
+    return "bad_spec" if is_of_the_spec else "exception"
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Make the file `path` whole by `write(temporary path)` and a rename."""
-    temporary = _temporary(path)
+    """Make the file `path` whole by `write(temporary path)`, which has the same suffix, and a rename."""
+    temporary = path.with_name(f"{path.stem}.tmp-{uuid.uuid4().hex}{path.suffix}")
     with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -46,6 +46,14 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Move a folder aside in one step, then delete it; another process may be faster."""
+    aside = _temporary(folder)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def digest(path: Path) -> str:
@@ -112,18 +120,10 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
     try:
         temporary.mkdir()
         build(temporary)
-        _remove(folder)
+        remove_folder(folder)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove(folder: Path) -> None:
-    """Move a damaged folder aside in one step, then delete it."""
-    if folder.exists():
-        aside = _temporary(folder)
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _clean(folder: Path) -> None:

@@ -19,6 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pneumo_core import codec
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION
 from pneumo_core.errors import BundleError, StorageError
@@ -60,6 +63,16 @@ class CalibrationCounts:
     n_positive_images: int
     n_patients: int
     n_positive_patients: int
+
+
+def calibration_counts(y: npt.NDArray[Any], groups: npt.NDArray[Any]) -> CalibrationCounts:
+    """Count images of labels `y` (n,) and patients `groups` (n,); n may be 0."""
+    return CalibrationCounts(
+        n_images=len(y),
+        n_positive_images=int(y.sum()),
+        n_patients=len(np.unique(groups)),
+        n_positive_patients=len(np.unique(groups[y == 1])),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
 from pneumo_core.bundles import recertified_card, reference, trace, trained_on
-from pneumo_core.bundles.bundle import Bundle, CalibrationCounts, Certification
+from pneumo_core.bundles.bundle import Bundle, Certification, calibration_counts
 from pneumo_core.bundles.trace import Traces
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.split import grouped
@@ -96,25 +96,12 @@ def certification(about: Bundle, images: Labelled, scores: Floats, wanted: Wante
 
     Raises `DataError` where nothing can be certified, saying how many positives are missing, and which ceiling could.
     """
-    found = certify_both(
-        images.y,
-        scores,
-        np.array(images.groups),
-        patients_known=images.patients_known,
-        ceiling=wanted.ceiling,
-        confidence=wanted.confidence,
-    )
+    labelled = images.y, scores, np.array(images.groups)
+    terms: dict[str, Any] = {**vars(wanted), "patients_known": images.patients_known}
+    found = certify_both(*labelled, **terms)
     if found.threshold is None:
         raise DataError(_missing(found))
-    halves = repeated_halves(
-        images.y,
-        scores,
-        np.array(images.groups),
-        old_threshold=about.threshold,
-        patients_known=images.patients_known,
-        ceiling=wanted.ceiling,
-        confidence=wanted.confidence,
-    )
+    halves = repeated_halves(*labelled, old_threshold=about.threshold, **terms)
     return Certification(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         images=images.manifest.digest,
@@ -123,7 +110,7 @@ def certification(about: Bundle, images: Labelled, scores: Floats, wanted: Wante
         ceiling=wanted.ceiling,
         confidence=wanted.confidence,
         certificates={each.unit: each for each in found.certificates},
-        calibration=_counts(images),
+        calibration=calibration_counts(images.y, np.array(images.groups)),
         halves=halves,
         before=codec.to_json(_at(about.threshold, images, scores, wanted)),
     )
@@ -206,23 +193,10 @@ def _missing(found: Certified) -> str:
     )
 
 
-def _counts(images: Labelled) -> CalibrationCounts:
-    groups, y = np.array(images.groups), images.y
-    return CalibrationCounts(
-        n_images=len(y),
-        n_positive_images=int(y.sum()),
-        n_patients=len(np.unique(groups)),
-        n_positive_patients=len(np.unique(groups[y == 1])),
-    )
-
-
 def _at(threshold: float, images: Labelled, scores: Floats, wanted: Wanted) -> Assessment:
     """Return the figures of all images at the threshold before, which they didn't set."""
     kinds = np.array([record.kind for record in images.records])
-    groups = np.array(images.groups)
-    return assess(
-        images.y, scores, groups, kinds, threshold=threshold, ceiling=wanted.ceiling, confidence=wanted.confidence
-    )
+    return assess(images.y, scores, np.array(images.groups), kinds, threshold=threshold, **vars(wanted))
 
 
 def answer(about: Bundle, made: Certification, images: Labelled, out: Path) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def certify_images(
     Assumes positive images independent and drawn as future ones will be. Where patients have several images that
     doesn't hold, and `certify_patients` is the one to trust.
     """
-    labels, values = check_scores(y, scores)
+    labels, values = check_scores(y, scores, at_least=0)
     return _certify(values[labels], "image", ceiling, confidence, n_candidates)
 
 
@@ -96,7 +96,7 @@ def certify_patients(
     A patient is missed when any of their positive images is. Assumes patients independent and drawn as future
     ones will be, with as many images each; images of one patient may depend on each other in any way.
     """
-    labels, values = check_scores(y, scores)
+    labels, values = check_scores(y, scores, at_least=0)
     names = np.asarray(groups)
     if names.shape != labels.shape:
         raise ValueError(f"`groups` must have shape {labels.shape} like `scores`, got {names.shape}")

@@ -180,11 +180,13 @@ def equal_mass_bins(scores: Floats, n_bins: int) -> Ints:
     return n_below * n_bins // len(scores)
 
 
-def check_scores(y: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Bools, Floats]:
+def check_scores(y: npt.ArrayLike, scores: npt.ArrayLike, *, at_least: int = 1) -> tuple[Bools, Floats]:
     """Return labels (n,) as bool and scores (n,) as float64, or raise `ValueError` saying what is wrong."""
     labels, values = np.asarray(y), np.asarray(scores, dtype=np.float64)
-    if labels.ndim != 1 or labels.shape != values.shape or not len(labels):
-        raise ValueError(f"`y` and `scores` must both have shape (n,), n ≥ 1, got {labels.shape} and {values.shape}")
+    if labels.ndim != 1 or labels.shape != values.shape or len(labels) < at_least:
+        raise ValueError(
+            f"`y` and `scores` must both have shape (n,), n ≥ {at_least}, got {labels.shape} and {values.shape}"
+        )
     if not np.isfinite(values).all():
         n_bad = int(np.sum(~np.isfinite(values)))
         raise ValueError(f"`scores` must be finite, got {n_bad} NaN or infinite of {len(values)}")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pneumo_core import files
 
 FORMAT = 1
 _HEADER = "header"
@@ -35,18 +36,15 @@ def save(path: Path, identity: str, checkpoint: Checkpoint) -> None:
     `identity` names the trial: `load` refuses another one's file.
     """
     header = json.dumps({"format": FORMAT, "identity": identity, "state": checkpoint.state}, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    arrays = {**checkpoint.arrays, _HEADER: np.frombuffer(header.encode(), np.uint8)}
+
+    def write(unfinished: Path) -> None:
         with unfinished.open("wb") as file:
-            np.savez(
-                file, allow_pickle=False, **{**checkpoint.arrays, _HEADER: np.frombuffer(header.encode(), np.uint8)}
-            )
+            np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+
+    files.write_file(path, write)
 
 
 def load(path: Path, identity: str) -> Checkpoint | None:
@@ -85,6 +83,6 @@ def of_part(path: Path) -> Path:
 
 def remove(path: Path) -> None:
     """Remove the checkpoint at `path`, if any, with its part and with what killed writers left beside it."""
-    for file in (path, of_part(path), *path.parent.glob(f"{path.name}.*.tmp")):
+    for file in (path, of_part(path), *path.parent.glob(f"{path.stem}.tmp-*")):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()

@@ -8,12 +8,10 @@ take 27 MB. Keras isn't needed here.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,15 +113,8 @@ def _make_room(folder: Path, needed_bytes: int) -> None:
     for entry in kept:
         if total + needed_bytes <= limit and shutil.disk_usage(folder).free >= needed_bytes + RESERVE_BYTES:
             return
-        _remove(entry.folder)
+        files.remove_folder(entry.folder)
         total -= entry.n_bytes
-
-
-def _remove(place: Path) -> None:
-    aside = place.with_name(f"{place.name}.tmp-{uuid.uuid4().hex}")
-    with contextlib.suppress(OSError):  # another process was faster
-        place.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(folder: Path, shape: tuple[int, ...], parts: Iterable[Features]) -> None:
@@ -146,6 +137,4 @@ def _is_whole(folder: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _facts(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-        return {"n_bytes": file.stat().st_size, "digest": digest}
+    return {"n_bytes": file.stat().st_size, "digest": files.digest(file)}

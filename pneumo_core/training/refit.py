@@ -1,13 +1,12 @@
 """Train again what a search found: on one fold, or for good; and score a role with what was saved."""
 
-import secrets
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from pneumo_core import shifts
+from pneumo_core import files, shifts
 from pneumo_core.data import folds, preprocess, shifted
 from pneumo_core.models import forward, model
 from pneumo_core.result import TrialResult
@@ -56,7 +55,4 @@ def role_scores(task: ScoreRole) -> tuple[float, ...]:
 
 
 def _save(trained: keras.Model, file: Path) -> None:
-    unfinished = file.with_name(f"{file.stem}.{secrets.token_hex(4)}.tmp.keras")  # Keras insists on the suffix
-    file.parent.mkdir(parents=True, exist_ok=True)
-    model.in_float32(trained).save(unfinished)
-    unfinished.replace(file)
+    files.write_file(file, model.in_float32(trained).save)

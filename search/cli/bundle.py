@@ -2,8 +2,9 @@
 
 import signal
 import types
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,6 +24,9 @@ from search.cli.options import (
     verbosity,
 )
 from search.cli.reading import ReadingOptions
+
+if TYPE_CHECKING:
+    from pneumo_core.bundles.bundle_process import Request
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by `pneumo finalize`.")]
 
@@ -97,18 +101,11 @@ def evaluate(
     """
     from pneumo_core.bundles.bundle_process import Evaluate
     from pneumo_core.data.source_spec import SourceSpec
-    from search.bundle_client import ask
     from search.cli.show_bundle import show_evaluation
-    from search.watching.make import view_maker
 
     cache = str(home / "cache")
     request = Evaluate(bundle=str(bundle), source=reading.over(SourceSpec(source=folder)), cache=cache)
-    with view_maker(Console(stderr=as_json)) as (_, progress):
-        answer = ask(request, progress)
-    if as_json:
-        printing.result(answer)
-    else:
-        show_evaluation(Console(), answer)
+    answer_to(request, show_evaluation, as_json)
 
 
 def predict(
@@ -150,6 +147,19 @@ def predict(
         printing.say(Console(stderr=True), answer["drift"])
     if all("error" in row for row in answer["rows"]):
         raise typer.Exit(FAILED)
+
+
+def answer_to(request: "Request", show: Callable[[Console, Any], None], as_json: bool) -> None:
+    """Ask the process with the model, and print its answer."""
+    from search.bundle_client import ask
+    from search.watching.make import view_maker
+
+    with view_maker(Console(stderr=as_json)) as (_, progress):
+        answer = ask(request, progress)
+    if as_json:
+        printing.result(answer)
+    else:
+        show(Console(), answer)
 
 
 def _interrupt(_number: int, _frame: types.FrameType | None) -> NoReturn:

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from search import printing
-from search.cli.bundle import BundleArgument
+from search.cli.bundle import BundleArgument, answer_to
 from search.cli.options import HOME, HomeOption, JsonOption, grouped
 from search.cli.reading import ReadingOptions
 
@@ -35,9 +33,7 @@ def certify(
     """
     from pneumo_core.bundles.bundle_process import Certify
     from pneumo_core.data.source_spec import SourceSpec
-    from search.bundle_client import ask
     from search.cli.show_certified import show_certification
-    from search.watching.make import view_maker
 
     request = Certify(
         bundle=str(bundle),
@@ -48,12 +44,7 @@ def certify(
         confidence=confidence,
         leave_out_known=leave_out_known,
     )
-    with view_maker(Console(stderr=as_json)) as (_, progress):
-        answer = ask(request, progress)
-    if as_json:
-        printing.result(answer)
-    else:
-        show_certification(Console(), answer)
+    answer_to(request, show_certification, as_json)
 
 
 def drift(
@@ -66,13 +57,6 @@ def drift(
     Needs no labels. A classifier tries to tell the two sets apart: AUC 0.5 where nothing gives them away.
     """
     from pneumo_core.bundles.bundle_process import MeasureDrift
-    from search.bundle_client import ask
     from search.cli.show_certified import show_drift
-    from search.watching.make import view_maker
 
-    with view_maker(Console(stderr=as_json)) as (_, progress):
-        answer = ask(MeasureDrift(bundle=str(bundle), folder=str(folder)), progress)
-    if as_json:
-        printing.result(answer)
-    else:
-        show_drift(Console(), answer)
+    answer_to(MeasureDrift(bundle=str(bundle), folder=str(folder)), show_drift, as_json)

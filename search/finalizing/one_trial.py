@@ -11,7 +11,7 @@ import optuna
 
 from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
-from pneumo_core.bundles.bundle import Bundle, CalibrationCounts
+from pneumo_core.bundles.bundle import Bundle, calibration_counts
 from pneumo_core.bundles.bundle import Member as BundleMember
 from pneumo_core.data import preprocess
 from pneumo_core.progress import Progress, silent
@@ -90,7 +90,6 @@ def make_bundle_of_trial(
 def _draft(study: optuna.Study, objective: ObjectiveSpec, member: Member, metrics: Metrics) -> Bundle:
     known, chosen = stored.read(study), member.candidate
     mark = known.fingerprint
-    nothing = CalibrationCounts(n_images=0, n_positive_images=0, n_patients=0, n_positive_patients=0)
     file = "model.keras"
     return Bundle(
         study=study.study_name,
@@ -104,7 +103,7 @@ def _draft(study: optuna.Study, objective: ObjectiveSpec, member: Member, metric
         ceiling=objective.fnr_ceiling,
         confidence=0.95,
         certificates={},
-        calibration=nothing,
+        calibration=calibration_counts(np.zeros(0), np.zeros(0)),
         fingerprint=mark,
         environment={**member.environment, "pneumo-search": metadata.version("pneumo-search")},
         selection={"validation": codec.to_json(metrics)},

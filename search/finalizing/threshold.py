@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumo_core.bundles.bundle import CalibrationCounts
+from pneumo_core.bundles.bundle import CalibrationCounts, calibration_counts
 from pneumo_core.data.preprocess import RoleArrays
 from pneumo_core.scoring import metrics, operating
 from pneumo_core.scoring.certify import Certificate, Guarantee, certify_worst
@@ -45,30 +45,17 @@ def settle(
     into calibration, the threshold is the plug-in one of `validation` (labels, scores) and promises nothing.
     """
     plug_in = operating.judge(*validation, objective).metrics
-    # No calibration role: one negative image stands in for it, since certificates count positives only.
-    y = np.zeros(1, np.uint8) if calibration is None else np.asarray(calibration.y)
-    groups = np.array([""] if calibration is None else calibration.groups)
-    values = {"": np.zeros(1)} if calibration is None else scores
+    y = np.asarray(() if calibration is None else calibration.y, np.uint8)
+    groups = np.array(() if calibration is None else calibration.groups, np.str_)
+    values = {"": np.zeros(0)} if calibration is None else scores
     _, found = certify_worst(y, values, groups, patients_known=patients_known, ceiling=ceiling, confidence=confidence)
     threshold = plug_in.threshold if found.threshold is None or leaks else found.threshold
     return Settled(
         threshold=threshold,
         guarantee="none" if leaks else found.guarantee,
         certificates=found.certificates,
-        counts=_counts(calibration),
+        counts=calibration_counts(y, groups),
         shifts=() if found.threshold is None or leaks else tuple(name for name in values if name),
         validation=plug_in,
         calibration_specificity=metrics.confusion(y, values[""], threshold).specificity if calibration else None,
-    )
-
-
-def _counts(calibration: RoleArrays | None) -> CalibrationCounts:
-    if calibration is None:
-        return CalibrationCounts(n_images=0, n_positive_images=0, n_patients=0, n_positive_patients=0)
-    y, groups = np.asarray(calibration.y), np.array(calibration.groups)
-    return CalibrationCounts(
-        n_images=len(y),
-        n_positive_images=int(y.sum()),
-        n_patients=len(np.unique(groups)),
-        n_positive_patients=len(np.unique(groups[y == 1])),
     )

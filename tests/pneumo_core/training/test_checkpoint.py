@@ -77,7 +77,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> N
 def test_removing_takes_the_leftovers_of_killed_writers_too(tmp_path: Path) -> None:
     path = tmp_path / "trial.npz"
     save(path)
-    (tmp_path / "trial.npz.123.tmp").write_bytes(b"half")
+    (tmp_path / "trial.tmp-123.npz").write_bytes(b"half")
     (tmp_path / "other.npz").write_bytes(b"other")
 
     checkpoint.remove(path)
