@@ -78,7 +78,8 @@ def _decode(hint: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _decode_dataclass(typing.cast(type, hint), data, where)
     if origin is typing.Literal:
-        return _expect(data in args, data, where, f"must be one of {list(args)}")
+        known = any(type(data) is type(arg) and data == arg for arg in args)  # True is no 1
+        return _expect(known, data, where, f"must be one of {list(args)}")
     if origin in (typing.Union, types.UnionType):
         return _decode_union(args, data, where)
     if origin is tuple:

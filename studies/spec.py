@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pneumo_core import shifts
+from pneumo_core.checked import Checked, Range, check_range
 from pneumo_core.data.source_spec import LabelTable as LabelTable
 from pneumo_core.data.source_spec import SourceSpec as SourceSpec
 from pneumo_core.errors import nearest
 from pneumo_core.files import names_folder
 from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, KerasTunerSpec, ObjectiveSpec, TrialSpec, check_range, smallest_px
+from pneumo_core.specs import DataSpec, Epochs, KerasTunerSpec, ObjectiveSpec, Share, SomeShare, TrialSpec, smallest_px
 from spaces.base import Scalar, Suggest
 
 Space = Callable[[Suggest], TrialSpec]
@@ -32,11 +33,11 @@ they are and as other hospitals might have sent them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerSpec:
+class SamplerSpec(Checked):
     """How the next trial is chosen."""
 
     kind: SamplerKind = "tpe"  # honours the ceiling and copes with conditional parameters
-    n_startup_trials: int = 10  # random ones before the model of TPE is trusted
+    n_startup_trials: Annotated[int, Range(0, 100_000)] = 10  # random ones before the model of TPE is trusted
 
     def __post_init__(self) -> None:
         if str(self.kind) == "cmaes":
@@ -45,26 +46,24 @@ class SamplerSpec:
                 "false-negative ceiling; use 'tpe' or 'nsga2'"
             )
         _check_kind("sampler", self.kind, get_args(SamplerKind))
-        check_range("n_startup_trials", self.n_startup_trials, 0, 100_000)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrunerSpec:
+class PrunerSpec(Checked):
     """When a weak trial is stopped early, judged by the objective's threshold-free metric after each epoch or fold."""
 
     kind: PrunerKind | None = None  # None: median, and in a study over folds Wilcoxon
-    n_startup_trials: int = 4  # complete trials before anything is pruned (median only)
-    n_warmup_epochs: int = 2  # epochs that no trial is pruned in: first metrics are mostly noise
-    reduction_factor: int = 3  # successive halving and Hyperband
-    p_threshold: float = 0.1  # Wilcoxon, Optuna's own: m folds all worse have p = 2^-m, so 4 of 5 may be enough
+    n_startup_trials: Annotated[int, Range(0, 100_000)] = 4  # complete trials before anything is pruned (median only)
+    n_warmup_epochs: Annotated[int, Range(0, 100_000)] = 2  # epochs that no trial is pruned in: first metrics are
+    # mostly noise
+    reduction_factor: Annotated[int, Range(2, 100)] = 3  # successive halving and Hyperband
+    p_threshold: Share = 0.1  # Wilcoxon, Optuna's own: m folds all worse have p = 2^-m, so 4 of 5 may be enough
 
     def __post_init__(self) -> None:
         if self.kind is not None:
             _check_kind("pruner", self.kind, get_args(PrunerKind))
-        check_range("n_startup_trials", self.n_startup_trials, 0, 100_000)
-        check_range("n_warmup_epochs", self.n_warmup_epochs, 0, 100_000)
-        check_range("reduction_factor", self.reduction_factor, 2, 100)
-        check_range("p_threshold", self.p_threshold, 0.0, 1.0)
+        super().__post_init__()
 
     def kind_for(self, folds: int | None, fidelity: "FidelitySpec | None" = None) -> PrunerKind:
         """Return the kind in a study over `folds` or with `fidelity`; raises `ValueError` for one that doesn't suit."""
@@ -87,21 +86,18 @@ class PrunerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
+class Rung(Checked):
     """A cheap stage of every trial: smaller images, up to an epoch at which it is paused and compared."""
 
-    scale: float  # of the trial's own `image_size_px`; the result is rounded to a multiple of 8
-    epochs: int  # trained when the rung ends, those of the rungs before it included
-    patients: float = 1.0  # share of the trial's own training patients, others in each trial
-
-    def __post_init__(self) -> None:
-        check_range("scale", self.scale, 0.05, 1.0)
-        check_range("patients", self.patients, 0.001, 1.0)
-        check_range("epochs", self.epochs, 1, 100_000)
+    scale: Annotated[
+        float, Range(0.05, 1.0)
+    ]  # of the trial's own `image_size_px`; the result is rounded to a multiple of 8
+    epochs: Epochs  # trained when the rung ends, those of the rungs before it included
+    patients: SomeShare = 1.0  # share of the trial's own training patients, others in each trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class FidelitySpec:
+class FidelitySpec(Checked):
     """Cheap trials first: all are paused at the first rung, and the best of each rung go on to the next.
 
     Behind the last rung a trial trains to its own end at its own image size. Asynchronous successive halving (Li et
@@ -109,7 +105,7 @@ class FidelitySpec:
     """
 
     rungs: tuple[Rung, ...] = (Rung(scale=0.5, epochs=3), Rung(scale=0.75, epochs=6))
-    reduction_factor: int = 3  # one in so many goes on
+    reduction_factor: Annotated[int, Range(2, 100)] = 3  # one in so many goes on
 
     def __post_init__(self) -> None:
         rungs = self.rungs
@@ -121,7 +117,7 @@ class FidelitySpec:
                     "`rungs` must come with rising `epochs` and no smaller `scale` or `patients`, got "
                     f"{before!r} before {after!r}"
                 )
-        check_range("reduction_factor", self.reduction_factor, 2, 100)
+        super().__post_init__()
 
     @property
     def n_rungs(self) -> int:
@@ -159,23 +155,17 @@ class FidelitySpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetSpec:
+class BudgetSpec(Checked):
     """Total number of trials, whatever number of launches they take; optional wall-clock limit of one launch."""
 
-    trials: int = 50
-    timeout_s: float | None = None
-    max_retries: int = 2  # a trial whose process died goes on from its checkpoint this many times
-    patience_trials: int | None = None  # stop when so many trials in a row brought no better feasible one
-    max_same_failures: int = 5  # consecutive failures of one cause before the search stops with a diagnosis
-
-    def __post_init__(self) -> None:
-        check_range("trials", self.trials, 1, 10_000_000)
-        if self.timeout_s is not None:
-            check_range("timeout_s", self.timeout_s, 0.001, 1e9)
-        if self.patience_trials is not None:
-            check_range("patience_trials", self.patience_trials, 1, 10_000_000)
-        check_range("max_retries", self.max_retries, 0, 1000)
-        check_range("max_same_failures", self.max_same_failures, 1, 1_000_000)
+    trials: Annotated[int, Range(1, 10_000_000)] = 50
+    timeout_s: Annotated[float, Range(0.001, 1e9)] | None = None
+    max_retries: Annotated[int, Range(0, 1000)] = 2  # a trial whose process died goes on from its checkpoint this many
+    # times
+    patience_trials: Annotated[int, Range(1, 10_000_000)] | None = None  # stop when so many trials in a row brought no
+    # better feasible one
+    max_same_failures: Annotated[int, Range(1, 1_000_000)] = 5  # consecutive failures of one cause before the search
+    # stops with a diagnosis
 
 
 @dataclass(frozen=True, kw_only=True)

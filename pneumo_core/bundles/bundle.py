@@ -23,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumo_core import codec
+from pneumo_core.checked import check_range
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION
 from pneumo_core.errors import BundleError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.scoring.certify import Certificate, Guarantee
 from pneumo_core.scoring.halves import Halves
 from pneumo_core.scoring.shifted import ShiftFigures
-from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec, check_range
+from pneumo_core.specs import DataSpec, ObjectiveSpec, TrialSpec
 
 FORMAT = 1  # raise it whenever an older program would read a bundle wrongly
 MAX_BYTES = 64 * 2**20  # of `bundle.json`

@@ -21,13 +21,14 @@ from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
+from pneumo_core.checked import check_range
 from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION, RoleArrays
 from pneumo_core.data.split import Role
 from pneumo_core.errors import StudyError
 from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.average import average
-from pneumo_core.specs import ObjectiveSpec, check_range
+from pneumo_core.specs import ObjectiveSpec
 from pneumo_core.wire import Scored, ScoreRole
 from search import fingerprint, openings, stored
 from search.finalizing import model_card, traces, under_shifts
