@@ -122,45 +122,25 @@ def _scalars(values: Mapping[str, float]) -> list[Any]:
 
 
 def _text(tag: str, text: str) -> Any:
-    """Return a text for the Text tab, shown as it stands."""
-    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+    """Return a text for the Text tab, shown as it is: to Markdown, lines that are indented are code."""
+    from tensorboard.plugins.text.summary_v2 import text_pb
 
-    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
-    indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: a block of code
-    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[indented.encode()], tensor_shape=shape)
-    plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
-    return summary_pb2.Summary.Value(
-        tag=tag, tensor=tensor, metadata=summary_pb2.SummaryMetadata(plugin_data=plugin, data_class=_TENSOR)
-    )
+    return text_pb(tag, "\n".join(f"    {line}" for line in text.splitlines())).value[0]
 
 
 def _session_start(trial: FrozenTrial) -> Any:
     """Return the trial's parameters as the HParams tab wants them."""
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=str(trials.root(trial)))
-    for name, value in trials.shown_params(trial).items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, int | float):
-            start.hparams[name].number_value = value
-        else:
-            start.hparams[name].string_value = str(value)
-    return _session(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
+    params = trials.shown_params(trial).items()
+    plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in params}
+    return hparams_pb(plain, trial_id=str(trials.root(trial))).value[0]
 
 
 def _session_end() -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
-    return _session(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
-
-
-def _session(tag: str, data: Any) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import metadata
-
-    return Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
-
-
-_TENSOR = 2  # `DataClass` of summary.proto: what the Text tab reads
+    about = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    return Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
