@@ -1,7 +1,7 @@
 """What a space may ask for: the `Suggest` protocol, and the suggesters that are not a search."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -92,7 +92,7 @@ class Recorder:
             return low + step * int(self._rng.integers(int((high - low) / step + 1e-9) + 1))
         return float(self._rng.uniform(low, high))
 
-    def _value(self, name: str, parameter: Parameter, draw: "DrawValue") -> Scalar:
+    def _value(self, name: str, parameter: Parameter, draw: Callable[[], Scalar]) -> Scalar:
         known = self.parameters.setdefault(name, parameter)
         if known != parameter:
             raise StudyError(f"parameter `{name}` is suggested twice with different ranges: {known}, then {parameter}")
@@ -146,10 +146,6 @@ def widened(name: str, known: Parameter, other: Parameter) -> Parameter:
     lows, highs = (known.low, other.low), (known.high, other.high)
     low, high = min(x for x in lows if x is not None), max(x for x in highs if x is not None)
     return replace(known, low=low, high=high, step=known.step if known.step == other.step else None)
-
-
-class DrawValue(Protocol):
-    def __call__(self) -> Scalar: ...
 
 
 @dataclass(frozen=True)

@@ -194,14 +194,6 @@ def certifiable_ceiling(n_positives: int, confidence: float, n_candidates: int =
     return -math.expm1(math.log(delta) / n_positives) if n_positives else 1.0
 
 
-def fnr_upper(n_missed: int, n_positives: int, confidence: float = 0.95) -> float:
-    """Return the exact upper confidence bound of the FNR after `n_missed` of `n_positives` at a *fixed* threshold.
-
-    For data that didn't choose the threshold, such as the test role.
-    """
-    return upper_bound(n_missed, n_positives, confidence)
-
-
 def _certify(positives: Floats, unit: Unit, ceiling: float, confidence: float, n_candidates: int) -> Certificate:
     n = len(positives)
     n_allowed = allowed_misses(n, ceiling, confidence, n_candidates)

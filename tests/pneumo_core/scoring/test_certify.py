@@ -15,10 +15,10 @@ from pneumo_core.scoring.certify import (
     certifiable_ceiling,
     certify_images,
     certify_patients,
-    fnr_upper,
     lowest_by_patient,
     positives_needed,
 )
+from pneumo_core.scoring.intervals import upper_bound
 from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import ObjectiveSpec
 
@@ -196,7 +196,7 @@ def test_the_certifiable_ceiling_is_the_bound_without_a_miss(n: int, confidence:
 def test_the_upper_bound_of_a_fixed_threshold_equals_scipy(n: int, missed: int, confidence: float) -> None:
     missed = min(missed, n)
     scipy = binomtest(missed, n, alternative="less").proportion_ci(confidence, "exact").high
-    assert fnr_upper(missed, n, confidence) == pytest.approx(scipy, abs=1e-9)
+    assert upper_bound(missed, n, confidence) == pytest.approx(scipy, abs=1e-9)
 
 
 @properties
