@@ -1,6 +1,6 @@
 """The trainer process: loads Keras once, then trains the trials that come over the socket.
 
-Started as `python -m pneumo_core.child FD`. It ends when told nothing more, or at once when the coordinator
+Started as `python -m pneumo_core.child FD`. It ends at once when the coordinator
 is gone: the reader thread sees the socket close even while a step is running.
 """
 

@@ -1,4 +1,4 @@
-"""Specs to JSON and back: frozen dataclasses, tuples, mappings, literals and unions told apart by `kind`."""
+"""Specs to JSON and back: frozen dataclasses, tuples, mappings, literals, and unions distinguished by `kind`."""
 
 import dataclasses
 import hashlib

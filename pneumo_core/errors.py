@@ -6,7 +6,7 @@ PneumoError
 │   ├── StudyError     a study file, a name in it, or a study that changed
 │   ├── StorageError   a database or a folder that can't be opened or written
 │   └── BundleError    a bundle or a model in it
-└── TrialFailed        one trial can't go on; the search goes on without it
+└── TrialFailed        one trial failed; the search continues without it
 """
 
 import difflib
@@ -38,7 +38,7 @@ class BundleError(UserError):
 
 
 class TrialFailed(PneumoError):
-    """One trial can't go on. `reason` is a short stable word such as `nan_loss`."""
+    """One trial failed. `reason` is a short stable word such as `nan_loss`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -291,7 +291,7 @@ class TrialSpec:
 class Stage:
     """Which of its image sizes a trial is trained on, where it is tried on small images first, and for how long."""
 
-    index: int = 0  # a later one goes on from the weights of the one before it
+    index: int = 0  # a later one continues from the weights of the one before it
     until_epoch: int | None = None  # pause after so many epochs, earlier stages included; None: train to the end
     patients: float = 1.0  # share of the trial's own training patients that this stage sees
 

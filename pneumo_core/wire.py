@@ -67,7 +67,7 @@ class ScoreRole:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Coordinator to trainer: go on after an epoch, or stop (pruned)."""
+    """Coordinator to trainer: continue after an epoch, or stop (pruned)."""
 
     kind: Literal["reply"] = "reply"
     number: int
@@ -113,7 +113,7 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialError:
-    """Trainer (or executor, for a trainer that died) to coordinator: the trial can't go on."""
+    """Trainer (or executor, for a trainer that died) to coordinator: the trial failed."""
 
     kind: Literal["error"] = "error"
     number: int

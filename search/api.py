@@ -55,7 +55,7 @@ def launch(
     """Run a study, or resume it up to its total budget, as `pneumo launch` does with the options of the same names.
 
     `data` may be a `SourceSpec`, with names of classes and a split of its own. Ctrl-C (a notebook's stop button) saves
-    what runs and then raises `KeyboardInterrupt`; the same call goes on. Raises `UserError`s for what must be put
+    what runs and then raises `KeyboardInterrupt`; the same call resumes. Raises `UserError`s for what must be put
     right first, and `PneumoError` when trial after trial fails of the same cause.
     """
     checked = _checked(study)

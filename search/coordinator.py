@@ -76,7 +76,7 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self._running: dict[int, Running] = {}
-        self._held: dict[int, Event] = {}  # deterministic: what came before the others had their say
+        self._held: dict[int, Event] = {}  # deterministic: events that wait for those of the other trials
         self._owner = this_process()
         self._watch = Watch(grace_s=self.grace_s)
         self._began_s = time.monotonic()
@@ -181,8 +181,8 @@ class Coordinator:
         while self._n_free() > 0 and not self.stop_asked() and not self.diagnosis:
             try:
                 taken = exclusively(self.storage, self._take, wait=False)
-            except LockHeld as error:  # the trials that run go on meanwhile
-                self._lock_wait.goes_on(error)
+            except LockHeld as error:  # the running trials continue meanwhile
+                self._lock_wait.held(error)
                 return
             self._lock_wait.ended()
             self._wait_s = 0.0 if taken == "ended at once" else POLL_S
@@ -219,7 +219,7 @@ class Coordinator:
         return self.spec.deterministic and bool(self._running and waiting) and trials.is_alone(waiting[0])
 
     def _revive(self) -> Ledger:
-        """Fail the running trials whose coordinator is gone, and queue every failed trial that may go on."""
+        """Fail the running trials whose coordinator is gone, and queue every failed trial that may continue."""
         ledger = self._ledger()
         if lost := [trial for trial in ledger.running if self._is_lost(trial)]:
             for trial in lost:
@@ -238,7 +238,7 @@ class Coordinator:
         return self._ledger()
 
     def _promotable(self, ledger: Ledger) -> int | None:
-        """Return the number of the paused trial that should go on next."""
+        """Return the number of the paused trial that should continue next."""
         if self.spec.fidelity is None or ledger.waiting or ledger.n_taken > self.budget.trials:
             return None
         begins_more = ledger.n_taken < self.budget.trials and not self._is_stale(ledger)
@@ -252,7 +252,7 @@ class Coordinator:
         return left_by_me or self._watch.is_dead(trial)
 
     def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
-        """Start the first of those that wait to go on, else a new trial; a bad point or a repeated one ends at once."""
+        """Start the first waiting trial, else a new one. A bad point or a repeated one ends at once."""
         self._seed_sampler(waiting)
         trial = self._go_on(waiting[0]) if waiting else self._ask()
         frozen = self.storage.get_trial(trial._trial_id)
@@ -288,7 +288,7 @@ class Coordinator:
     def _seed_sampler(self, waiting: Sequence[FrozenTrial]) -> None:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when.
 
-        One that goes on lacks parameters too, where it was lost before they were drawn: it draws as it would have.
+        A continued trial lacks parameters too, where it was lost before they were drawn: it draws as it would have.
         """
         until = trials.root(waiting[0]) if waiting else math.inf
         n_trials = sum(
@@ -363,7 +363,7 @@ class Coordinator:
             return
         extra = self._own_metrics(run, result)
         if run.point.stage.until_epoch is not None and result.stopped != "pruned":
-            result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may go on
+            result = replace(result, stopped="paused")  # also where it stopped early: on larger images it may continue
             extra |= {trials.RUNG: run.point.stage.index, trials.IMAGE_SIZE_PX: run.point.data.image_size_px}
         with storage_errors(self.checkpoints.parent.parent):  # the home, which someone may have moved
             artifacts.save_result(self.artifacts, run.trial, result)

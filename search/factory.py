@@ -56,7 +56,7 @@ class EachOnce:
 
 
 class SharingTPESampler(TPESampler):
-    """A TPE sampler that is told which parameters all trials share, where Optuna's reads every trial to find out.
+    """A TPE sampler that is given the parameters that all trials share, where Optuna's reads every trial to find them.
 
     It takes them from an object that outlives it and looks at new trials only; the suggestions are the same. A
     configuration counts once, however many stages it was trained in.

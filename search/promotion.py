@@ -1,4 +1,4 @@
-"""Cheap trials first: which paused trial goes on with larger images, and what each stage trains on.
+"""Cheap trials first: which paused trial continues with larger images, and what each stage trains on.
 
 The rule is that of asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel Hyperparameter
 Tuning", algorithm 2). Nothing is stored for it: who reached which rung, and who was promoted, is read off the trials.
@@ -29,9 +29,9 @@ class Reached:
 def next_trial(rungs: Sequence[Sequence[Reached]], reduction_factor: int, n_settled: int = 0) -> int | None:
     """Return the number of the trial to promote now, None when none is ready.
 
-    `rungs` come from the cheapest up. Wherever `reduction_factor` trials reached a rung, the best of them goes on,
+    `rungs` come from the cheapest up. Wherever `reduction_factor` trials reached a rung, the best of them continues,
     looked for from the highest rung down. The lowest `n_settled` rungs are those that no other trial can reach any
-    more: of these the share that goes on is rounded up, from the lowest rung up, so that a small study, too, ends
+    more: of these the share that continues is rounded up, from the lowest rung up, so that a small study, too, ends
     with a trial that is trained to its end.
     """
     for reached in reversed(rungs):

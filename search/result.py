@@ -117,7 +117,7 @@ class StudyResult:
         if wanted not in known:
             raise ValueError(f"`target` must be one of the study's, got {wanted!r}{nearest(wanted, known)}")
         if not known[wanted].shares:
-            raise StudyError(f"importance for {wanted!r} can't be told: {known[wanted].reason}")
+            raise StudyError(f"importance for {wanted!r} can't be computed: {known[wanted].reason}")
         return plots_parameters.importance(known[wanted]).figure
 
     def plot_parameters(self) -> Drawing:
@@ -158,8 +158,8 @@ class StudyResult:
     def _repr_html_(self) -> Html:
         s = self.summary
         counts = {"complete": s.n_complete, "pruned": s.n_pruned, "failed": s.n_failed, "running": s.n_running}
-        told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-        head = paragraph(tag("b", s.study), f" in {s.storage}: {told or 'no trial yet'}")
+        shown = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        head = paragraph(tag("b", s.study), f" in {s.storage}: {shown or 'no trial yet'}")
         if s.best is None:
             return join([head, paragraph("No trial meets the false-negative ceiling yet.")])
         best = s.best

@@ -16,7 +16,7 @@ ORDERLY_S = 4.0  # a database that hangs must not keep an interrupted search: wh
 
 @contextmanager
 def polite_stop_in_a_program() -> Iterator[Callable[[], bool]]:
-    """Yield the same for a program that goes on afterwards, such as a notebook.
+    """Yield the same for a program that continues afterwards, such as a notebook.
 
     What was asked reaches the program once the search is in order: Ctrl-C raises `KeyboardInterrupt` on leaving, a
     second one at once. Only the main thread hears signals: in any other nobody ever asks.
@@ -48,7 +48,7 @@ def polite_stop_in_a_program() -> Iterator[Callable[[], bool]]:
 def polite_stop() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether someone asked to stop.
 
-    After `ORDERLY_S`, or a second signal, the process ends where it stands, which loses nothing: trainers die
+    After `ORDERLY_S`, or a second signal, the process ends at once, which loses nothing: trainers die
     with it, and the next launch continues their trials.
     """
     asked = threading.Event()

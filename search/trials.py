@@ -55,13 +55,13 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extr
     for name, value in (attributes(result) | extra).items():
         trial.set_user_attr(name, value)
     pruned = result.stopped in _ENDED_EARLY
-    told = study.tell(
+    ended = study.tell(
         trial,
         None if pruned else list(result.values),
         state=TrialState.PRUNED if pruned else None,
         skip_if_finished=True,
     )
-    if told.state == TrialState.FAIL:
+    if ended.state == TrialState.FAIL:
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")
 
 
@@ -204,11 +204,11 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """Where a study stands, as `ledger` reads it."""
+    """The trials of a study by their state, as `ledger` reads them."""
 
     every: list[FrozenTrial]  # that the ledger was made from
     running: list[FrozenTrial]
-    waiting: list[FrozenTrial]  # to go on: those that failed, and those promoted; new points aren't among them
+    waiting: list[FrozenTrial]  # to continue: those that failed, and those promoted; new points aren't among them
     retriable: list[FrozenTrial]  # failed, and to be queued again
     finished: list[FrozenTrial]  # for good or paused, each that another continues left out, by number
 

@@ -44,7 +44,7 @@ def backbone(
 
 
 def _fine_tuning(suggest: Suggest, max_head_epochs: int) -> dict[str, Any]:
-    """Draw how pretrained layers are trained. Their decay has three values: more can't be told apart."""
+    """Draw how pretrained layers are trained. Their decay has three values: finer ones make no difference."""
     return {
         "head_epochs": suggest.suggest_int("head_epochs", 0, max_head_epochs),
         "backbone_rate": suggest.suggest_float("backbone_rate", 0.01, 1.0, log=True),

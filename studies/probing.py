@@ -155,6 +155,6 @@ def _chosen(trial: TrialSpec) -> str:
     own = ", which it scales itself" if (low, high) == (0.0, 255.0) else ""
     how = f"schedule {train.schedule}, at most {train.epochs} epochs with a patience of {train.patience}"
     weights = train.class_weights
-    told = weights if isinstance(weights, str) else " and ".join(f"{weight:g}" for weight in weights)
-    shown = f"{model.name} gets pixels from {low:g} to {high:g}{own}; class weights {told}, {how}"
+    said = weights if isinstance(weights, str) else " and ".join(f"{weight:g}" for weight in weights)
+    shown = f"{model.name} gets pixels from {low:g} to {high:g}{own}; class weights {said}, {how}"
     return f"{shown}. Each can be set in from_keras_tuner."

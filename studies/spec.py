@@ -98,14 +98,14 @@ class Rung(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class FidelitySpec(Checked):
-    """Cheap trials first: all are paused at the first rung, and the best of each rung go on to the next.
+    """Cheap trials first: all are paused at the first rung, and the best of each rung continue to the next.
 
     Behind the last rung a trial trains to its own end at its own image size. Asynchronous successive halving (Li et
     al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2).
     """
 
     rungs: tuple[Rung, ...] = (Rung(scale=0.5, epochs=3), Rung(scale=0.75, epochs=6))
-    reduction_factor: Annotated[int, Range(2, 100)] = 3  # one in so many goes on
+    reduction_factor: Annotated[int, Range(2, 100)] = 3  # one in so many continues
 
     def __post_init__(self) -> None:
         rungs = self.rungs
@@ -130,7 +130,7 @@ class FidelitySpec(Checked):
             + (f" on {rung.patients:g} of the patients" if rung.patients < 1 else "")
             for rung in self.rungs
         ]
-        return f"{', then to '.join(stages)}, then all; the best 1 in {self.reduction_factor} go on"
+        return f"{', then to '.join(stages)}, then all; the best 1 in {self.reduction_factor} continue"
 
     def data_at(self, trial: TrialSpec, stage: int) -> DataSpec:
         """Return the images that `trial` is trained on at rung `stage`, its own ones behind the last."""
@@ -160,7 +160,9 @@ class BudgetSpec(Checked):
 
     trials: Annotated[int, Range(1, 10_000_000)] = 50
     timeout_s: Annotated[float, Range(0.001, 1e9)] | None = None
-    max_retries: Annotated[int, Range(0, 1000)] = 2  # a trial whose process died goes on from its checkpoint this many
+    max_retries: Annotated[int, Range(0, 1000)] = (
+        2  # a trial whose process died continues from its checkpoint this many
+    )
     # times
     patience_trials: Annotated[int, Range(1, 10_000_000)] | None = None  # stop when so many trials in a row brought no
     # better feasible one

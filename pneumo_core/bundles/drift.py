@@ -56,7 +56,7 @@ class Drift:
         """The verdict in one line."""
         worst = max(self.by_pixels, self.by_facts, key=lambda found: found.auc_ci[0])
         low, high = worst.auc_ci
-        seen = f"told from the images of the certificate with AUC {worst.auc:.2f} ({low:.2f} to {high:.2f}; 0.5: alike)"
+        seen = f"separated from those of the certificate with AUC {worst.auc:.2f} ({low:.2f} to {high:.2f}; 0.5: alike)"
         return f"These {self.n} images are {seen}. {_MEANS[self.verdict]}"
 
 

@@ -20,8 +20,8 @@ from pneumo_core.scoring.assess import Assessment, assess
 from pneumo_core.scoring.metrics import Floats
 
 TRAINED_ON = (
-    "of these images taught the bundle's networks, or look like images that did: the figures flatter; the ones that "
-    "count are those of the test role in its model card"
+    "of these images trained the bundle's networks, or look like images that did, so these figures are too good. Use "
+    "those of the test role in its model card"
 )
 
 
@@ -40,7 +40,7 @@ def evaluate(
 ) -> Evaluation:
     """Score every image of a labelled source, scanned by `labelled.scan`; raises `DataError` where one has changed.
 
-    `known` are the images that the bundle was made from, so that those among these can be told.
+    `known` are the images that the bundle was made from, so that those among these are counted.
     """
     bundle, records = predictor.bundle, manifest.records
     assessment = assess(

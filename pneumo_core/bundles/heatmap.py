@@ -141,6 +141,6 @@ def _is_free(file: Path) -> bool:
 
 
 def _is_overlay(file: Path) -> bool:
-    """Return whether `file` is an overlay: its mark stands before the pixels."""
+    """Return whether `file` is an overlay: its mark comes before the pixels."""
     with file.open("rb") as stream:
         return f"tEXt{MARK}\0heatmap".encode() in stream.read(1000)

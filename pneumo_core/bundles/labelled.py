@@ -1,4 +1,4 @@
-"""Labelled images for a bundle, found before its networks are loaded: wrong use is told at once."""
+"""Labelled images for a bundle, found before its networks are loaded, so that wrong use fails at once."""
 
 from dataclasses import replace
 from pathlib import Path

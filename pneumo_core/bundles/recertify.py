@@ -66,8 +66,8 @@ def look_at(folder: Path, manifest: Manifest, *, leave_out_known: bool, on_progr
     known = trained_on.read(folder)
     if known is None:
         raise DataError(
-            f"`{folder}` doesn't say which images it was made from, so that images to certify on can't be told from "
-            "them; make the bundle anew with `pneumo finalize`"
+            f"`{folder}` doesn't say which images it was made from, so these can't be excluded; "
+            "make the bundle anew with `pneumo finalize`"
         )
     records = manifest.records
     taught = known.knows_digests([record.digest for record in records])

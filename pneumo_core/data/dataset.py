@@ -121,7 +121,7 @@ def _sighting(root: Path, spec: SourceSpec) -> tuple[Sighting, tuple[str, str], 
 
 
 def _class_names(spec: SourceSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the class folders; raises `DataError` where one stands for both classes."""
+    """Return the names of the class folders; raises `DataError` where one names both classes."""
     layout = LAYOUTS[spec.layout] if spec.layout else None
     if layout and layout.label:
         raise DataError(f"the layout `{spec.layout}` has its labels in a table: give it with --labels FILE.csv")
@@ -143,7 +143,7 @@ def _without_other_files(
             tally.add("no image", file.path)
         else:
             kept.append(row)
-    return [found[row] for row in kept], [facts[row] for row in kept], thumbnails[kept], tally.told()
+    return [found[row] for row in kept], [facts[row] for row in kept], thumbnails[kept], tally.left_out()
 
 
 def _record(file: Found, facts: Facts, look: str, group: str, kind: str) -> ImageRecord:

@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off and are used only when their digest is right."""
+"""Downloads that continue where they broke off and are used only when their digest is right."""
 
 import base64
 import contextlib
@@ -60,7 +60,7 @@ class _Answer:
 def download(remote: Remote, path: Path, on_progress: Progress = silent) -> Path:
     """Return `path` with the content of `remote`, downloaded unless it is there already.
 
-    What came before a break stays in `NAME.part` beside it, and the next call goes on from there if the server still
+    What came before a break stays in `NAME.part` beside it, and the next call continues from there if the server still
     has the same file. Raises `DataError` when the server can't be reached, doesn't have the file or sends another.
     """
     if path.is_file() and (remote.digest is None or remote.digest.matches(path)):
@@ -264,7 +264,7 @@ def _size(path: Path) -> int:
 
 def _unobtainable(remote: Remote, path: Path, reason: str) -> DataError:
     kept = path.with_name(f"{path.name}.part")
-    rest = f" What came so far is kept in {kept}: the same command goes on from there." if kept.is_file() else ""
+    rest = f" What came so far is kept in {kept}: the same command continues from there." if kept.is_file() else ""
     return DataError(
         f"{remote.url} can't be downloaded: {urlsplit(remote.url).hostname}: {reason}.{rest} Behind a proxy, set "
         f"https_proxy; on a machine without network, download it elsewhere and put it at {path}"

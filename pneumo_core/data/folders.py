@@ -40,7 +40,7 @@ class Tally:
         if len(examples) < _N_EXAMPLES:
             examples.append(example)
 
-    def told(self) -> tuple[LeftOut, ...]:
+    def left_out(self) -> tuple[LeftOut, ...]:
         """Return what was added, the most frequent first."""
         by_count = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         return tuple(

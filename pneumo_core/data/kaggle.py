@@ -19,7 +19,7 @@ from pneumo_core.progress import Progress, silent
 
 HANDLE = "paultimothymooney/chest-xray-pneumonia/versions/2"  # with a version, a cached copy is used without network
 IMAGES, N_IMAGES = "chest_xray", 5856
-ATTEMPTS = 5  # of a download that breaks off; each goes on where the last one stood
+ATTEMPTS = 5  # of a download that breaks off; each continues where the last one stopped
 _IMAGE = re.compile(r"(?:chest_xray/)*(train|val|test)/(NORMAL|PNEUMONIA)/([^/.][^/]*\.jpe?g)", re.IGNORECASE)
 
 
@@ -27,7 +27,7 @@ def fetch(folder: Path, on_progress: Progress = silent, *, n_images: int = N_IMA
     """Return the folder with `train/ val/ test/` of the Kaggle data set, in `folder`, whole or not at all.
 
     The files are links to those of the client's cache (`KAGGLEHUB_CACHE`), or copies where links can't be made.
-    Raises `DataError` where they can't be had or aren't `n_images`.
+    Raises `DataError` where they are unavailable or aren't `n_images`.
     """
     there = folder / IMAGES
     if there.is_dir():
@@ -106,7 +106,7 @@ def _check_number(place: Path, found: int, wanted: int) -> None:
 def _unobtainable(error: OSError) -> DataError:
     reason = re.sub(r"\?\S*", "", " ".join(str(error).split()))[:500]  # the query of a signed address is a secret
     return DataError(
-        f"{HANDLE} can't be downloaded from Kaggle: {reason}. What came so far is kept: the same command goes on from "
-        "there. Behind a proxy, set https_proxy; on a machine without network, download it elsewhere, unpack it and "
-        f"put its folder `{IMAGES}` (train, val, test) at the same place"
+        f"{HANDLE} can't be downloaded from Kaggle: {reason}. What came so far is kept: the same command continues "
+        "from there. Behind a proxy, set https_proxy; on a machine without network, download it elsewhere, unpack it "
+        f"and put its folder `{IMAGES}` (train, val, test) at the same place"
     )

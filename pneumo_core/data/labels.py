@@ -26,7 +26,7 @@ def find(root: Path, spec: SourceSpec, labels: LabelTable) -> tuple[Sighting, Ta
         raise DataError(_none_there(root, table, entries))
     found = [file for entry in entries for file in _labelled(entry, of_file.get(entry.path, ()), table, walk.tally)]
     return Sighting(
-        found=tuple(sorted(found, key=lambda file: file.path)), left_out=walk.tally.told(), notes=table.notes
+        found=tuple(sorted(found, key=lambda file: file.path)), left_out=walk.tally.left_out(), notes=table.notes
     ), table
 
 

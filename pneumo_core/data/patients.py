@@ -1,7 +1,7 @@
 """Whose each image is: by a table's column, DICOM's PatientID, a folder a patient, an expression, or a known archive.
 
 A rule that would be wrong for a part of the source isn't used for any of it, and the reason is said: one PatientID
-that stands for all files, or names that only some files have.
+that all files share, or names that only some files have.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _NO_PATIENT_FOLDER = re.compile(
 )
 _MOST_A_FOLDER = 8  # images, in the middle folder: fewer look like one patient's, more like a batch
 _FEWEST_FOLDERS = 10
-_PLACEHOLDER_FROM = 20  # DICOM files of which most have one PatientID: it stands for no patient
+_PLACEHOLDER_FROM = 20  # DICOM files of which most have one PatientID: it names no patient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +46,16 @@ def assign(found: Sequence[Found], dicom: Sequence[str], column: str | None, rul
     """Return whose images `found` are.
 
     `dicom` has a digest of each file's PatientID, or ""; `column` is the table's that names patients; `rule` is that
-    of `SourceSpec.patient`. An expression of the user's comes before what is told by DICOM and folders. Raises
+    of `SourceSpec.patient`. An expression of the user's comes before what DICOM and folders say. Raises
     `DataError` for an expression that fits no path.
     """
     notes: list[str] = []
     groups: Groups = [None] * len(found)
     used: list[str] = []
-    for name, told in _rules(found, dicom, column, rule):
+    for name, assign_by in _rules(found, dicom, column, rule):
         if all(group is not None for group in groups):
             break
-        answer, note = told()
+        answer, note = assign_by()
         if note:
             notes.append(note)
         before = groups.count(None)
@@ -102,7 +102,7 @@ def _by_column(found: Sequence[Found]) -> Groups:
 
 
 def _by_dicom(digests: Sequence[str], *, sure: bool) -> tuple[Groups, str]:
-    """Return DICOM's patients; a value that stands for all files, or for most of many, is no patient."""
+    """Return DICOM's patients; a value of all files, or of most of many, is no patient."""
     counts = Counter(digest for digest in digests if digest)
     n = counts.total()
     groups: Groups = [f"DICOM-{digest}" if digest else None for digest in digests]
@@ -119,7 +119,7 @@ def _by_dicom(digests: Sequence[str], *, sure: bool) -> tuple[Groups, str]:
 
 
 def _by_folder(found: Sequence[Found], *, sure: bool) -> Groups:
-    """Return the folder that stands for a patient in each path, None throughout where folders don't look like it."""
+    """Return the folder that names the patient in each path, None throughout where folders don't look like it."""
     folders = [file.within.split("/")[:-1] for file in found]
     while folders and all(folders) and len({parts[0] for parts in folders}) == 1:
         folders = [parts[1:] for parts in folders]
@@ -197,5 +197,5 @@ def _first_without(found: Sequence[Found], names: Sequence[str | None]) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return what stands for a patient's identifier: a hospital's own must not reach reports and bundles."""
+    """Return what replaces a patient's identifier: a hospital's own must not reach reports and bundles."""
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

@@ -17,10 +17,10 @@ DEFAULT_CLASSES = ("NORMAL", "PNEUMONIA")
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """A CSV file with a row for each image. What is None is told by the names of the columns.
+    """A CSV file with a row for each image. What is None follows from the names of the columns.
 
-    `file` is looked for as it stands, then in the folder of the images. `uncertain` and `blank` say what becomes of a
-    label of −1 and of an empty one; a layout that has such labels, CheXpert, is refused while they are None.
+    `file` is looked for under that path, then in the folder of the images. `uncertain` and `blank` say what becomes of
+    a label of −1 and of an empty one; a layout that has such labels, CheXpert, is refused while they are None.
     """
 
     file: str
@@ -46,7 +46,7 @@ class SourceSpec:
     """Which images: a folder, a `.npz` or `phantom`; None leaves it to `--data`.
 
     `negative` and `positive` name class folders or, with `labels`, values of the label column; several are given as a
-    tuple. None stands for NORMAL and PNEUMONIA, or for what the layout of a known data set says.
+    tuple. None means NORMAL and PNEUMONIA, or what the layout of a known data set says.
     """
 
     source: str | None = None

@@ -71,7 +71,7 @@ def find(root: Path, negatives: Sequence[str], positives: Sequence[str], *, foll
     _tally_unread(walk, [of_class.folder for of_class in classes])
     return Sighting(
         found=tuple(sorted(found, key=lambda file: file.path)),
-        left_out=walk.tally.told(),
+        left_out=walk.tally.left_out(),
         notes=tuple(_several(walk.root, classes)),
     )
 

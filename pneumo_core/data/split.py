@@ -31,9 +31,7 @@ Role = Literal["train", "validation", "calibration", "test", "excluded"]
 
 USED_ROLES: tuple[Role, ...] = ("train", "validation", "calibration", "test")
 EXCLUDED: Role = "excluded"
-LEAK_WARNING = (
-    "per_image_random LEAKS images of one patient across roles: its figures flatter and only reproduce published ones"
-)
+LEAK_WARNING = "per_image_random LEAKS images of one patient across roles: compare its figures with published ones only"
 
 
 @dataclass(frozen=True, kw_only=True)

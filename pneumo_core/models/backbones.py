@@ -24,7 +24,7 @@ def build(spec: BackboneSpec, shape: tuple[int, int, int]) -> keras.Model:
     The layers of the backbone lie flat in the model under their usual names; the numbered ones among them
     (`conv2d_7`) start from 0 after `keras.utils.clear_session()`. Frozen layers keep batch normalisation in
     inference mode and drop nothing. Raises `ValueError` for an unknown backbone or layer and
-    for images that are too small, `DataError` when the weights can't be had.
+    for images that are too small, `DataError` when the weights are unavailable.
     """
     backbone = find(spec.name)
     if min(shape[:2]) < backbone.smallest_px:

@@ -28,7 +28,7 @@ def build(spec: ModelSpec, shape: tuple[int, int, int], precision: Precision = "
     """Return an untrained model for images of `shape` (h, w, c), its weights drawn from the global seed.
 
     Weights and score are float32 under every `precision`. Raises `ValueError` when the images are too small for
-    the blocks, `DataError` when pretrained weights can't be had.
+    the blocks, `DataError` when pretrained weights are unavailable.
     """
     with _policy(precision):
         if isinstance(spec, BackboneSpec):

@@ -41,7 +41,7 @@ def packaged_weights(backbone: Backbone) -> Path | None:
 
 
 def missing(backbone: str, file_name: str, why: str, remedy: str = "") -> DataError:
-    """Return the error for weights that can't be had, saying where they were looked for and what helps."""
+    """Return the error for unavailable weights, saying where they were looked for and what helps."""
     folder = os.environ.get(FOLDER_VARIABLE)
     searched = f"not in {FOLDER_VARIABLE}={folder}" if folder else f"{FOLDER_VARIABLE} names no folder"
     remedy = remedy or (
@@ -49,7 +49,7 @@ def missing(backbone: str, file_name: str, why: str, remedy: str = "") -> DataEr
         "`pneumo weights import` on a machine without network)"
     )
     return DataError(
-        f"ImageNet weights of {backbone!r} can't be had: {file_name} is {searched}, and {why}. To remedy: {remedy}; "
+        f"ImageNet weights of {backbone!r} are unavailable: {file_name} is {searched}, and {why}. To remedy: {remedy}; "
         "or choose `weights='none'` with `trainable_from='all'`"
     )
 

@@ -116,7 +116,7 @@ def _is_operation(module: str | None, name: str) -> bool:
 
 
 def _parts(config: Any, but: tuple[str, ...] = ()) -> Iterator[Any]:
-    """Yield a description and all that is in it, however deep, without what stands under the keys `but`."""
+    """Yield a description and all that is in it, however deep, without the values of the keys `but`."""
     left = [config]
     while left:
         part = left.pop()

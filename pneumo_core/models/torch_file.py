@@ -54,7 +54,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Dtype:
-    """Stands in for a storage class of PyTorch."""
+    """Replaces a storage class of PyTorch."""
 
     numpy: str
 

@@ -89,8 +89,8 @@ def _design_effect(n_images: Ints, n_hits: Floats) -> float:
         return largest
     variance = k / (k - 1) * float(((n_hits - share * n_images) ** 2).sum()) / n**2
     n_telling = min(int((n_hits > 0).sum()), int((n_hits < n_images).sum()))
-    told = variance * n / (share * (1 - share))
-    return max(1.0, (n_telling * told + PRIOR_CLUSTERS * largest) / (n_telling + PRIOR_CLUSTERS))
+    observed = variance * n / (share * (1 - share))
+    return max(1.0, (n_telling * observed + PRIOR_CLUSTERS * largest) / (n_telling + PRIOR_CLUSTERS))
 
 
 def calibrated_error(

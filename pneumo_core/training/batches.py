@@ -2,8 +2,8 @@
 
 The batches of a run are windows on one endless stream: pass 0 over the images in a seeded order, pass 1 in
 another, and so on. An epoch is a number of steps along it. Every batch is therefore full (no retracing, no
-padding, no dropped rest), every image is seen equally often, `steps_per_epoch` goes on where the last epoch
-ended, and where the stream stands follows from the epoch number alone: a continued run needs no saved position.
+padding, no dropped rest), every image is seen equally often, `steps_per_epoch` continues where the last epoch
+ended, and the position in the stream follows from the epoch number alone: a continued run needs no saved position.
 """
 
 import contextlib

@@ -50,7 +50,7 @@ class FoldArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldsState:
-    """Where a trial stands between two folds, apart from its scores."""
+    """The state of a trial between two folds, apart from its scores."""
 
     history: tuple[dict[str, float], ...] = ()  # one entry a finished fold
     n_parameters: int = 0
@@ -95,9 +95,9 @@ def run_folds(task: RunTrial, on_epoch: OnEpoch) -> TrialResult:
 def run(trial: FoldsTrial) -> TrialResult:
     """Train the folds that the checkpoint doesn't have, and judge all of them together.
 
-    `trial.on_epoch(fold, metrics)` hears of every fold trained here, with the metrics of its own held-out images, and
-    returns True to end the trial as pruned; a pruned trial is judged on the folds it finished. It also hears of every
-    epoch within a fold, marked by `FOLD`, and what it returns then is ignored.
+    `trial.on_epoch(fold, metrics)` is called after every fold trained here, with the metrics of its own held-out
+    images, and returns True to end the trial as pruned; a pruned trial is judged on the folds it finished. It is also
+    called after every epoch within a fold, marked by `FOLD`, and what it returns then is ignored.
     Raises what `run_trial` raises, and `DataError` where there are too few patients for so many folds.
     """
     fold_of_image = folds.assign(trial.pooled.y, trial.pooled.groups, trial.n_folds, trial.fold_seed)  # (n,)
@@ -220,7 +220,7 @@ def _save(trial: FoldsTrial, state: FoldsState, scores: Floats) -> None:
 
 
 def _restore(trial: FoldsTrial) -> tuple[FoldsState, Floats, str]:
-    """Return where to go on from, scores (n,) that are NaN where there is none yet, and a note on the checkpoint."""
+    """Return where to continue from, scores (n,) that are NaN where there is none yet, and a note on the checkpoint."""
     nothing = FoldsState(), np.full(len(trial.pooled.y), np.nan)
     if trial.checkpoint is None:
         return *nothing, "none"

@@ -58,7 +58,7 @@ class FitArrays(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Where a training stands between two epochs, apart from its weights."""
+    """The state of a training between two epochs, apart from its weights."""
 
     stage: int = 0
     images: str = ""  # see `Task.images`
@@ -82,7 +82,7 @@ class Task:
     on_epoch: OnEpoch
     rows: np.ndarray | None = None  # of the training images that are seen; None: all
     checkpoint: Path | None = None
-    images: str = ""  # names the images in the checkpoint: only a later stage goes on from that of others
+    images: str = ""  # names the images in the checkpoint: only a later stage continues from that of others
     stage: Stage = field(default_factory=Stage)
     n_views: int = 0  # see `batches.Source`
     open_changed: Callable[[int], np.ndarray] | None = None
@@ -105,7 +105,7 @@ def fit(model: keras.Model, task: Task) -> Fitted:
     `task.on_epoch` is called after each epoch trained here, never for those of the checkpoint, and before the
     epoch is saved: after a kill an epoch may be reported twice, with the same numbers, but never not at all.
     Where `task.stage` ends before the trial does, training ends as "paused", and the checkpoint holds all that the
-    next stage goes on from.
+    next stage continues from.
     Raises `TrialFailed`: "nan_loss" when the loss or a score stops being a number, "collapsed" when the network of the
     best epoch tells hardly any images apart.
     """
@@ -266,7 +266,7 @@ class _Run:
         checkpoint.save(self._task.checkpoint, self._task.identity, saved)
 
     def restore(self) -> tuple[TrainState, str]:
-        """Return the state to go on from, with a note on the checkpoint, its arrays put in place."""
+        """Return the state to continue from, with a note on the checkpoint, its arrays put in place."""
         anew = TrainState(stage=self._task.stage.index, images=self._task.images)
         if self._task.checkpoint is None:
             return anew, "none"
@@ -333,7 +333,7 @@ class _Run:
         }
 
     def _take_over(self, saved: Checkpoint) -> tuple[TrainState, str]:
-        """Go on in the same stage, or in a later one."""
+        """Continue in the same stage, or in a later one."""
         path, stage = self._task.checkpoint, self._task.stage.index
         try:
             state = codec.from_json(TrainState, saved.state)

@@ -44,7 +44,7 @@ def run_trial(
 ) -> TrialResult:
     """Run one trial and return its result, leaving no model behind in this process.
 
-    `on_epoch(epoch, metrics)` hears of every epoch (0-based) and returns True to end the trial as pruned. With
+    `on_epoch(epoch, metrics)` is called after every epoch (0-based) and returns True to end the trial as pruned. With
     `checkpoint`, the trial saves itself there after each epoch and continues from what it finds; the caller
     removes the file once the result is safe. A trial of several stages is called once a stage, each with its arrays.
     Raises `TrialFailed` with reason `nan_loss` or `out_of_memory`, and `DataError` without pretrained weights.

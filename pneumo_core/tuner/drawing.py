@@ -14,7 +14,7 @@ from pneumo_core.tuner.hyperparameters import Ask, AskingHyperParameters
 
 
 def draw(opened: Open, hypermodel: Any, ask: Ask) -> TrialSpec:
-    """Return the trial that `hypermodel` builds from what it is told by `ask`.
+    """Return the trial that `hypermodel` builds from the answers of `ask`.
 
     Raises `ValueError` for a model that can't be trained here, and whatever `build` raises.
     """

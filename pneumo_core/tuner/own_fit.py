@@ -12,7 +12,7 @@ _OURS = {"verbose", "shuffle", "callbacks", "validation_data", "validation_split
 
 
 class _Untouched:
-    """Stands for what `fit` is given and must only pass on."""
+    """Replaces what `fit` is given and must only pass on."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -22,7 +22,7 @@ class _Untouched:
 
 
 class _Model(_Untouched):
-    """Stands for the model: remembers how it is fitted."""
+    """Replaces the model, and remembers how it is fitted."""
 
     def __init__(self) -> None:
         super().__init__("model")

@@ -21,7 +21,7 @@ MAX_DRAWS = 200  # Keras keeps some memory of every model
 
 
 class Abandoned(BaseException):
-    """The space doesn't go on with this draw; no `except Exception` of a hypermodel may hold it up."""
+    """The space has abandoned this draw; no `except Exception` of a hypermodel may hold it up."""
 
     def __init__(self, draw: Draw) -> None:
         super().__init__()

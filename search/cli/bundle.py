@@ -64,7 +64,7 @@ def finalize(
     )
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)
-    told = Console(quiet=True) if quiet else console
+    notes = Console(quiet=True) if quiet else console
     with view_maker(console, verbosity(quiet)) as (_, progress):
         found = make_bundle(
             stored.stored_name,
@@ -74,7 +74,7 @@ def finalize(
             storage_url=stored.url,
             home=stored.place,
             machine=trainings.machine,
-            say=printing.sayer(told),
+            say=printing.sayer(notes),
             progress=progress,
         )
     if found is None:

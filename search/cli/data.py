@@ -35,7 +35,7 @@ def fetch(
     size: Annotated[int, typer.Option(help="medmnist: side of the images in pixels: 28, 64, 128 or 224.")] = 28,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to put it in.")] = Path("data"),
 ) -> None:
-    """Download a public data set and check it; the same command again goes on where it broke off.
+    """Download a public data set and check it; the same command resumes a broken download.
 
     `kaggle` is "Chest X-Ray Images (Pneumonia)" (Kermany et al. 2018, CC BY 4.0, 5 856 JPEGs), `medmnist` the same
     images cropped and shrunk (Yang et al. 2023, CC BY 4.0).

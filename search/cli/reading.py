@@ -32,7 +32,7 @@ class ReadingOptions:
     labels: Annotated[Path | None, _option("Read labels from a table, not from folders.", metavar="FILE.csv")] = None
     layout: Annotated[
         Literal["rsna", "nih", "chexpert", "covid19_radiography"] | None,
-        _option("A known data set; those with a table are told by its columns."),
+        _option("A known data set; one with a table is recognised by its columns."),
     ] = None
     image_column: Annotated[str | None, _option("Column of --labels that names the image.", metavar="NAME")] = None
     label_column: Annotated[str | None, _option("Column of --labels with the label.", metavar="NAME")] = None

@@ -20,7 +20,7 @@ def report(
 ) -> None:
     """Write a study as one HTML page: pictures, errors as images, baselines; offline and in print.
 
-    The page needs no network. A study that is still running is shown as it stands. Calibration and test images are
+    The page needs no network. A study that is still running is shown as it is now. Calibration and test images are
     counted and never looked at.
     """
     from search import printing

@@ -46,7 +46,7 @@ def show_certification(console: Console, answer: Mapping[str, Any]) -> None:
 
 def show_drift(console: Console, answer: Mapping[str, Any]) -> None:
     """Print what `drift` found."""
-    table = printing.table(("told apart by", "AUC", "interval"))
+    table = printing.table(("separated by", "AUC", "interval"))
     for title, key in (("16 × 16 grey levels", "by_pixels"), ("image statistics", "by_facts")):
         low, high = answer[key]["auc_ci"]
         printing.add(table, title, f"{answer[key]['auc']:.3f}", f"{low:.3f} to {high:.3f}")

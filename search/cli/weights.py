@@ -48,14 +48,14 @@ def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones, as `list` names them.")],
     folder: FolderOption = None,
 ) -> None:
-    """Download published weights into the folder; goes on where it broke off, and checks digests."""
+    """Download published weights into the folder. Resumes a broken download and checks digests."""
     from pneumo_core import catalog
     from pneumo_core.models import weights_folder
     from search.watching.make import view_maker
 
     place = weights_folder.folder_named(folder)
     for name in names:
-        catalog.find(name)  # a typing error is told before a long download
+        catalog.find(name)  # a typing error fails before a long download
     with view_maker(Console(stderr=True)) as (_, progress):
         for name in names:
             printing.line(weights_folder.fetch(name, place, progress))

@@ -1,4 +1,4 @@
-"""How optuna-dashboard 0.21 must be told things: what it reads from attributes, as functions of plain data.
+"""What optuna-dashboard 0.21 reads from attributes, as functions of plain data.
 
 It reads feasibility from the list attribute `constraints` of Optuna 2 to 4 only, so it takes every trial that has
 `Trial.set_constraint`'s separate attributes for feasible (`optuna_dashboard/_serializer.py`). Writing that list into
@@ -97,7 +97,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 def with_notes(attrs: Mapping[str, Any], notes: Mapping[int | None, str]) -> dict[str, Any]:
     """Return a study's system attributes with notes: by trial id, None for that of the study.
 
-    What someone wrote with the dashboard itself stands below.
+    What someone wrote with the dashboard itself comes below.
     """
     shown = dict(attrs)
     written = defaultdict(list)

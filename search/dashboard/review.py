@@ -1,4 +1,4 @@
-"""The storage that the dashboard is given: one study of the real one, read-only, presented as it must be told."""
+"""The storage that the dashboard is given: one study, read-only, in the form that the dashboard expects."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NoReturn

@@ -42,7 +42,7 @@ def slot_environments(machine: Machine) -> list[dict[str, str]]:
 
 
 def common_environment(backend: str | None) -> dict[str, str]:
-    """Return what every trainer is told, wherever it runs."""
+    """Return the environment that every trainer gets, wherever it runs."""
     return {
         "KERAS_BACKEND": _check_backend(backend or os.environ.get("KERAS_BACKEND", "tensorflow")),
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -272,7 +272,7 @@ class LocalExecutor:
 
 
 def _trim(log: Path) -> None:
-    """Empty a log that a chatty library fills without end; the child appends, so that it just goes on."""
+    """Empty a log that a chatty library fills without end; the child appends, so it can continue."""
     with contextlib.suppress(FileNotFoundError):  # someone may have deleted it
         if log.stat().st_size > LOG_BYTES:
             os.truncate(log, 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 def start_time(pid: int) -> str:
     """Return the start time of process `pid` in clock ticks since boot, empty when it is gone or a zombie.
 
-    Without /proc start times are not to be had; a live process is then just "alive".
+    Without /proc start times are unknown; a live process is then just "alive".
     """
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

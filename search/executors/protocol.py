@@ -1,4 +1,4 @@
-"""Where trials run: the protocol that the coordinator drives, whatever stands behind it."""
+"""Where trials run: the protocol between the coordinator and every executor."""
 
 from collections.abc import Sequence
 from typing import Protocol

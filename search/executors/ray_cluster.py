@@ -40,7 +40,7 @@ except ImportError as error:  # an optional extra
 CONNECT_S = 10.0
 N_JOINS = 3  # attempts
 STATION_POLL_S = 1.0
-LEAVE_S = 2.0  # a station hears of it after its poll
+LEAVE_S = 2.0  # a station notices after its poll
 SENT = ("meta.json", *(f"*_{role}.*" for role in ("train", "validation")))  # the other roles never leave this machine
 
 

@@ -238,7 +238,7 @@ class Finalizer:
         if n_openings > 1:
             self.say(
                 f"The images of the test role have been seen {n_openings} times with this one, over all studies: "
-                "figures flatter the more, the more often a choice was made after a look"
+                "the more often a choice followed a look, the more the figures overstate the truth"
             )
         role = self._role(draft.members, "test")
         found = assess(

@@ -18,7 +18,7 @@ from search.trials import CHILD_DIED, DISK_FULL, OUT_OF_MEMORY
 
 Answer = TrialDone | Scored | TrialError
 
-MAX_DEATHS = 2  # a trainer may die this often in one job, which goes on from its checkpoint
+MAX_DEATHS = 2  # a trainer may die this often in one job, which continues from its checkpoint
 POLL_S = 0.5
 
 
@@ -95,7 +95,7 @@ class Jobs:
         return self._n_started
 
     def _hear(self, task: Task, event: Event) -> Answer | None:
-        """Return the answer in `event`, kept; None where the task goes on, or has to be started again."""
+        """Return the answer in `event`, kept; None where the task continues, or has to be started again."""
         if isinstance(event, EpochDone):
             self._say_epoch(task, event)
             self.executor.reply(event.number, stop=False)
@@ -115,8 +115,8 @@ class Jobs:
         name = self.identity(task)
         if error.reason == DISK_FULL:  # says nothing about a candidate, and the next would fail like it
             raise StorageError(
-                f"the disk is full: {error.message}; what was finished is kept: the same command goes on once there is "
-                "room"
+                f"the disk is full: {error.message}; what was finished is kept: the same command continues once "
+                "there is room"
             )
         if error.reason == OUT_OF_MEMORY:
             was_alone = name in self._alone

@@ -329,9 +329,7 @@ def _limits(bundle: Bundle, known: Facts) -> str:
     if bundle.guarantee == "none":
         lines.append("The threshold is not certified.")
     if bundle.n_test_openings > 1:
-        lines.append(
-            f"The test images were opened {bundle.n_test_openings} times: a choice made after a look flatters them."
-        )
+        lines.append(f"The test images were opened {bundle.n_test_openings} times: figures after a look are too good.")
     if bundle.n_calibration_uses > 1:
         lines.append(
             f"The calibration images set the thresholds of {bundle.n_calibration_uses} bundles: who keeps one of them "

@@ -66,7 +66,7 @@ class _Pictures:
 
 
 def _counts(audit: Audit) -> Html:
-    told = [
+    found = [
         ("Images", ", ".join(f"{n} {name}" for name, n in audit.classes.items())),
         ("Patients, look-alikes counted as one", str(audit.n_groups)),
         ("Sizes in px", ", ".join(f"{n} of {size}" for size, n in audit.sizes_px.items())),
@@ -78,7 +78,7 @@ def _counts(audit: Audit) -> Html:
         [(role.role, str(role.n_negative), str(role.n_positive), str(role.n_groups)) for role in audit.roles],
     )
     warnings = [paragraph(warning, class_="verdict bad") for warning in audit.warnings]
-    return join([*warnings, facts(told), roles, *(paragraph(text) for text in audit.notes), _predictors(audit)])
+    return join([*warnings, facts(found), roles, *(paragraph(text) for text in audit.notes), _predictors(audit)])
 
 
 def _predictors(audit: Audit) -> Html:
@@ -132,8 +132,8 @@ def _pairs(manifest: Manifest, audit: Audit, pictures: _Pictures) -> Html:
         return paragraph("No two images look the same, and none is an altered copy of another.")
     shown = [figure(_gallery(pictures.card(path) for path in paths), caption) for paths, caption in pairs[:N_PAIRS]]
     counts = Counter(copy.how for copy in audit.copies)
-    told = [f"{len(sets)} sets of images look the same", *(f"{n} pairs: {how}" for how, n in counts.most_common())]
-    return join([paragraph("; ".join(told)), tag("div", *shown, class_="pair")])
+    found = [f"{len(sets)} sets of images look the same", *(f"{n} pairs: {how}" for how, n in counts.most_common())]
+    return join([paragraph("; ".join(found)), tag("div", *shown, class_="pair")])
 
 
 def _said(manifest: Manifest, first: ImageRecord, second: ImageRecord) -> str:

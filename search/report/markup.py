@@ -1,4 +1,4 @@
-"""HTML from functions. A plain `str` is text and escaped wherever it is put; only `Html` stands as it is.
+"""HTML from functions. A plain `str` is text and escaped wherever it is put; only `Html` is left as it is.
 
 Names, parameters and messages come from a database that others may have written, so the safe way is the short one.
 """
@@ -26,7 +26,7 @@ def tag(name: str, *children: str, **attributes: str | None) -> Html:
 
 
 def _attribute(key: str, value: str) -> str:
-    """Return ` key="value"`; a value that is `Html` stands as it is."""
+    """Return ` key="value"`; a value that is `Html` is left as it is."""
     return f' {key.rstrip("_").replace("_", "-")}="{value if isinstance(value, Html) else escape(value)}"'
 
 
@@ -69,12 +69,12 @@ def paragraph(*children: str, class_: str | None = None) -> Html:
 
 
 def note(*children: str) -> Html:
-    """Return a remark that stands back behind the text."""
+    """Return a remark in a lighter tone than the text."""
     return paragraph(*children, class_="note")
 
 
 def missing(why: str) -> Html:
-    """Return what stands in the place of a part that can't be shown."""
+    """Return what takes the place of a part that can't be shown."""
     return paragraph(why, class_="missing")
 
 

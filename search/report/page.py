@@ -36,7 +36,7 @@ def render(data: ReportData) -> str:
 
 
 def document(title: str, under: str, parts: Sequence[Section], *, heading: str = "", version: str = "") -> str:
-    """Return a page of `parts` with what stands `under` its heading, by default its title."""
+    """Return a page of `parts` with `under` below its heading, by default its title."""
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", name_="generator", content=GENERATOR),

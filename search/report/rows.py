@@ -86,7 +86,7 @@ def _state(trial: FrozenTrial) -> State:
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
-    """Return the time of training; that of a failed trial, which told none, from its start to its end."""
+    """Return the time of training; that of a failed trial, which reported none, from its start to its end."""
     known = number(trial.user_attrs.get("seconds"))
     if known is None and trial.state == TrialState.FAIL and trial.duration is not None:
         return trial.duration.total_seconds()

@@ -20,7 +20,7 @@ def data_flow(data: ReportData) -> Html:
     if found is None:
         return missing(data.no_data)
     head = ("role", found.positive, found.negative, "images", "share positive", "patient groups", "of them positive")
-    leak = paragraph(tag("strong", "This split leaks patients: "), "the figures flatter.", class_="verdict bad")
+    leak = paragraph(tag("strong", "This split leaks patients: "), "the figures are too good.", class_="verdict bad")
     caption = "A patient group is a patient, together with others whose images look the same."
     apart = "" if found.leaks else " No group is in two roles."
     return join(
@@ -92,8 +92,8 @@ def _rungs(data: ReportData) -> Html:
         return Html()
     how = (
         "Every trial begins on small images. At the end of a rung it is paused, and counted among the pruned unless it "
-        "goes on: as a new trial with the same settings, which takes over weights and training time. The curves above "
-        "therefore change images at the rungs."
+        "continues: as a new trial with the same settings, which takes over weights and training time. The curves "
+        "above therefore change images at the rungs."
     )
     return join([tag("h3", "Cheap trials first"), tables.rungs(data.summary.rungs), note(how)])
 

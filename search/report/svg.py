@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from search.report.markup import Html, clean, tag
 
-# Okabe & Ito (2008): told apart with any colour vision. Markers differ as well, for print in grey.
+# Okabe & Ito (2008): distinguishable with any colour vision. Markers differ as well, for print in grey.
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#56b4e9", "#e69f00"
 INK, GREY, LIGHT, GRID, PAPER = "#1f2933", "#7b8794", "#cbd2d9", "#e4e9ee", "#ffffff"
 DARK: Mapping[str, str] = {  # what a colour becomes on a dark page; the others serve on both

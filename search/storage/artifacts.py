@@ -23,7 +23,7 @@ def store(folder: Path) -> FileSystemArtifactStore:
 
 
 def save_result(artifact_store: FileSystemArtifactStore, trial: optuna.Trial, result: TrialResult) -> None:
-    """Keep the whole result (training curves, validation scores); only possible before the trial is told."""
+    """Keep the whole result (training curves, validation scores); only possible while the trial runs."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / RESULT
         file.write_text(json.dumps(codec.to_json(result)))

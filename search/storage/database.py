@@ -30,7 +30,7 @@ DRIVERS = {
     "mariadb": "mysql+pymysql",
 }
 BACKENDS = ("sqlite", "postgresql", "mysql")
-OPENING_S = 5.0  # a server that restarts is there again, and a wrong address is told before anyone wonders
+OPENING_S = 5.0  # a server that restarts is back by then, and a wrong address is reported soon enough
 BUSY_S = 60.0  # SQLite's own wait for another writer, whose transactions take milliseconds
 
 

@@ -1,6 +1,7 @@
 """One lock for all coordinators of a database, across machines where the database is a server.
 
-Whoever waits for it says so and waits on: the holder may be stopped in a debugger, or on a machine that is suspended.
+A process that waits for it says so and keeps waiting: the holder may be stopped in a debugger, or on a machine that
+is suspended.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def waiting_for_lock(engine: Engine) -> Iterator[sqlalchemy.Connection | None]:
                 connection = stack.enter_context(locked(engine))
                 break
             except LockHeld as error:
-                wait.goes_on(error)
+                wait.held(error)
         yield connection
 
 
@@ -63,7 +64,7 @@ class Wait:
         self._since_s: float | None = None
         self._said_s = 0.0
 
-    def goes_on(self, held: LockHeld) -> None:
+    def held(self, error: LockHeld) -> None:
         """Note that the lock was held yet again."""
         now_s = time.monotonic()
         if self._since_s is None:
@@ -71,7 +72,7 @@ class Wait:
         if now_s - self._said_s >= MESSAGE_AFTER_S:
             self._said_s = now_s
             waited_s = now_s - self._since_s
-            printing.note(f"{held}, for {waited_s:.0f} s so far. Waiting; Ctrl-C gives up")
+            printing.note(f"{error}, for {waited_s:.0f} s so far. Waiting; Ctrl-C gives up")
 
     def ended(self) -> None:
         self._since_s = None

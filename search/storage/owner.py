@@ -1,7 +1,7 @@
 """Which coordinator runs a trial, and whether it still lives.
 
 On its own machine the process table tells at once, and within one process, such as a notebook's, what that process
-knows of its own coordinators. Elsewhere its beats tell: a counter that stands still for
+knows of its own coordinators. Elsewhere its beats tell: a counter that stops for
 `GRACE_S` of the onlooker's own time is of a dead coordinator. No two clocks are compared, so that a wrong clock,
 or one set back, can neither kill a living trial nor hide a dead one.
 """
@@ -77,7 +77,7 @@ class Watch:
     _seen: dict[int, tuple[Owner, float]] = field(default_factory=dict)
 
     def is_dead(self, trial: FrozenTrial) -> bool:
-        """Return whether the coordinator of a running trial is dead, as far as can be told by now."""
+        """Return whether the coordinator of a running trial is dead, as far as is known by now."""
         owner = owner_of(trial)
         if owner is None or owner.is_dead_here():
             return True

@@ -96,7 +96,7 @@ def test_without_pandas_the_message_names_the_remedy(launched: StudyResult, monk
 @pytest.mark.parametrize("picture", sorted(name for name in dir(StudyResult) if name.startswith("plot_")))
 def test_every_picture_is_a_figure_that_shows_itself(launched: StudyResult, picture: str) -> None:
     if picture == "plot_importances":  # PED-ANOVA needs ten trials
-        with pytest.raises(StudyError, match=r"importance for 'recall.*' can't be told: needs 10 complete trials"):
+        with pytest.raises(StudyError, match=r"importance for 'recall.*' can't be computed: needs 10 complete trials"):
             launched.plot_importances()
         return
     figure = getattr(launched, picture)()

@@ -53,7 +53,7 @@ def test_what_breaks_off_goes_on_from_there(served: Served, tmp_path: Path) -> N
 @pytest.mark.parametrize("digest", [RIGHT, None])
 def test_a_later_call_goes_on_too(served: Served, tmp_path: Path, digest: Digest | None) -> None:
     served.breaks_after = [100_000] + [0] * download.FRUITLESS_ATTEMPTS
-    with pytest.raises(DataError, match="goes on from there"):
+    with pytest.raises(DataError, match="continues from there"):
         fetched(served, tmp_path / "f", digest)
     assert not (tmp_path / "f").exists()
     assert fetched(served, tmp_path / "f", digest) == CONTENT

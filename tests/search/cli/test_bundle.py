@@ -60,7 +60,7 @@ def test_a_copy_evaluates_to_the_figures_of_the_test_role(place: Path, phantoms:
     answer = last_json(pneumo("evaluate", "copy", phantoms, "--json", folder=tmp_path))
     assert set(answer) >= CONTRACT
     assert answer["n"] == 240
-    assert re.match(r"1\d\d of these images taught .* flatter", answer["notes"][0])
+    assert re.match(r"1\d\d of these images trained .* too good", answer["notes"][0])
     # The same images score the same from raw files as from the arrays of the search; the longer are under shifts.
     rows = last_json(pneumo("predict", "copy", *_test_files(place, phantoms), "--json", folder=tmp_path))
     assert [row["score"] for row in rows] == pytest.approx(min(kept, key=len), abs=1e-5)

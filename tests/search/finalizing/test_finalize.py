@@ -158,7 +158,7 @@ def test_a_full_disk_stops_finalize_which_goes_on_once_there_is_room(
 ) -> None:
     noises = (0.01, 0.0101, 0.0102)
     made, *_ = make(noises, executor=FakeExecutor(n_slots=2, full_after=full_after), keep=False)
-    with pytest.raises(StorageError, match=r"No space left.* the same command goes on once there is room"):
+    with pytest.raises(StorageError, match=r"No space left.* the same command continues once there is room"):
         made.run(tmp_path / "b")
     assert not (tmp_path / "b").exists()
     made, executor, _ = make()
