@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 
@@ -46,47 +47,49 @@ class View:
         """There is something that people should know."""
 
 
+class Relay(View):
+    """A view that has one answer to every event, by its name."""
+
+    def event(self, name: str, *arguments: Any) -> None:
+        raise NotImplementedError
+
+    def study_began(self, study: optuna.Study, spec: StudySpec) -> None:
+        self.event("study_began", study, spec)
+
+    def started(self, number: int, spec: TrialSpec) -> None:
+        self.event("started", number, spec)
+
+    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.event("epoch", number, epoch, metrics)
+
+    def finished(self, number: int, result: TrialResult) -> None:
+        self.event("finished", number, result)
+
+    def failed(self, number: int, reason: str, message: str) -> None:
+        self.event("failed", number, reason, message)
+
+    def ended(self, number: int, what: str) -> None:
+        self.event("ended", number, what)
+
+    def new_best(self, best: Best) -> None:
+        self.event("new_best", best)
+
+    def study_ended(self, why: str) -> None:
+        self.event("study_ended", why)
+
+    def noted(self, text: str) -> None:
+        self.event("noted", text)
+
+
 @dataclass(frozen=True)
-class Views(View):
+class Views(Relay):
     """Several views as one."""
 
     views: Sequence[View]
 
-    def study_began(self, study: optuna.Study, spec: StudySpec) -> None:
+    def event(self, name: str, *arguments: Any) -> None:
         for view in self.views:
-            view.study_began(study, spec)
-
-    def started(self, number: int, spec: TrialSpec) -> None:
-        for view in self.views:
-            view.started(number, spec)
-
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        for view in self.views:
-            view.epoch(number, epoch, metrics)
-
-    def finished(self, number: int, result: TrialResult) -> None:
-        for view in self.views:
-            view.finished(number, result)
-
-    def failed(self, number: int, reason: str, message: str) -> None:
-        for view in self.views:
-            view.failed(number, reason, message)
-
-    def ended(self, number: int, what: str) -> None:
-        for view in self.views:
-            view.ended(number, what)
-
-    def new_best(self, best: Best) -> None:
-        for view in self.views:
-            view.new_best(best)
-
-    def study_ended(self, why: str) -> None:
-        for view in self.views:
-            view.study_ended(why)
-
-    def noted(self, text: str) -> None:
-        for view in self.views:
-            view.noted(text)
+            getattr(view, name)(*arguments)
 
 
 MakeView = Callable[[int, int, Callable[[], Summary]], View]
