@@ -28,6 +28,8 @@ from pneumo_core.scoring.halves import repeated_halves
 from pneumo_core.scoring.metrics import Floats
 
 _SHOWN = 5  # paths in a message
+_SHARED = ("threshold", "guarantee", "ceiling", "confidence", "shifts", "certificates", "calibration")
+"""What a bundle and a certification both say, under the same names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,26 +123,14 @@ def certified(about: Bundle, made: Certification) -> Bundle:
     first = Certification(
         time=about.created,
         images=str(about.fingerprint.get("data", {}).get("digest", "")),
-        threshold=about.threshold,
-        guarantee=about.guarantee,
-        ceiling=about.ceiling,
-        confidence=about.confidence,
-        shifts=about.shifts,
-        certificates=about.certificates,
-        calibration=about.calibration,
+        **{name: getattr(about, name) for name in _SHARED},
     )
     return replace(
         about,
         finalize_id=codec.digest([about.finalize_id, codec.to_json(made)]),
-        threshold=made.threshold,
-        guarantee=made.guarantee,
-        ceiling=made.ceiling,
-        confidence=made.confidence,
-        shifts=made.shifts,
-        certificates=made.certificates,
-        calibration=made.calibration,
         under_shifts=(),  # those were of another threshold
         certifications=(*(about.certifications or (first,)), made),
+        **{name: getattr(made, name) for name in _SHARED},
     )
 
 
