@@ -58,7 +58,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Search for chest X-ray classifiers that must not miss sick patients.\n\n"
     "Start with `pneumo launch quickstart`, then `pneumo launch cnn --data FOLDER`. "
-    "Everything is kept under `runs/`; the same command again resumes.",
+    "Everything is kept under `runs/`. The same command resumes.",
 )
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
@@ -109,7 +109,7 @@ def launch(
     ] = None,
     hook: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Follow the search: mlflow, wandb or module:Name. May be given repeatedly."),
+        typer.Option(metavar="NAME", help="Report to mlflow, wandb or module:Name. May be repeated."),
     ] = None,
     warm_start: Annotated[
         str | None,
@@ -120,7 +120,8 @@ def launch(
         ),
     ] = None,
     extend: Annotated[
-        bool, typer.Option("--extend", help="Keep the trials of a study whose space got wider, as by another choice.")
+        bool,
+        typer.Option("--extend", help="Keep the trials of a study whose space got wider."),
     ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -129,7 +130,7 @@ def launch(
 ) -> None:
     """Run a study, or resume it up to its total budget.
 
-    Ctrl-C shuts down cleanly: what is running continues from its last epoch at the next launch.
+    Ctrl-C shuts down cleanly. The next launch continues running trials from their last epochs.
     """
     from search import launching as steps
     from search import printing
@@ -162,7 +163,7 @@ def launch(
 @app.command()
 @grouped
 def status(stored: StudyOptions, as_json: JsonOption = False) -> None:
-    """Show what a study has come to: counts, failures, and the best feasible trial."""
+    """Show the state of a study: counts, failures, and the best feasible trial."""
     from search import printing
     from search.cli.show import show_summary
     from search.records import summarise

@@ -35,13 +35,13 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder
 def finalize(
     stored: StudyAndImages,
     *,
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
-    members: Annotated[int, typer.Option(metavar="K", help="Networks to average; 1 for a single one.")] = 5,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make. It must not exist.")],
+    members: Annotated[int, typer.Option(metavar="K", help="Number of networks to average.")] = 5,
     retrain: Annotated[
         bool, typer.Option(help="Train the best trial on K folds instead of taking the networks of the K best trials.")
     ] = False,
-    ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the study's.")] = None,
-    confidence: Annotated[float, typer.Option(help="Of the certificate and of all intervals.")] = 0.95,
+    ceiling: Annotated[float | None, typer.Option(help="False-negative rate to certify. Default: the study's.")] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence of the certificate and of all intervals.")] = 0.95,
     under_shifts: Annotated[
         bool, typer.Option(help="Certify for the worst of the study's shifts as well: `docs/your_own_data.md`.")
     ] = False,
@@ -112,16 +112,17 @@ def predict(
     bundle: BundleArgument,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, DICOM; of a folder, all below."),
+        typer.Argument(metavar="FILE...", help="JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM, or folders of them."),
     ],
     heatmaps: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a saliency overlay for each; files that are there stay.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a saliency overlay for each image."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score single images: score, decision, threshold. A bad file is one error row; the exit code is 1 if all are bad.
+    """Score single images: score, decision, threshold. A bad file is one error row.
 
-    With 30 files or more, a line on standard error says whether they are like those that the bundle was certified on.
+    With 30 files or more, a line on standard error says whether they are like the images of the certificate.
     The exit code is 1 where no file could be scored.
     """
     from pneumo_core.bundles.bundle_process import Predict

@@ -16,20 +16,20 @@ def certify(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Your labelled images: folder or .npz.")],
     *,
     reading: ReadingOptions,
-    out: Annotated[Path, typer.Option(metavar="BUNDLE2", help="Folder to make; never overwritten.")],
-    ceiling: Annotated[float | None, typer.Option(help="FNR to certify; default: the bundle's.")] = None,
-    confidence: Annotated[float | None, typer.Option(help="Of the certificate; default: the bundle's.")] = None,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE2", help="Folder to make. It must not exist.")],
+    ceiling: Annotated[float | None, typer.Option(help="FNR to certify. Default: the bundle's.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="Of the certificate. Default: the bundle's.")] = None,
     leave_out_known: Annotated[
-        bool, typer.Option(help="Leave images out that the bundle was made from, with their patients.")
+        bool, typer.Option(help="Exclude images that the bundle was made from, and other images of their patients.")
     ] = False,
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Set a bundle's threshold anew on your own labelled images, with a certificate for patients like yours.
 
-    The networks stay as they are. The new bundle shows old and new threshold side by side, the new one judged on halves
-    of your patients that didn't set it; `predict`, `evaluate` and `export` follow it. Images that the bundle was made
-    from are refused. Without --negative and --positive, class folders are those of the bundle.
+    The networks stay as they are. The new bundle shows the old and the new threshold, the new one judged on halves of
+    your patients that didn't set it. `predict`, `evaluate` and `export` use it. Images that the bundle was made from
+    are refused. Without --negative and --positive, class folders are those of the bundle.
     """
     from pneumo_core.bundles.bundle_process import Certify
     from pneumo_core.data.source_spec import SourceSpec
@@ -49,12 +49,12 @@ def certify(
 
 def drift(
     bundle: BundleArgument,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images, no labels needed; 30 or more.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="At least 30 images. They need no labels.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare images with those that a bundle was certified on: does its certificate still speak about them?
+    """Compare images with those that a bundle was certified on: does its certificate hold for them?
 
-    Needs no labels. A classifier tries to tell the two sets apart: AUC 0.5 where nothing gives them away.
+    Needs no labels. A classifier tries to separate the two sets. An AUC of 0.5 means that it can't.
     """
     from pneumo_core.bundles.bundle_process import MeasureDrift
     from search.cli.show_certified import show_drift

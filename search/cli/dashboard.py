@@ -12,12 +12,11 @@ from search.cli.options import StudyAndImages, grouped
 def dashboard(
     stored: StudyAndImages,
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the loopback interface; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the loopback interface. 0 takes a free one.")] = 8080,
 ) -> None:
     """Show a study in optuna-dashboard, with true feasibility, pictures of each trial and the definition as a note.
 
-    It is served to this machine only, reads the database and never writes it, and follows a study that runs.
-    Ctrl-C ends it.
+    It serves this machine only, follows a running study, and never writes to the database. Ctrl-C ends it.
     """
     from search import printing
     from search.dashboard import app, open

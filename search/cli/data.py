@@ -35,7 +35,7 @@ def fetch(
     size: Annotated[int, typer.Option(help="medmnist: side of the images in pixels: 28, 64, 128 or 224.")] = 28,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to put it in.")] = Path("data"),
 ) -> None:
-    """Download a public data set and check it; the same command resumes a broken download.
+    """Download a public data set and check it. The same command resumes a broken download.
 
     `kaggle` is "Chest X-Ray Images (Pneumonia)" (Kermany et al. 2018, CC BY 4.0, 5 856 JPEGs), `medmnist` the same
     images cropped and shrunk (Yang et al. 2023, CC BY 4.0).
@@ -109,7 +109,7 @@ def prepare(
     npz: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also write all arrays, 4-D and 2-D; an earlier one is replaced, nothing else."
+            metavar="FILE", help="Also write all arrays, 4-D and 2-D, to a file. Only an earlier output is replaced."
         ),
     ] = None,
     protocol: ProtocolOption = None,

@@ -14,10 +14,10 @@ from search.cli.options import JsonOption
 def export(
     bundle: BundleArgument,
     target: Annotated[Format, typer.Option("--format", help="What to write.")],
-    out: Annotated[Path, typer.Option(metavar="PATH", help="File (SavedModel: folder) to make; never overwritten.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="File (SavedModel: folder) to make. It must not exist.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a bundle's networks as ONNX, TFLite or SavedModel; threshold and preprocessing stand inside.
+    """Write a bundle's networks as ONNX, TFLite or SavedModel, with threshold and preprocessing inside.
 
     The export is run in its own runtime and must give the bundle's scores on generated images, or nothing is written.
     """

@@ -60,20 +60,20 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="PNEUMO_STORAGE",
-        help="Database URL (or env:NAME, file:PATH that holds one); default: SQLite in the home folder.",
+        help="Database URL, or env:NAME or file:PATH that holds one. Default: SQLite in the home folder.",
         metavar="URL",
     ),
 ]
 NameOption = Annotated[
     str | None,
-    typer.Option("--name", help="Store (or find) the study under this name, e.g. once per data set.", metavar="NAME"),
+    typer.Option("--name", help="Store or find the study under this name.", metavar="NAME"),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the outcome only, no progress.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line after each epoch as well.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the outcome.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Also print a line after each epoch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
 ProtocolOption = Annotated[
     str | None,
-    typer.Option(help="patient_grouped, or per_image_random: it LEAKS patients, only to compare with old results."),
+    typer.Option(help="patient_grouped, or per_image_random, which LEAKS patients: only to compare with old results."),
 ]
 
 
@@ -141,7 +141,7 @@ class StudyAndImages(StudyOptions):
     """A stored study, and where its images are now."""
 
     data: Annotated[
-        str | None, typer.Option(metavar="SRC", help="The study's images; by default what its file names.")
+        str | None, typer.Option(metavar="SRC", help="The study's images. Default: those that its file names.")
     ] = None
 
     @property
@@ -154,7 +154,7 @@ class DeviceOptions:
     """What one training runs on."""
 
     device: Annotated[str, typer.Option(help="auto, cpu, or GPU numbers such as 0,1.")] = "auto"
-    backend: Annotated[str | None, typer.Option(help="tensorflow or jax; by default $KERAS_BACKEND.")] = None
+    backend: Annotated[str | None, typer.Option(help="tensorflow or jax. Default: $KERAS_BACKEND.")] = None
 
     @property
     def machine(self) -> "Machine":

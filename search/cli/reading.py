@@ -21,26 +21,26 @@ def _option(help_text: str, *, metavar: str | None = None) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """What the command line says of how images are read; None and False leave it to the study."""
+    """How the command line says images are read; None and False leave it to the study."""
 
     negative: Annotated[
-        list[str] | None, _option("Class folder, or value in --labels, of healthy images; may be repeated.")
+        list[str] | None, _option("Class folder, or value in --labels, of healthy images. May be repeated.")
     ] = None
     positive: Annotated[
-        list[str] | None, _option("Class folder, or value in --labels, of ill images; may be repeated.")
+        list[str] | None, _option("Class folder, or value in --labels, of ill images. May be repeated.")
     ] = None
     labels: Annotated[Path | None, _option("Read labels from a table, not from folders.", metavar="FILE.csv")] = None
     layout: Annotated[
         Literal["rsna", "nih", "chexpert", "covid19_radiography"] | None,
-        _option("A known data set; one with a table is recognised by its columns."),
+        _option("A known data set. One with a table is recognised by its columns."),
     ] = None
     image_column: Annotated[str | None, _option("Column of --labels that names the image.", metavar="NAME")] = None
     label_column: Annotated[str | None, _option("Column of --labels with the label.", metavar="NAME")] = None
     patient_column: Annotated[str | None, _option("Column of --labels that names the patient.", metavar="NAME")] = None
     split_column: Annotated[
-        str | None, _option("Column of --labels with train, val or test; test is the test role.", metavar="NAME")
+        str | None, _option("Column of --labels with train, val or test, where test is the test role.", metavar="NAME")
     ] = None
-    separator: Annotated[str | None, _option("Between several values in a cell, such as '|'.", metavar="TEXT")] = None
+    separator: Annotated[str | None, _option("Between several values of a cell, such as '|'.", metavar="TEXT")] = None
     uncertain: Annotated[Policy | None, _option("What a label of -1 means.")] = None
     blank: Annotated[Policy | None, _option("What an empty label means.")] = None
     patient: Annotated[

@@ -15,13 +15,13 @@ def report(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for `report.html`.")],
     bundle: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Show where this bundle looks in the images that are wrong.")
+        Path | None, typer.Option(metavar="BUNDLE", help="Show where this bundle looks in wrongly called images.")
     ] = None,
 ) -> None:
-    """Write a study as one HTML page: pictures, errors as images, baselines; offline and in print.
+    """Write a study as one HTML page, with pictures, errors as images and baselines, for screen and print.
 
     The page needs no network. A study that is still running is shown as it is now. Calibration and test images are
-    counted and never looked at.
+    counted, never opened.
     """
     from search import printing
     from search.report.gallery import from_bundle

@@ -23,7 +23,7 @@ N_REJECTED_SHOWN = 10
 
 
 def show_ending(console: Console, outcome: "Outcome", again: StudyOptions, data: str | None) -> None:
-    """Say how the launch ended, what the study has come to, and what to do next."""
+    """Say how the launch ended, the state of the study, and what to do next."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
     say = printing.sayer(console)

@@ -12,7 +12,7 @@ from search.finalizing.model_card import FIGURES
 
 
 def show_finalized(console: Console, found: Finalized) -> None:
-    """Print what a finalize came to."""
+    """Print the result of a finalize."""
     say = printing.sayer(console)
     if found.was_there:
         say(f"This very bundle is in {found.folder} already; the test role was not opened again.")

@@ -15,7 +15,7 @@ NOT_FOR_THEM = 0.5  # mean specificity below which a certified threshold clears 
 
 
 def show_certification(console: Console, answer: Mapping[str, Any]) -> None:
-    """Print what `certify` came to."""
+    """Print the result of `certify`."""
     counts, old, halves = answer["calibration"], answer["before"], codec.from_json(Halves, answer["halves"])
     printing.say(
         console,

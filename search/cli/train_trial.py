@@ -15,14 +15,14 @@ def train_trial(
     stored: StudyAndImages,
     *,
     trial: Annotated[int, typer.Argument(metavar="N", help="Number of the trial.")],
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make; never overwritten.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make. It must not exist.")],
     training: DeviceOptions,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model of one trial as an UNCERTIFIED bundle; where its network is not kept, train it again.
+    """Write the model of one trial as an UNCERTIFIED bundle. If its network is not kept, train it again.
 
-    `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation and promises nothing:
+    `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation and promises nothing.
     `pneumo finalize` and `certify` certify one. Calibration and test images stay closed.
     """
     from search.finalizing.one_trial import make_bundle_of_trial

@@ -66,8 +66,8 @@ def import_weights(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Weights without the classifier: .h5, or a Lite's .pth.")
     ],
-    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Backbone; default: by file name.")] = None,
-    unverified: Annotated[bool, typer.Option(help="Take weights of your own, with another digest.")] = False,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Backbone. Default: by file name.")] = None,
+    unverified: Annotated[bool, typer.Option(help="Accept weights with another digest, such as your own.")] = False,
     folder: FolderOption = None,
 ) -> None:
     """Copy a file of weights into the folder under the name that Keras expects, once it is checked."""

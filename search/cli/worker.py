@@ -36,11 +36,11 @@ class LaunchedStudy(StudyOptions):
 def worker(
     stored: LaunchedStudy,
     *,
-    data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images, wherever they are here.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images on this machine.")] = None,
     machine: MachineOptions,
-    protocol: Annotated[str | None, typer.Option(help="As it was launched.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="The protocol of the launch.")] = None,
     timeout: Annotated[float | None, duration("Leave the study after 2h, 90m, 30s ...")] = None,
-    wait: Annotated[float | None, duration("Wait so long for a launch with work left.", metavar="10m")] = None,
+    wait: Annotated[float | None, duration("How long to wait for a launch that has work left.", metavar="10m")] = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     reading: ReadingOptions,
@@ -72,14 +72,14 @@ def storage_copy(
         str, typer.Argument(metavar="A", help="Database to copy from: URL, or env:NAME or file:PATH that holds one.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="B", help="Database to copy to, made if need be: URL, env:NAME or file:PATH.")
+        str, typer.Argument(metavar="B", help="Database to copy to, created if missing: URL, env:NAME or file:PATH.")
     ],
-    study: Annotated[list[str] | None, typer.Option(help="Only this study (may be repeated).")] = None,
+    study: Annotated[list[str] | None, typer.Option(help="Only this study. May be repeated.")] = None,
 ) -> None:
     """Copy studies with all their trials to another database, such as from SQLite to PostgreSQL.
 
-    Every user of the machine sees the arguments of a command: a URL with a password belongs into an environment
-    variable or a file of your own.
+    Every user of the machine sees the arguments of a command. Put a URL with a password into an environment variable
+    or a file of your own.
     """
     from search import printing
     from search.storage.database import open_storage, redacted
