@@ -60,7 +60,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KerasTunerSpace]
     made = from_keras_tuner(f"{file}:Net", epochs=3, batch_size=16)
     yield made
     assert made._helper is not None
-    made._helper._end()
+    if made._helper._peer is not None:
+        made._helper._peer.end()
 
 
 def process_of(space: KerasTunerSpace) -> "subprocess.Popen[str]":
