@@ -263,4 +263,5 @@ def test_a_hypermodel_that_builds_another_model_of_the_same_values_is_refused(tm
     with pytest.raises(StudyError, match="builds another model when it gets the values"):
         space(Recorder())
     assert space._helper is not None
-    space._helper._end()
+    assert space._helper._peer is not None
+    space._helper._peer.end()
