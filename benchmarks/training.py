@@ -58,6 +58,10 @@ class Arrays:
     def groups_train(self) -> np.ndarray:
         return np.arange(len(self.y_train)).astype(str)
 
+    @property
+    def groups_validation(self) -> np.ndarray:
+        return np.arange(len(self.y_validation)).astype(str)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:

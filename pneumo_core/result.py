@@ -31,6 +31,7 @@ class TrialResult:
     values: tuple[float, ...]  # what the study maximises
     constraint: float  # FNR - ceiling: feasible iff <= 0
     metrics: Metrics
+    value_se: float = 0.0  # standard error of the first value over patients; 0: unknown
     best_epoch: int  # from 1 on, by the monitored metric; over folds the median one
     n_epochs: int  # over folds of all of them
     n_parameters: int

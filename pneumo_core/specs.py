@@ -183,6 +183,7 @@ class AugmentSpec(Checked):
     shift: Half = 0.0
     shear_deg: Annotated[float, Range(0.0, 60.0)] = 0.0
     zoom: Annotated[float, Range(0.0, 0.9)] = 0.0  # 0.1: scale between 0.9 and 1.1
+    crop: Annotated[float, Range(0.0, 0.9)] = 0.0  # 0.3: a window of 0.7 to 1 of the side, anywhere, fills the picture
     aspect: Share = 0.0  # 0.25: width and height are stretched apart by up to 1.25, either way
     contrast: Share = 0.0  # 0.2: factor between 0.8 and 1.2 about the image mean
     brightness: Half = 0.0  # 0.1: a tenth of the range of grey levels is added or taken away

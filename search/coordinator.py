@@ -44,6 +44,7 @@ from search.study import stored_budget
 from search.trials import Ledger
 from search.watching.views import View
 from spaces.base import Parameter
+from studies import preferences
 from studies.spec import BudgetSpec, StudySpec, fold_seed
 
 Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
@@ -262,7 +263,7 @@ class Coordinator:
                 self.diagnosis = point.message
             self._failed(trial.number, point.reason, point.message)
             return "ended at once"
-        trials.begin(trial, point.spec, self._owner)
+        trials.begin(trial, point.spec, self._owner, preferences.of(point.spec, self.spec.prefer))
         if point.stage.index == 0 and self._repeat(trial, point.spec):
             return "ended at once"
         run = Running(

@@ -1,7 +1,7 @@
 """What a study came to: counts and the best feasible trial, the same for every command."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ class Best:
     auc: float
     pauc: float
     params: Mapping[str, Scalar]
+    value_se: float = 0.0  # over patients; 0: unknown
+    tied: tuple[int, ...] = ()  # other trials that validation cannot tell from it, see `tied`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class Summary:
             "number": self.best.number,
             "value": self.best.value,
             **{name: getattr(self.best, name) for name in FIGURES},
+            "value_se": self.best.value_se,
+            "tied": list(self.best.tied),
             "params": dict(self.best.params),
         }
         counts = {"complete": self.n_complete, "pruned": self.n_pruned, "failed": self.n_failed}
@@ -113,7 +117,7 @@ def summarise(study: optuna.Study, storage_url: str, reader: Reader | None = Non
         n_waiting=n[TrialState.WAITING],
         failures=Counter(reason for trial in found if (reason := trials.failure_reason(trial))),
         messages={reason: trials.failure_message(trial) for trial in found if (reason := trials.failure_reason(trial))},
-        best=describe(best) if best else None,
+        best=describe(best, tied(found)) if best else None,
         rungs=_rungs(stored.read(study).fidelity, read.ours),
         n_foreign=read.n_foreign,
     )
@@ -136,10 +140,34 @@ def _rungs(fidelity: FidelitySpec | None, every: list[FrozenTrial]) -> tuple[Run
 def ranked(found: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return the complete feasible trials, best first; among equals the earlier one.
 
-    With two objectives the one with the larger sum (recall + specificity, Youden's J + 1) comes first.
+    Those that validation cannot tell from the best (`tied`) come in the order that the study prefers, where it states
+    one. With two objectives the one with the larger sum (recall + specificity, Youden's J + 1) comes first.
     """
+    feasible = _by_value(found)
+    first = sorted(_tied(feasible), key=lambda trial: [-wish for wish in trial.user_attrs.get(trials.PREFERENCE, [])])
+    return first + feasible[len(first) :]
+
+
+def tied(found: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials whose value is within one standard error over patients of the best one's, that one included.
+
+    Their order in value is noise (the rule of one standard error: Breiman et al. 1984, "Classification and Regression
+    Trees", 3.4.3). With two objectives there is no such error.
+    """
+    return _tied(_by_value(found))
+
+
+def _by_value(found: list[FrozenTrial]) -> list[FrozenTrial]:
     feasible = [trial for trial in found if trial.state == TrialState.COMPLETE and is_feasible(trial)]
     return sorted(feasible, key=lambda trial: (-sum(trial.values), trial.number))
+
+
+def _tied(best_first: list[FrozenTrial]) -> list[FrozenTrial]:
+    if not best_first or len(best_first[0].values) > 1:
+        return best_first[:1]
+    best = best_first[0]
+    least = best.values[0] - float(best.user_attrs.get(trials.VALUE_SE, 0.0))
+    return [trial for trial in best_first if trial.values[0] >= least]
 
 
 def best_feasible(found: list[FrozenTrial]) -> FrozenTrial | None:
@@ -152,12 +180,14 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return bool(trial.constraints) and all(value <= 0 for value in trial.constraints.values())
 
 
-def describe(trial: FrozenTrial) -> Best:
-    """Return what people want to know of a complete trial."""
+def describe(trial: FrozenTrial, equals: Iterable[FrozenTrial] = ()) -> Best:
+    """Return what people want to know of a complete trial; `equals` are those that validation cannot tell from it."""
     attrs = trial.user_attrs
     return Best(
         number=trial.number,
         value=trial.values[0],
         params=trials.shown_params(trial),
+        value_se=float(attrs.get(trials.VALUE_SE, 0.0)),
+        tied=tuple(sorted(other.number for other in equals if other.number != trial.number)),
         **{name: float(attrs[name]) for name in FIGURES},
     )

@@ -181,13 +181,14 @@ WHOLE, FINITE, TEXT, OBJECT, ANYTHING = (
     (_is_anything, "anything"),
 )
 _RULES: Mapping[tuple[str, str], Rule] = {
-    **{("user", name): FINITE for name in (*METRICS, "seconds")},
+    **{("user", name): FINITE for name in (*METRICS, "seconds", "value_se")},
     **{("user", name): WHOLE for name in ("best_epoch", "n_epochs", "n_parameters", "repeats", "rung", "n_finished")},
     **{("user", name): WHOLE for name in ("image_size_px", "n_folds", "n_epochs_reached", "place_in_queue")},
     **{("user", name): TEXT for name in ("stopped",)},
     **{("user", name): OBJECT for name in ("spec", "environment", "failed_metrics")},
     ("user", "spec_digest"): (is_id, "16 hexadecimal digits"),
     ("user", "failure"): (_is_failure, "an object of texts"),
+    ("user", "preference"): (_is_floats, "a list of finite numbers"),
     ("user", "objective_values"): (_is_floats, "a list of finite numbers"),
     **{("system", name): WHOLE for name in ("failed_trial", "stage", "grid_id")},
     **{("system", name): OBJECT for name in ("fixed_params", "search_space")},

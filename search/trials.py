@@ -5,7 +5,7 @@ counts the copy only. Nothing of the dead run but its parameters and its place i
 retry would keep the constraints and pruner rungs of the first run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from spaces.base import Scalar
 CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
 N_FINISHED = "n_finished"  # attribute of a finished trial: how many of the study were finished by then, itself included
+PREFERENCE, VALUE_SE = "preference", "value_se"  # see `records.ranked`
 REACHED = "n_epochs_reached"  # attribute of a trial of a study with two objectives, which has no reports
 LOST, INTERRUPTED, CHILD_DIED, OUT_OF_MEMORY = "lost", "interrupted", "child_died", "out_of_memory"
 DISK_FULL = "disk_full"
@@ -34,9 +35,11 @@ _ROOT, _HISTORY, _FIXED, _ALONE, _STAGE = "failed_trial", "retry_history", "fixe
 _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 
-def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner) -> None:
-    """Write what the trial is before it runs."""
+def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner, preference: Sequence[float] = ()) -> None:
+    """Write what the trial is before it runs; `preference` decides between trials that cannot be told apart."""
     beat(trial, mine)
+    if preference:
+        trial.set_user_attr(PREFERENCE, list(preference))
     trial.set_user_attr("spec", codec.to_json(spec))
     trial.set_user_attr("spec_digest", spec.digest)
 
@@ -75,6 +78,7 @@ def attributes(result: TrialResult) -> dict[str, Any]:
         "n_parameters": result.n_parameters,
         "stopped": result.stopped,
         "objective_values": list(result.values),
+        VALUE_SE: result.value_se,
         "environment": dict(result.environment),
     } | ({} if result.n_folds is None else {"n_folds": result.n_folds})
 
@@ -97,7 +101,7 @@ def copy_of(trial: FrozenTrial) -> TrialResult:
         {name: attrs[name] for name in ("seconds", "best_epoch", "n_epochs", "n_parameters", "stopped", "environment")}
         | {"metrics": {name: attrs[name] for name in ("recall", "specificity", "fnr", "auc", "pauc", "threshold")}}
         | {"values": attrs["objective_values"], "constraint": trial.constraints[CONSTRAINT]}
-        | {"history": [], "scores": [], "n_folds": attrs.get("n_folds")},
+        | {"history": [], "scores": [], "n_folds": attrs.get("n_folds"), "value_se": attrs.get(VALUE_SE, 0.0)},
     )
 
 

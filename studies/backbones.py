@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, backbone, training
 from spaces.base import Scalar
+from studies import preferences
 from studies.spec import UNDER_SHIFTS, BudgetSpec, StudySpec
 
 
@@ -59,6 +60,7 @@ STUDY = StudySpec(
     description="pretrained EfficientNet-Lite0, frozen or fine-tuned in two phases, 96 px",
     space=space,
     objective=UNDER_SHIFTS,
+    prefer=preferences.STANDARD,
     budget=BudgetSpec(trials=20),
     enqueue=(FROZEN, FINE_TUNED),
 )

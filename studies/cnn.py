@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, cnn, training
 from spaces.base import Scalar
+from studies import preferences
 from studies.spec import UNDER_SHIFTS, StudySpec
 
 
@@ -51,5 +52,10 @@ START: Mapping[str, Scalar] = {
 }
 
 STUDY = StudySpec(
-    name="cnn", description="convolutional networks, 64 px", space=space, objective=UNDER_SHIFTS, enqueue=(START,)
+    name="cnn",
+    description="convolutional networks, 64 px",
+    space=space,
+    objective=UNDER_SHIFTS,
+    prefer=preferences.STANDARD,
+    enqueue=(START,),
 )

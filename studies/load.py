@@ -16,7 +16,7 @@ from studies.probing import Probes, check_point, probe
 from studies.spec import StudySpec
 
 N_PROBED = 200  # images with random labels and scores on which a study's own metrics must work
-_NOT_STUDIES = {"load", "probing", "spec"}
+_NOT_STUDIES = {"load", "preferences", "probing", "spec"}
 
 
 @dataclass(frozen=True, kw_only=True)

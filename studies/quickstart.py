@@ -6,6 +6,7 @@ pneumo launch quickstart
 from pneumo_core.specs import DataSpec, TrialSpec
 from spaces import Suggest, cnn, training
 from spaces.base import Scalar
+from studies import preferences
 from studies.spec import UNDER_SHIFTS, BudgetSpec, PrunerSpec, SamplerSpec, SourceSpec, StudySpec
 
 
@@ -52,6 +53,7 @@ STUDY = StudySpec(
     description="small convolutional networks on synthetic phantoms, 32 px",
     space=space,
     objective=UNDER_SHIFTS,
+    prefer=preferences.STANDARD,
     data=SourceSpec(source="phantom"),
     sampler=SamplerSpec(n_startup_trials=4),
     pruner=PrunerSpec(n_startup_trials=3),

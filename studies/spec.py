@@ -15,6 +15,7 @@ from pneumo_core.scoring.metrics import Floats, Ints
 from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, Epochs, KerasTunerSpec, ObjectiveSpec, Share, SomeShare, TrialSpec, smallest_px
 from spaces.base import Scalar, Suggest
+from studies import preferences
 
 Space = Callable[[Suggest], TrialSpec]
 Metric = Callable[[Ints, Floats, float], float]
@@ -183,6 +184,7 @@ class StudySpec:
     budget: BudgetSpec = field(default_factory=BudgetSpec)
     folds: int | None = None  # judge trials out of so many folds of train and validation; None: on validation
     fidelity: FidelitySpec | None = None  # cheap trials first; None: each is trained in one go
+    prefer: tuple[str, ...] = ()  # names of `preferences.PREFERENCES`: they decide where validation can't
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     metrics: Mapping[str, Metric] = field(default_factory=dict)  # figures of each trial beside ours; steer nothing
     hooks: tuple[Hook, ...] = ()  # programs that follow the search: see docs/hooks.md
@@ -208,6 +210,7 @@ class StudySpec:
                     "`metrics` must map names such as 'f2_score' to functions of labels, scores and threshold, got "
                     f"{metric_name!r}: {metric!r}"
                 )
+        preferences.check(self.prefer)
         for hook in self.hooks:
             _check_hook(hook)
         check_range("seed", self.seed, 0, 2**32 - 1)

@@ -62,7 +62,15 @@ class FitArrays:
     @cached_property
     def groups_train(self) -> NDArray[np.str_]:
         """Patients of the training images, (n,)."""
-        return np.array(json.loads((self.folder / "images_train.json").read_text("utf-8"))["groups"])
+        return self._groups("train")
+
+    @cached_property
+    def groups_validation(self) -> NDArray[np.str_]:
+        """Patients of the validation images, (n,)."""
+        return self._groups("validation")
+
+    def _groups(self, role: str) -> NDArray[np.str_]:
+        return np.array(json.loads((self.folder / f"images_{role}.json").read_text("utf-8"))["groups"])
 
     def under(self, x_shifted: NDArray[np.uint8]) -> "FitArrays":
         """Return the same, to be judged on `x_shifted` as well."""

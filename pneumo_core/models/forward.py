@@ -71,14 +71,20 @@ def of_file(file: Path, data: DataSpec | None = None) -> Engine:
 
     Keras is loaded only where it must be. Raises `BundleError` as `network.load` does.
     """
-    if _has_onnx_runtime():
-        with contextlib.suppress(Undescribed):
-            found = _with_onnx_runtime(described.of_file(file))
-            if data is None or (found.input_shape in data.input_shapes and found.output_shape == (1,)):
-                return found
+    found = without_keras(file)
+    if found is not None and (data is None or (found.input_shape in data.input_shapes and found.output_shape == (1,))):
+        return found
     from pneumo_core.models import network
 
     return with_keras(network.load(file, data))
+
+
+def without_keras(file: Path) -> Engine | None:
+    """Return ONNX Runtime with the network in a `.keras` file; None where it is missing or doesn't know all layers."""
+    if _has_onnx_runtime():
+        with contextlib.suppress(Undescribed):
+            return _with_onnx_runtime(described.of_file(file))
+    return None
 
 
 def with_keras(model: "keras.Model") -> Engine:

@@ -25,9 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumo_core import shifts
-from pneumo_core.scoring import metrics
+from pneumo_core.scoring import intervals, metrics
 from pneumo_core.scoring.metrics import Bools, Cuts, Floats, Ints
 from pneumo_core.specs import ObjectiveSpec
+
+N_RESAMPLES = 200  # tell a standard error to a twentieth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,16 @@ def judge(y: npt.ArrayLike, scores: npt.ArrayLike, objective: ObjectiveSpec) -> 
         constraint=measured.fnr - objective.fnr_ceiling,
         metrics=measured,
     )
+
+
+def value_se(y: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike, objective: ObjectiveSpec) -> float:
+    """Return the standard error of the first objective value: its deviation over resamples of whole patients.
+
+    `groups` (n,) names the patient of each image. Trials whose values are closer than this cannot be told apart.
+    """
+    labels, values = np.asarray(y), np.asarray(scores)
+    drawn = intervals.resamples(labels, groups, seed=0, n_resamples=N_RESAMPLES)
+    return float(np.std([judge(labels[rows], values[rows], objective).values[0] for rows in drawn], ddof=1))
 
 
 def pruning_metric(y: npt.ArrayLike, scores: npt.ArrayLike, objective: ObjectiveSpec) -> float:

@@ -86,7 +86,7 @@ def apply(spec: AugmentSpec, images: Pixels, changes: Changes) -> Pixels:
 def _changed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> Pixels:
     if changes.flip[row]:
         pixels = pixels[:, ::-1]
-    if spec.rotation_deg or spec.shear_deg or spec.zoom or spec.aspect or spec.shift:
+    if spec.rotation_deg or spec.shear_deg or spec.zoom or spec.crop or spec.aspect or spec.shift:
         pixels = pictures.warp(pixels, changes.affine[row])
     pixels = _detailed(spec, pixels, changes, row)
     if spec.contrast or spec.brightness or spec.gamma or spec.black:
@@ -123,7 +123,9 @@ def _matrices(spec: AugmentSpec, rng: np.random.Generator, n_images: int) -> np.
     scale, stretch = 1 + spec.zoom * zoom, (1 + spec.aspect) ** (aspect / 2)
     linear = np.array([[np.cos(a), -np.sin(a + s)], [np.sin(a), np.cos(a + s)]])  # (2, 2, n)
     linear = linear / np.stack([scale * stretch, scale / stretch])  # (2, n) by columns
-    shift = spec.shift * np.stack([shift_x, shift_y])
+    window = 1 - spec.crop * rng.random(n_images)  # side
+    place = (1 - window) / 2 * rng.uniform(-1, 1, (2, n_images))  # of its centre
+    linear, shift = linear * window, spec.shift * np.stack([shift_x, shift_y]) + place
     return np.concatenate([np.moveaxis(linear, 2, 0), shift.T[:, :, None]], axis=2)  # (n, 2, 3)
 
 

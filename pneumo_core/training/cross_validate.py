@@ -45,6 +45,7 @@ class FoldArrays:
     y_validation: np.ndarray
     origin: Origin | None
     groups_train: np.ndarray
+    groups_validation: np.ndarray
     x_shifted: None = None  # folds are judged on images as they are
 
 
@@ -135,6 +136,7 @@ def train_fold(
         y_validation=pooled.y[stop],
         origin=pooled.origin_of(learn, stop),
         groups_train=pooled.groups[learn],
+        groups_validation=pooled.groups[stop],
     )
     try:
         trained = build_and_train(spec, objective, arrays, seed, on_epoch, checkpoint)
@@ -187,11 +189,13 @@ def _entry(result: TrialResult, y: np.ndarray, scores: Floats, objective: Object
 
 def _result(trial: FoldsTrial, state: FoldsState, scores: Floats, done: np.ndarray, note: str) -> TrialResult:
     """Judge the pooled `scores` (n,) of the images in finished folds, `done` (n,)."""
-    judged = operating.judge(trial.pooled.y[done], scores[done], trial.objective)
+    y, groups = trial.pooled.y[done], trial.pooled.groups[done]
+    judged = operating.judge(y, scores[done], trial.objective)
     return TrialResult(
         values=judged.values,
         constraint=judged.constraint,
         metrics=judged.metrics,
+        value_se=operating.value_se(y, scores[done], groups, trial.objective),
         best_epoch=int(median_low(fold["best_epoch"] for fold in state.history)),
         n_epochs=int(sum(fold["n_epochs"] for fold in state.history)),
         n_parameters=state.n_parameters,

@@ -47,7 +47,9 @@ class FeatureArrays:
 
     @property
     def groups_train(self) -> np.ndarray:
-        raise NotImplementedError("the rows of a part of the patients are drawn from the images themselves")
+        raise NotImplementedError("patients are those of the images themselves")
+
+    groups_validation = groups_train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,8 @@ class FitArrays(Protocol):
     @property
     def groups_train(self) -> np.ndarray: ...  # (n_train,) patients, as text
     @property
+    def groups_validation(self) -> np.ndarray: ...  # (n_validation,)
+    @property
     def origin(self) -> Origin | None: ...  # None: in memory only, nothing computed from them is kept
 
 

@@ -149,12 +149,15 @@ def _result(
     where: dict[str, str],
 ) -> TrialResult:
     y, shifted, state = arrays.y_validation, fitted.shifted_scores, fitted.state
-    judged = operating.judge(*operating.pooled(y, fitted.scores, shifted), objective)
+    labels, scores = operating.pooled(y, fitted.scores, shifted)
+    judged = operating.judge(labels, scores, objective)
+    groups = np.tile(arrays.groups_validation, len(labels) // len(y))
     assert state.stopped is not None
     return TrialResult(
         values=judged.values,
         constraint=judged.constraint,
         metrics=judged.metrics,
+        value_se=operating.value_se(labels, scores, groups, objective),
         best_epoch=state.best_epoch + 1,
         n_epochs=state.n_epochs,
         n_parameters=network.count_params(),

@@ -9,7 +9,7 @@ from rich.console import Console
 from search import printing
 from search.cli.options import StudyOptions
 from search.records import Summary
-from search.watching.describe import describe_best
+from search.watching.describe import describe_best, describe_tied
 from studies import load
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def show_summary(console: Console, summary: Summary) -> None:
         say("No feasible trial.")
         return
     say(f"Best feasible: {describe_best(summary.best)}")
+    if tied := describe_tied(summary.best):
+        say(tied)
     table = printing.table()
     for name, value in summary.best.params.items():
         printing.add(table, f"  {name}", f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -5,6 +5,7 @@ from collections import Counter
 from search.report.data import Estimate, ReportData, TrialRow
 from search.report.markup import Html, facts, join, missing, note, paragraph, table, tag
 from search.report.numbers import duration, percent, percent_range, plural, scalar
+from search.watching.describe import describe_tied
 
 _VARIES = "checkpoint"  # of the environment: belongs to a trial, not to what it ran on
 
@@ -89,6 +90,8 @@ def verdict(data: ReportData) -> Html:
     best, shown = data.best, data.shown
     if best and best.metrics:
         text = f"Trial {best.number} meets {ceiling} on {data.judged_on}: {_point(best)}."
+        tied = data.summary.best and describe_tied(data.summary.best)
+        text = f"{text} {tied}" if tied else text
         return paragraph(tag("strong", "Feasible. "), text, _bound(data), class_="verdict good")
     if shown and shown.metrics:
         text = f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown)}. It is shown below."

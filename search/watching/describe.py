@@ -9,6 +9,8 @@ from pneumo_core.wire import FOLD, N_FOLDS
 from search.duration import say_duration
 from search.records import Best
 
+N_TIED = 8  # named one by one
+
 
 def describe(spec: TrialSpec) -> str:
     """Return a trial's model in a few words."""
@@ -52,6 +54,19 @@ def outcome(result: TrialResult) -> str:
     verdict = "feasible" if result.constraint <= 0 else "infeasible"
     best = f"best epoch {result.best_epoch} of {n}" if step == "epoch" else f"over {n} folds, {result.n_epochs} epochs"
     return f"complete, {verdict}: {figures}, {best}"
+
+
+def describe_tied(best: Best) -> str:
+    """Return which trials validation cannot tell from the best one, "" where there are none."""
+    if not best.tied:
+        return ""
+    shown = [str(number) for number in best.tied[:N_TIED]]
+    more = f" and {len(best.tied) - N_TIED} more" if len(best.tied) > N_TIED else ""
+    return (
+        f"Validation cannot tell {len(best.tied)} other trial{'s' if len(best.tied) > 1 else ''} from it "
+        f"({', '.join(shown)}{more}): they are within one standard error over patients of the highest value. What the "
+        "study prefers decides between them, not the third digit."
+    )
 
 
 def describe_metrics(m: Metrics | Best) -> str:

@@ -22,6 +22,10 @@ class Arrays:
     def groups_train(self) -> np.ndarray:
         return np.arange(len(self.y_train)).astype(str)
 
+    @property
+    def groups_validation(self) -> np.ndarray:
+        return np.arange(len(self.y_validation)).astype(str)
+
 
 def arrays(n_train: int = 70, n_validation: int = 30, side_px: int = 12, channels: int = 1, seed: int = 0) -> Arrays:
     """Return images (n, side, side, channels) that a small network learns to tell apart in a few epochs."""

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pneumo_core import codec
 from pneumo_core.errors import StudyError
 from search import records, trials
+from search.watching.describe import describe_tied
 from studies.spec import FidelitySpec
 
 FIGURES = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
@@ -39,6 +40,30 @@ def test_the_best_is_feasible_and_the_earlier_of_two_equals() -> None:
     assert summary.best is not None
     assert summary.best.number == 2
     assert found.best_trial.number == 2  # Optuna's own tools agree
+
+
+def test_what_the_study_prefers_decides_between_trials_that_cannot_be_told_apart() -> None:
+    def with_error(value: float, se: float, *preference: float) -> FrozenTrial:
+        made = trial(value, -0.01)
+        made.user_attrs.update({"value_se": se, "preference": list(preference)})
+        return made
+
+    found = [
+        with_error(0.900, 0.01, 1, 96),
+        with_error(0.905, 0.01, 0, 224),
+        with_error(0.901, 0.01, 1, 128),
+        with_error(0.894, 0.01, 1, 224),  # further than the error of the highest value
+    ]
+    summary = records.summarise(study(*found), "sqlite:///x.db")
+
+    assert summary.best is not None
+    assert (summary.best.number, summary.best.tied) == (2, (0, 1))
+    assert describe_tied(summary.best).startswith("Validation cannot tell 2 other trials from it (0, 1)")
+    numbered = study(*found).get_trials()
+    assert [one.number for one in records.ranked(numbered)] == [2, 0, 1, 3]
+    for one in numbered:
+        del one.user_attrs["value_se"]
+    assert [one.number for one in records.ranked(numbered)] == [1, 2, 0, 3]
 
 
 def test_a_trial_without_a_constraint_is_not_feasible() -> None:
@@ -85,7 +110,7 @@ def test_the_json_contract_and_no_password() -> None:
     assert "s3cret" not in json.dumps(data)
     assert set(data) == {"study", "storage", "trials", "open", "failures", "best"}
     assert set(data["trials"]) == {"complete", "pruned", "failed"}
-    assert set(data["best"]) == {"number", "value", *FIGURES, "params"}
+    assert set(data["best"]) == {"number", "value", "value_se", "tied", *FIGURES, "params"}
 
 
 @pytest.mark.parametrize("constraint", [-0.01, 0.0])

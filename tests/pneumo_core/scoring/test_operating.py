@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pneumo_core import codec
 from pneumo_core.scoring import metrics
-from pneumo_core.scoring.operating import Judgement, Metrics, judge, pruning_metric
+from pneumo_core.scoring.operating import Judgement, Metrics, judge, pruning_metric, value_se
 from pneumo_core.specs import ObjectiveKind, ObjectiveSpec
 
 KINDS = get_args(ObjectiveKind)
@@ -203,3 +203,19 @@ def test_what_cannot_be_judged_is_refused(kind: ObjectiveKind) -> None:
             function([0, 1], [0.5, np.nan], objective)
         with pytest.raises(ValueError, match="2 positives and 0 negatives"):
             function([1, 1], [0.5, 0.6], objective)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_error_of_a_value_falls_with_the_number_of_patients_not_of_their_images(kind: ObjectiveKind) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 60)
+    scores = np.clip(rng.normal(0.35 + 0.3 * y, 0.2), 0, 1)
+    patients = np.arange(len(y))
+    objective = ObjectiveSpec(kind=kind, fnr_ceiling=0.1, specificity_floor=0.2)
+
+    few = value_se(y, scores, patients, objective)
+    doubled = value_se(np.tile(y, 2), np.tile(scores, 2), np.tile(patients, 2), objective)
+    many = value_se(np.tile(y, 9), np.tile(scores, 9), np.arange(9 * len(y)), objective)
+
+    assert doubled == pytest.approx(few, rel=0.05)
+    assert 0 < many < 0.7 * few
