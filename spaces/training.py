@@ -69,6 +69,7 @@ def augmented(*, geometric: float, photometric: float, sharpness: float, flip: b
         shift=0.12 * geometric,
         shear_deg=6 * geometric,
         zoom=0.25 * geometric,
+        crop=0.3 * geometric,
         aspect=0.4 * geometric,
         border=0.1 * geometric,
         erase=0.3 * geometric,

@@ -24,8 +24,9 @@ BITS = (10, 12, 14, 16, 23)  # of the mantissa of a weight: as in half precision
 def write(file: Path, into: Path, x: npt.NDArray[np.uint8], *, tolerance: float = TOLERANCE) -> float:
     """Write the network in `file` to `into`, a `.keras` file, with as few bits as move no score by `tolerance`.
 
-    It is copied as it is where only Keras can run it. Scores are those of images `x` (n, h, w, c). Returns by how much they moved at most. The same network and images
-    give the same bytes. To be called before a threshold is certified, which must rest on the scores of what is kept.
+    It is copied as it is where only Keras can run it. Scores are those of images `x` (n, h, w, c). Returns by how much
+    they moved at most. The same network and images give the same bytes. To be called before a threshold is certified,
+    which must rest on the scores of what is kept.
     """
     if (engine := forward.without_keras(file)) is None:
         shutil.copyfile(file, into)
