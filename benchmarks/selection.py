@@ -74,11 +74,12 @@ def _networks(folder: str, home: Home, study: str) -> tuple[list[Network], np.nd
     for trial in records.ranked(stored.get_trials(deepcopy=False)):
         spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
         result = artifacts.load_result(store, trial, stored._storage)
-        if result is None or not kept.file(spec.digest).is_file():
+        network = kept.file(trial.user_attrs["spec_digest"])  # of the spec as it was stored, whatever fields it has now
+        if result is None or not network.is_file():
             continue
         arrays = prepared.arrays_for(spec.data)
         name = f"{home.path.name}/{trial.number}"
-        test = _test_scores(kept.file(spec.digest), np.asarray(preprocess.open_role(arrays, "test").x))
+        test = _test_scores(network, np.asarray(preprocess.open_role(arrays, "test").x))
         found.append(
             Network(name=name, scores=np.array(result.scores), shifted=np.array(result.shifted_scores), test=test)
         )

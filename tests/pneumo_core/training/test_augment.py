@@ -14,6 +14,7 @@ EVERYTHING = AugmentSpec(
     shift=0.1,
     shear_deg=10,
     zoom=0.1,
+    crop=0.2,
     aspect=0.2,
     contrast=0.3,
     brightness=0.1,
@@ -49,6 +50,7 @@ def changed(spec: AugmentSpec, x: np.ndarray, seed: int = 1) -> np.ndarray:
         {"shift": 0.3},
         {"shear_deg": 20.0},
         {"zoom": 0.5},
+        {"crop": 0.5},
         {"contrast": 0.5},
         {"aspect": 0.5},
         {"brightness": 0.3},
@@ -133,19 +135,32 @@ def test_contrast_keeps_the_mean() -> None:
 
 
 def test_the_strongest_change_never_reads_beyond_the_padding() -> None:
-    spec = AugmentSpec(rotation_deg=180, shear_deg=60, zoom=0.9, shift=0.5, aspect=1.0)
+    spec = AugmentSpec(rotation_deg=180, shear_deg=60, zoom=0.9, crop=0.9, shift=0.5, aspect=1.0)
 
     assert changed(spec, np.full((200, 12, 12, 1), 99, np.uint8)).min() == 99  # Pillow would fill with 0
 
 
 def test_a_length_means_the_same_at_every_image_size() -> None:
     """The same draw on twice the pixels is the same picture, twice as large."""
-    spec = AugmentSpec(rotation_deg=10, shift=0.1, zoom=0.2, aspect=0.3, border=0.2, erase=0.3, black=0.2, gamma=0.5)
+    spec = AugmentSpec(
+        rotation_deg=10, shift=0.1, zoom=0.2, crop=0.3, aspect=0.3, border=0.2, erase=0.3, black=0.2, gamma=0.5
+    )
     x = images(4, 32)
     small, large = changed(spec, x), changed(spec, x.repeat(2, axis=1).repeat(2, axis=2))
 
     halved = large.reshape(4, 32, 2, 32, 2, 1).mean(axis=(2, 4))
     assert np.abs(halved - small).mean() < 4
+
+
+def test_a_crop_is_a_window_anywhere_inside_the_image() -> None:
+    affine = augment.draw(AugmentSpec(crop=0.4), 500, 0).affine
+    side, place = affine[:, 0, 0], affine[:, :, 2]
+
+    np.testing.assert_array_equal(affine[:, 1, 1], side)
+    assert 0.6 <= side.min() < 0.65
+    assert 0.95 < side.max() <= 1
+    assert (np.abs(place) <= (1 - side[:, None]) / 2).all()  # the window's centre, about that of the image
+    assert (np.ptp(place, axis=0) > 0.3).all()
 
 
 def test_aspect_stretches_width_against_height() -> None:
