@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pneumo_core import lifeline
+from pneumo_core import lifeline, quick_keras
 from pneumo_core.errors import DataError, PneumoError, StorageError, TrialFailed
 from pneumo_core.files import is_full
 from pneumo_core.result import TrialResult
@@ -41,7 +41,8 @@ def main() -> None:
     """Serve trials with the real trainer on the socket whose number is the first argument."""
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     inbox = listen(channel)
-    from pneumo_core.training.trial import environment  # Keras loads here, after the reader watches the coordinator
+    quick_keras.load()  # after the reader watches the coordinator
+    from pneumo_core.training.trial import environment
 
     channel.send(Ready(environment=environment()))
     serve(channel, inbox, train)

@@ -20,8 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from pneumo_core import codec, files
 from pneumo_core.progress import Progress, silent
@@ -97,6 +95,9 @@ def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _components(x: NDArray[np.float32], cut: float, on_progress: Progress) -> NDArray[np.intp]:
     """Return the number of each row's connected component, (n,), where rows that correlate at `cut` are joined."""
+    from scipy.sparse import coo_matrix  # here, because every trainer and command imports this module
+    from scipy.sparse.csgraph import connected_components
+
     sets, n_rows = np.arange(len(x)), max(1, _BLOCK_CELLS // max(1, len(x)))
     for start in range(0, len(x), n_rows):
         row, column = np.nonzero(np.triu(x[start : start + n_rows] @ x[start:].T >= cut, k=1))

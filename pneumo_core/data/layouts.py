@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pneumo_core.data import naming
-from pneumo_core.data.source_spec import LayoutName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,7 @@ class Layout:
     note: str = ""
 
 
-LAYOUTS: Mapping[LayoutName, Layout] = MappingProxyType(
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         "rsna": Layout(
             image="patientId",
@@ -65,7 +64,7 @@ LAYOUTS: Mapping[LayoutName, Layout] = MappingProxyType(
 )
 
 
-def of_columns(columns: Sequence[str]) -> LayoutName | None:
+def of_columns(columns: Sequence[str]) -> str | None:
     """Return the data set whose table has these columns."""
     there = {naming.key(column) for column in columns}
     for name, layout in LAYOUTS.items():

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
+from pneumo_core.data.layouts import LAYOUTS
 from pneumo_core.errors import nearest
 from pneumo_core.specs import SplitSpec
 
 Policy = Literal["leave_out", "negative", "positive"]
-LayoutName = Literal["rsna", "nih", "chexpert", "covid19_radiography"]
 
 PATIENT_RULES = ("auto", "dicom", "folder", "name", "none")
 JOINED_BY = " + "  # between the names of one class, where it is shown and stored as one text
@@ -53,14 +53,14 @@ class SourceSpec:
     negative: str | tuple[str, ...] | None = None
     positive: str | tuple[str, ...] | None = None
     labels: LabelTable | None = None
-    layout: LayoutName | None = None
+    layout: str | None = None  # a name of `layouts.LAYOUTS`
     patient: str = "auto"  # one of `PATIENT_RULES`, or a regular expression over the path whose group is the patient
     follow_links: bool = False  # read links that lead out of the folder
     split: SplitSpec = field(default_factory=SplitSpec)
 
     def __post_init__(self) -> None:
-        if self.layout is not None and self.layout not in get_args(LayoutName):
-            raise ValueError(f"`layout` {self.layout!r} is unknown{nearest(self.layout, get_args(LayoutName))}")
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise ValueError(f"`layout` {self.layout!r} is unknown{nearest(self.layout, LAYOUTS)}")
         for name in ("negative", "positive"):
             value = getattr(self, name)
             if value is not None and (not value or not all(_names(value))):

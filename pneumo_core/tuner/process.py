@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from pneumo_core import codec, lifeline
+from pneumo_core import codec, lifeline, quick_keras
 from pneumo_core.errors import UserError, describe, message_of
 from pneumo_core.peer import Parent
 from pneumo_core.tuner.dialogue import Answer, Draw, Drawn, Open, Question, Reason, Refused, Reply, Request, Scalar
@@ -101,8 +101,9 @@ def _next_draw(space: Space) -> Draw:
 
 
 def _load(opened: Open) -> Any:
+    quick_keras.load("keras_tuner")
     from pneumo_core.seeds import seed_everything
-    from pneumo_core.tuner import source  # Keras loads here
+    from pneumo_core.tuner import source
 
     seed_everything(0)  # a module that draws random numbers gives the same model in every process
     return source.load(opened.source, opened.attribute, opened.arguments)
