@@ -9,7 +9,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core import codec
-from pneumo_core.specs import ObjectiveKind
 from search import promotion, stored, trials
 from search.storage.database import redacted
 from search.stored_trials import Reader
@@ -17,14 +16,6 @@ from studies.spec import FidelitySpec
 
 Scalar = str | int | float | bool | None
 
-VALUE_NAMES: Mapping[ObjectiveKind, tuple[str, ...]] = {
-    "recall": ("recall with tie-break",),  # up to half a step above the recall itself, so that it may exceed 1
-    "specificity": ("specificity with tie-break",),
-    "pauc": ("partial AUC",),
-    "auc": ("AUC",),
-    "recall_and_specificity": ("recall", "specificity"),
-}
-"""What a study maximises, one name a value."""
 FIGURES = ("recall", "fnr", "specificity", "auc", "pauc", "threshold")
 
 

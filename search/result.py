@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from pneumo_core.errors import StudyError, UserError, nearest
 from pneumo_core.result import TrialResult
-from search import own_metrics, records, stored, stored_trials
+from search import objectives, own_metrics, records, stored, stored_trials
 from search.coordinator import Ending
 from search.dashboard import drawings
 from search.home import Home
@@ -19,7 +19,7 @@ from search.records import FIGURES, Best, Summary
 from search.report import gather, marks, plots_model, plots_parameters, plots_search, sections_search, source
 from search.report.data import ReportData, TrialRow, Validation
 from search.report.markup import Html, join, paragraph, tag
-from search.report.numbers import WATCHED, scalar
+from search.report.numbers import scalar
 from search.report.svg import Drawing, Picture
 from search.storage import artifacts
 from search.storage.database import storage_failures
@@ -105,7 +105,7 @@ class StudyResult:
     def plot_learning(self) -> Drawing:
         """Draw what the pruner saw of every trial, epoch by epoch."""
         data = self._judged()
-        return plots_search.learning(data.trials, WATCHED[data.objective.kind], data.step).figure
+        return plots_search.learning(data.trials, objectives.of(data.objective).watched, data.step).figure
 
     def plot_importances(self, target: str | None = None) -> Drawing:
         """Draw how much each parameter tells about `target`: a value of the study (default), or "feasibility".

@@ -16,11 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from pneumo_core import codec
 from pneumo_core.errors import StorageError, StudyError, nearest
-from search import extending, factory, home, stored, trials
+from search import extending, factory, home, objectives, stored, trials
 from search import fingerprint as fingerprints
 from search.executors import process
 from search.fingerprint import Fingerprint
-from search.records import VALUE_NAMES
 from search.storage.database import exclusively, redacted
 from search.storage.owner import this_process
 from search.storage.patience import PatientStorage
@@ -183,7 +182,7 @@ def load_study(name: str, storage: RDBStorage) -> optuna.Study:
 
 
 def n_objectives(spec: StudySpec) -> int:
-    return 2 if spec.objective.kind == "recall_and_specificity" else 1
+    return len(objectives.of(spec.objective).values)
 
 
 def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) -> None:
@@ -201,7 +200,7 @@ def _describe(study: optuna.Study, spec: StudySpec, fingerprint: Fingerprint) ->
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(list(VALUE_NAMES[spec.objective.kind]))
+        study.set_metric_names(list(objectives.of(spec.objective).values))
     study.set_user_attr("fingerprint", fingerprint)  # last: its presence says that the rest is complete
 
 

@@ -6,18 +6,7 @@ from typing import Any
 import optuna
 
 from pneumo_core.specs import ObjectiveSpec
-from search import stored
-
-AIMS = {
-    "recall": "the highest recall at a specificity of at least {floor}, subject to a false-negative rate (FNR) of at "
-    "most {ceiling}",
-    "specificity": "the highest specificity at a false-negative rate (FNR) of at most {ceiling}",
-    "pauc": "the largest partial AUC over false-negative rates (FNR) up to {ceiling}",
-    "auc": "the largest AUC, subject to a false-negative rate (FNR) of at most {ceiling} at a specificity of at least "
-    "{floor}",
-    "recall_and_specificity": "recall and specificity at once, subject to a false-negative rate (FNR) of at most "
-    "{ceiling}",
-}
+from search import objectives, stored
 
 
 def note(study: optuna.Study) -> str:
@@ -43,7 +32,7 @@ def note(study: optuna.Study) -> str:
 
 def _aim(objective: ObjectiveSpec) -> str:
     floor, ceiling = f"{100 * objective.specificity_floor:g} %", f"{100 * objective.fnr_ceiling:g} %"
-    return f"**Aim:** {AIMS[objective.kind].format(floor=floor, ceiling=ceiling)}, on validation."
+    return f"**Aim:** {objectives.of(objective).aim.format(floor=floor, ceiling=ceiling)}, on validation."
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

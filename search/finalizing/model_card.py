@@ -17,7 +17,7 @@ from pneumo_core.bundles.promise import promise
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import EXCLUDED, LEAK_WARNING, RoleCount, role_counts
 from pneumo_core.scoring import shifted
-from search import records, stored
+from search import objectives, records, stored
 from search.prepared import Prepared
 
 _KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
@@ -232,7 +232,7 @@ def _search(bundle: Bundle, known: Facts) -> str:
         f"{known.n_pruned} pruned, {known.n_failed} failed.\n\n"
         f"Search space:\n\n{space}\n\n"
         f"Trials were ranked on validation{judged}. Members: {rule}.\n\n"
-        f"{_table(('trial', ', '.join(records.VALUE_NAMES[bundle.objective.kind])), rows)}\n{gained}"
+        f"{_table(('trial', ', '.join(objectives.of(bundle.objective).values)), rows)}\n{gained}"
     )
 
 

@@ -13,7 +13,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.result import TrialResult
-from search import openings, records, stored, stored_trials, trials
+from search import objectives, openings, records, stored, stored_trials, trials
 from search.prepared import Prepared
 from search.report import evidence, rows
 from search.report.data import Definition, Importance, ReportData, TrialRow
@@ -52,7 +52,7 @@ def gather(
     wanted = [shown, *rows.top(table, N_TOP)] if shown else rows.top(table, N_TOP)
     whole = results(study, artifact_store, [by_number[row.number] for row in wanted], every)
     objective = stored.read(study).objective
-    names = records.VALUE_NAMES[objective.kind]
+    names = objectives.of(objective).values
     data = ReportData(
         study=study.study_name,
         summary=records.summarise(study, storage_url),

@@ -1,9 +1,7 @@
 """Numbers as readers want them: percent with one decimal, the interval beside the figure."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 
-from pneumo_core.specs import ObjectiveKind
 from search.report.data import Estimate, State
 from search.report.markup import Html, join, tag
 
@@ -16,14 +14,6 @@ STATE_WORDS: dict[State, str] = {
     "failed": "failed",
     "running": "running",
     "waiting": "waiting",
-}
-
-WATCHED: Mapping[ObjectiveKind, str] = {  # `operating.pruning_metric`, which trials report after each epoch
-    "recall": "AUC",
-    "auc": "AUC",
-    "pauc": "partial AUC",
-    "specificity": "mean of AUC and partial AUC",
-    "recall_and_specificity": "mean of AUC and partial AUC",
 }
 
 

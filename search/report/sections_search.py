@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 
+<<<<<<< HEAD
 from pneumo_core.data.split import RoleCount
+=======
+from search import objectives
+>>>>>>> 5c0d069 (A contributor's page with a map that a test holds; the words about an objective are one table; pre-commit, Dockerfile, Dev Container)
 from search.report import diagrams, marks, plots_parameters, plots_search, rows, tables
 from search.report.data import DataFlow, Importance, ReportData, TrialRow
 from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
-from search.report.numbers import STATE_WORDS, WATCHED, count, duration, percent, plural
+from search.report.numbers import STATE_WORDS, count, duration, percent, plural
 
 N_REJECTED = 50  # unusable files named one by one
 N_BEST = 10
@@ -71,7 +75,7 @@ def losses(data: ReportData) -> Html:
     """Return what was pruned, what failed, and why."""
     pruned = [row for row in data.trials if row.state == "pruned"]
     failed = [row for row in data.trials if row.state == "failed"]
-    watched = WATCHED[data.objective.kind]
+    watched = objectives.of(data.objective).watched
     caption = f"{watched} after every {data.step}, which the pruner watches; a cross is where it stopped a trial."
     reported = any(row.reported for row in data.trials)
     drawn = figure(plots_search.learning(data.trials, watched, data.step), caption) if reported else Html()
