@@ -4,10 +4,15 @@ import math
 import random
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pneumo_core.specs import CnnSpec, DataSpec, Stage, TrainSpec, TrialSpec
+from search import promotion, trials
 from search.promotion import Reached, next_trial
+from studies.spec import FidelitySpec, Rung
 
 
 def reached(*values: float, promoted: tuple[int, ...] = ()) -> list[Reached]:
@@ -38,6 +43,75 @@ def test_the_share_is_rounded_up_only_where_nobody_can_come_any_more() -> None:
     settled = [reached(0.1, 0.4, 0.2, 0.3, promoted=(1, 3)), [replace(r, trial=r.trial + 10) for r in reached(0.4)]]
     assert next_trial(settled, 3, n_settled=2) == 10
     assert next_trial([], 3, n_settled=0) is None
+
+
+FIDELITY = FidelitySpec(rungs=(Rung(scale=0.5, epochs=2), Rung(scale=1.0, epochs=4, patients=1.0)), reduction_factor=2)
+SPEC = TrialSpec(data=DataSpec(image_size_px=32), model=CnnSpec(filters=(4,)), train=TrainSpec(epochs=6))
+
+
+def paused(rung: int, *values: float, **system: object) -> FrozenTrial:
+    """A trial that was paused at the end of a rung after reports of `values`."""
+    return create_trial(
+        state=TrialState.PRUNED,
+        user_attrs={trials.RUNG: rung},
+        system_attrs=system,
+        intermediate_values=dict(enumerate(values)),
+    )
+
+
+def numbered(*made: FrozenTrial) -> list[FrozenTrial]:
+    for number, trial in enumerate(made):
+        trial.number = number
+    return list(made)
+
+
+def next_of(*made: FrozenTrial, begins_more: bool = False) -> int | None:
+    return promotion.of_study(trials.ledger(numbered(*made), 1), FIDELITY, begins_more=begins_more)
+
+
+def test_who_reached_a_rung_is_read_off_the_trials_with_the_value_reported_last() -> None:
+    second = {"failed_trial": 0, "retry_history": [0], "stage": 1}
+    found = numbered(
+        paused(0, 0.9, 0.3),
+        paused(0, 0.1, 0.2),
+        paused(1, 0.1, 0.2, 0.5, 0.7, **second),
+        paused(0),  # it reported nothing
+        paused(2, 0.5),  # of a study that had more rungs
+        create_trial(state=TrialState.COMPLETE, value=0.5),
+        paused(0, 0.8),
+        create_trial(state=TrialState.FAIL, system_attrs={"failed_trial": 6, "retry_history": [6], "stage": 1}),
+    )
+    first, last = promotion.reached(found, 2)
+    assert first == [
+        Reached(trial=0, root=0, value=0.3, is_promoted=True),
+        Reached(trial=1, root=1, value=0.2, is_promoted=False),
+    ]
+    assert last == [Reached(trial=2, root=0, value=0.7, is_promoted=False)]
+
+
+def test_the_share_is_rounded_up_once_no_trial_can_reach_the_rung_any_more() -> None:
+    three = [paused(0, value) for value in (0.1, 0.3, 0.2)]
+    promoted = paused(1, 0.5, failed_trial=1, retry_history=[1], stage=1)
+    assert next_of(*three) == 1
+    assert next_of(*three, promoted, begins_more=True) is None
+    assert next_of(*three, promoted) == 2
+    running = create_trial(state=TrialState.RUNNING)
+    assert next_of(*three, promoted, running) is None
+    waiting = create_trial(state=TrialState.WAITING, system_attrs={"failed_trial": 2, "retry_history": [2], "stage": 1})
+    assert next_of(*three, promoted, waiting) is None  # rung 1 will be reached by one more
+    assert next_of(paused(0, 0.1), paused(1, 0.2, failed_trial=0, retry_history=[0], stage=1)) == 1
+
+
+def test_a_stage_trains_to_its_rung_on_images_of_its_size() -> None:
+    half, whole = replace(SPEC.data, image_size_px=16), SPEC.data
+    assert promotion.stage_of(FIDELITY, SPEC, 0) == (Stage(index=0, until_epoch=2), half)
+    assert promotion.stage_of(FIDELITY, SPEC, 1) == (Stage(index=1, until_epoch=4), whole)
+    assert promotion.stage_of(FIDELITY, SPEC, 2) == (Stage(index=2), whole)
+    assert promotion.stage_of(None, SPEC, 0) == (Stage(), whole)
+    with pytest.raises(ValueError, match="`epochs` of every trial must be above the 4"):
+        promotion.stage_of(FIDELITY, replace(SPEC, train=TrainSpec(epochs=4)), 0)
+    assert promotion.images_wanted(FIDELITY, [SPEC]) == {half, whole}
+    assert promotion.images_wanted(None, [SPEC, SPEC]) == {whole}
 
 
 @dataclass
