@@ -36,10 +36,10 @@ quickstart: install ## set up, then search on generated phantoms: ends with a fe
 	$(BIN)/pneumo launch quickstart
 
 test: install-dev ## the test suite, but for what takes minutes; JOBS=2 processes
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos"
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not chaos"
 
 test-jax: install-dev ## the model and training tests on the JAX backend
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not chaos" $(JAX_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow and not chaos" $(JAX_TESTS)
 
 test-slow: install-dev ## the tests that train for minutes
 	$(BIN)/python -m pytest -q -m slow

@@ -1,13 +1,20 @@
 """Running `pneumo` as a user does, and the small studies and folders that the end-to-end tests use."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from search.cli import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,17 +46,57 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb"} | more
 
 
-def pneumo(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def pneumo(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> Done:
     """Run the command line in `folder` and check its exit code; None accepts any."""
     done = subprocess.run(
         command(*arguments), cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=300
     )
+    return _checked(Done(done.returncode, done.stdout, done.stderr), code)
+
+
+def pneumo_here(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> Done:
+    """Do as `pneumo` in this process, which saves a second of CPU time a command. Processes that it starts are real."""
+    out, err = io.StringIO(), io.StringIO()
+    with as_a_command(folder, arguments, more), redirect_stdout(out), redirect_stderr(err):
+        try:
+            app.main()
+        except SystemExit as ended:
+            found = int(ended.code or 0)
+    return _checked(Done(found, out.getvalue(), err.getvalue()), code)
+
+
+@contextmanager
+def as_a_command(folder: Path, arguments: Sequence[object], more: Mapping[str, str]) -> Iterator[None]:
+    """Give this process the folder, the environment and the arguments of a command, and take them back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with (
+        chdir(folder),
+        mock.patch.dict(os.environ, environment(**more)),
+        mock.patch.object(sys, "argv", ["pneumo", *map(str, arguments)]),
+    ):
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _checked(done: Done, code: int | None) -> Done:
     assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
-def last_json(done: subprocess.CompletedProcess[str]) -> Any:
+def last_json(done: Done) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 

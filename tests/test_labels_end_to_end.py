@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pneumo_core.data import phantom
+from tests import in_process
 from tests.commands import last_json, pneumo
 
 N_PATIENTS = 20  # a class, of two images each
@@ -52,26 +53,44 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_table_of_labels_from_check_to_predict(layout: str, tmp_path: Path) -> None:
+def write(folder: Path, layout: str) -> tuple[str, ...]:
+    """Write images, their table and a study into `folder`; return the options that name the labels."""
     columns, name, options = LAYOUTS[layout]
     rows = [columns]
     for patient in range(1, 2 * N_PATIENTS + 1):
         for view in range(2):
             path, row = name(patient, view, patient % 2 == 1)
             rows.append(row)
-            (tmp_path / "images" / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
             pixels = phantom.draw((0, patient), (1, patient, view), patient % 2 == 1, 32)
-            Image.fromarray(np.asarray(pixels)).save(tmp_path / "images" / path)
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "tiny.py").write_text(STUDY)
-    labels = ("--labels", "labels.csv", *options)
-    found = last_json(pneumo("data", "check", "images", *labels, "--json", folder=tmp_path))
+            Image.fromarray(np.asarray(pixels)).save(folder / "images" / path)
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    (folder / "tiny.py").write_text(STUDY)
+    return ("--labels", "labels.csv", *options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_table_of_labels_is_checked_searched_and_finalized(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write(tmp_path, layout)
+    monkeypatch.chdir(tmp_path)
+    with in_process.answering(monkeypatch):
+        _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, "--json")
+        launched = in_process.run(capsys, "launch", "tiny.py", "--data", "images", *labels)
+        finalized = in_process.run(capsys, "finalize", "tiny.py", "--data", "images", "--out", "bundle")
+    found = json.loads(out.splitlines()[-1])
     assert sum(found["classes"].values()) == 4 * N_PATIENTS
     assert any(note.startswith("patients are known by ") for note in found["notes"])
+    assert launched[0] == 0, launched
+    assert finalized[0] == 0, finalized
+    assert (tmp_path / "bundle" / "bundle.json").is_file()
+
+
+def test_a_table_of_labels_with_real_networks_from_launch_to_predict(tmp_path: Path) -> None:
+    labels = write(tmp_path, "chexpert")
     pneumo("launch", "tiny.py", "--data", "images", *labels, folder=tmp_path)
     pneumo("finalize", "tiny.py", "--data", "images", "--out", "bundle", folder=tmp_path)
-    assert (tmp_path / "bundle" / "bundle.json").is_file()
-    scored = json.loads(pneumo("predict", "bundle", "images", "--json", folder=tmp_path).stdout.splitlines()[-1])
+    scored = last_json(pneumo("predict", "bundle", "images", "--json", folder=tmp_path))
     assert len(scored) == 4 * N_PATIENTS
     assert all("score" in row for row in scored)

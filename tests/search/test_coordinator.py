@@ -1,10 +1,12 @@
 """One coordinator around light trials: budgets, faults, retries, pruning, order."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from optuna.trial import TrialState
 
 from pneumo_core.specs import DenseSpec, TrialSpec
 from search import trials
+from search.executors import local
 from search.executors.local import Limits
 from search.storage import locks
 from search.storage.database import exclusive, open_storage
@@ -64,20 +67,39 @@ REASONS = {
 
 
 @pytest.mark.parametrize("fault", REASONS, ids=lambda f: f.name.lower())
-def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(tmp_path: Path, fault: Fault) -> None:
+def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(
+    tmp_path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     enqueue = ({"fault": fault.name, "x": 0.5}, {"fault": "NONE", "x": 0.5}, {"fault": "NONE", "x": 0.25})
     spec = study(Mixed(faults=("NONE", fault.name)), n_trials=3, budget={"max_retries": 1}, enqueue=enqueue)
-    limits = Limits(hang_timeout_s=1.0)
-    found = Search(tmp_path, spec, runner=executor(tmp_path, 2, limits))
+    reason, words = REASONS[fault]
+    hangs = reason == "hang"
+    found = Search(tmp_path, spec, runner=executor(tmp_path, 1 if hangs else 2, Limits(hang_timeout_s=1000.0)))
+    if hangs:
+        let_an_hour_pass_once(found, monkeypatch)
 
     assert found.run() == "budget"
     failed, *others = sorted(found.current, key=trials.root)
-    reason, words = REASONS[fault]
     assert (trials.root(failed), failed.state, trials.failure_reason(failed)) == (0, TrialState.FAIL, reason)
     assert words in failed.user_attrs["failure"]["message"]
     assert [trial.state for trial in others] == [TrialState.COMPLETE] * 2
     n_attempts = {"child_died": 3, "disk_full": 3, "out_of_memory": 2}.get(reason, 1)  # the first of 3 got further
     assert len(found.trials) == 2 + n_attempts
+
+
+def let_an_hour_pass_once(found: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the executor's clock forward while the first trial hangs: after the last epoch that it reports."""
+    passed_s = 0.0
+
+    def stop_asked() -> bool:
+        nonlocal passed_s
+        if ("epoch", 0, light_trainer.FAULT_EPOCH - 1) in found.view.told:
+            passed_s = 3600.0
+        return False
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s)
+    monkeypatch.setattr(local, "time", clock)
+    found.coordinator.stop_asked = stop_asked
 
 
 def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -471,7 +493,7 @@ def test_a_deterministic_study_does_not_wait_for_a_trial_that_waits_to_be_alone(
     for epoch_s in (["0.0", "0.05"], ["0.05", "0.0"]):
         folder = tmp_path / epoch_s[0]
         folder.mkdir()
-        runner = executor(folder, limits=Limits(hang_timeout_s=10.0))
+        runner = executor(folder)
         slots = enumerate(devices)
         differing = [
             {"CUDA_VISIBLE_DEVICES": d, light_trainer.EPOCH_S: epoch_s[2 * i // len(devices)]} for i, d in slots

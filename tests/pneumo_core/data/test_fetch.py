@@ -6,7 +6,7 @@ import pytest
 from pneumo_core.data import fetch
 from pneumo_core.data.download import Digest, Remote
 from pneumo_core.errors import DataError
-from tests.commands import pneumo
+from tests.commands import pneumo_here
 from tests.pneumo_core.files_server import Served, serving
 
 
@@ -34,6 +34,6 @@ def test_every_size_has_a_file_and_a_digest() -> None:
 
 def test_without_network_the_command_says_what_helps(tmp_path: Path) -> None:
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
-    done = pneumo("data", "fetch", "medmnist", "--size", "64", folder=tmp_path, code=2, **nowhere)
+    done = pneumo_here("data", "fetch", "medmnist", "--size", "64", folder=tmp_path, code=2, **nowhere)
     assert "can't be downloaded" in done.stderr
     assert "without network, download it elsewhere and put it at data/" in done.stderr

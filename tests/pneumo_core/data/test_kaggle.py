@@ -16,7 +16,7 @@ import pytest
 
 from pneumo_core.data import dataset, kaggle
 from pneumo_core.errors import DataError
-from tests.commands import pneumo
+from tests.commands import pneumo_here
 from tests.pneumo_core.files_server import Served, serving
 
 # The client drops the connection that told it that there is something to resume.
@@ -115,7 +115,7 @@ def test_without_the_client_or_network_the_command_says_what_helps(
     pytest.importorskip("kagglehub")
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
     cache = {"KAGGLEHUB_CACHE": str(tmp_path / "hub"), "KAGGLE_CONFIG_DIR": str(tmp_path)}
-    done = pneumo("data", "fetch", "kaggle", folder=tmp_path, code=2, **nowhere, **cache)
+    done = pneumo_here("data", "fetch", "kaggle", folder=tmp_path, code=2, **nowhere, **cache)
     assert "without network, download it elsewhere" in done.stderr
     assert done.stdout == ""
     monkeypatch.setitem(sys.modules, "kagglehub", None)

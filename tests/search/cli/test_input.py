@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import pneumo, write_study
+from tests.commands import pneumo_here, write_study
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def source(phantoms: Path, tmp_path: Path) -> Path:
 
 
 def refused(tmp_path: Path, *arguments: object, code: int = 2, **more: str) -> str:
-    done = pneumo(*arguments, folder=tmp_path, code=code, **more)
+    done = pneumo_here(*arguments, folder=tmp_path, code=code, **more)
     assert done.stderr.startswith("pneumo: ")
     return done.stderr
 
@@ -66,7 +66,7 @@ def test_bad_images_are_counted_and_the_run_goes_on(source: Path, tmp_path: Path
     files[1].write_bytes(b"")
     files[2].write_text("I am a text")
     Image.fromarray(np.zeros((20000, 12000), np.uint8)).save(files[3])
-    done = pneumo("data", "check", source, folder=tmp_path)
+    done = pneumo_here("data", "check", source, folder=tmp_path)
     assert "4 files can't be used" in done.stdout
     for file in files[:4]:
         assert file.name in done.stdout
@@ -137,22 +137,22 @@ def test_status_of_what_is_not_there(tmp_path: Path) -> None:
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     url = "postgresql+psycopg://me:s3cret@127.0.0.1:1/none"
-    done = pneumo("status", "cnn", "--storage", url, folder=tmp_path, code=2)
+    done = pneumo_here("status", "cnn", "--storage", url, folder=tmp_path, code=2)
     assert "s3cret" not in done.stderr + done.stdout
     assert "127.0.0.1" in done.stderr
 
 
 def test_help_teaches(tmp_path: Path) -> None:
-    top = pneumo("--help", folder=tmp_path).stdout
+    top = pneumo_here("--help", folder=tmp_path).stdout
     assert "pneumo launch quickstart" in top
     for name in ("launch", "status", "studies", "spaces", "data"):
         assert name in top
-        assert "--help" in pneumo(name, "--help", folder=tmp_path).stdout
+        assert "--help" in pneumo_here(name, "--help", folder=tmp_path).stdout
 
 
 def test_studies_and_spaces_are_listed(tmp_path: Path) -> None:
-    listed = pneumo("studies", folder=tmp_path).stdout
+    listed = pneumo_here("studies", folder=tmp_path).stdout
     assert all(name in listed for name in ("quickstart", "dense", "cnn", "backbones", "original_models"))
-    space = pneumo("spaces", "cnn", folder=tmp_path).stdout
+    space = pneumo_here("spaces", "cnn", folder=tmp_path).stdout
     assert "learning_rate" in space
     assert "log scale" in space

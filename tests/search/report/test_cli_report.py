@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from tests.commands import pneumo
+from tests.commands import pneumo_here
 from tests.search.report.conftest import MakeStudy
 
 GOOD, POOR = 7.0, 0.5
@@ -12,7 +12,7 @@ GOOD, POOR = 7.0, 0.5
 def test_report_with_the_data_writes_the_page_and_ends_with_0(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study()
     study.finish(GOOD)
-    done = pneumo("report", "made", "--out", "deep/report", "--data", study.spec.data.source, folder=tmp_path)
+    done = pneumo_here("report", "made", "--out", "deep/report", "--data", study.spec.data.source, folder=tmp_path)
     assert done.stdout.strip() == "deep/report/report.html"
     page = (tmp_path / "deep" / "report" / "report.html").read_text("utf-8")
     assert "data:image/png" in page or "None." in page
@@ -21,7 +21,7 @@ def test_report_with_the_data_writes_the_page_and_ends_with_0(make_study: MakeSt
 
 def test_report_without_feasible_trial_is_written_and_ends_with_3(make_study: MakeStudy, tmp_path: Path) -> None:
     make_study().finish(POOR)
-    pneumo("report", "made", "--out", "out", folder=tmp_path, code=3)
+    pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=3)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "No feasible trial" in page
     assert "Give --data" in page
@@ -29,7 +29,7 @@ def test_report_without_feasible_trial_is_written_and_ends_with_3(make_study: Ma
 
 def test_report_of_an_unknown_study_names_the_known_ones(make_study: MakeStudy, tmp_path: Path) -> None:
     make_study()
-    assert "did you mean 'made'" in pneumo("report", "mode", "--out", "out", folder=tmp_path, code=2).stderr
+    assert "did you mean 'made'" in pneumo_here("report", "mode", "--out", "out", folder=tmp_path, code=2).stderr
 
 
 def test_report_refuses_images_that_the_study_did_not_see(
@@ -39,7 +39,7 @@ def test_report_refuses_images_that_the_study_did_not_see(
     other = tmp_path / "other"
     shutil.copytree(phantoms, other)
     next(other.rglob("*.png")).unlink()
-    said = pneumo("report", "made", "--out", "out", "--data", other, folder=tmp_path, code=2).stderr
+    said = pneumo_here("report", "made", "--out", "out", "--data", other, folder=tmp_path, code=2).stderr
     assert "is not what study 'made' was trained on" in said
     assert "digest" in said
     assert not (tmp_path / "out").exists()
@@ -48,7 +48,7 @@ def test_report_refuses_images_that_the_study_did_not_see(
 def test_report_into_a_place_that_is_a_file_is_refused(make_study: MakeStudy, tmp_path: Path) -> None:
     make_study()
     (tmp_path / "out").write_text("")
-    assert "can't write" in pneumo("report", "made", "--out", "out", folder=tmp_path, code=2).stderr
+    assert "can't write" in pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=2).stderr
 
 
 def test_report_of_a_study_whose_usual_images_are_others_goes_without(make_study: MakeStudy, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_report_of_a_study_whose_usual_images_are_others_goes_without(make_study
         "from studies.spec import SourceSpec\n"
         'STUDY = dataclasses.replace(Q, name="made", data=SourceSpec(source="gone"))\n'
     )
-    pneumo("report", "made.py", "--out", "out", folder=tmp_path)
+    pneumo_here("report", "made.py", "--out", "out", folder=tmp_path)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "Give --data" in page
     assert "does not exist" in page
