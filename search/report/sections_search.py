@@ -3,11 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-<<<<<<< HEAD
 from pneumo_core.data.split import RoleCount
-=======
 from search import objectives
->>>>>>> 5c0d069 (A contributor's page with a map that a test holds; the words about an objective are one table; pre-commit, Dockerfile, Dev Container)
 from search.report import diagrams, marks, plots_parameters, plots_search, rows, tables
 from search.report.data import DataFlow, Importance, ReportData, TrialRow
 from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
