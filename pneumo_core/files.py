@@ -1,4 +1,4 @@
-"""Folders and files that are either whole or not there, whoever is killed and however many build at once."""
+"""Folders and files that are either whole or not there, whatever is killed and however many build at once."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ LONGEST_NAME_BYTES = 100  # file systems take 255, suffixes included
 def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:
     """Return `folder`, made by `build(temporary folder)` unless `is_whole(folder)` holds already.
 
-    A builder works in a temporary folder beside `folder` and renames it, so nobody ever sees half a folder. A lock file
+    A builder works in a temporary folder beside `folder` and renames it, so no process sees half a folder. A lock file
     makes a second builder wait for the first; it also tells that any temporary folder found under it was left by a
     builder that died. A folder that is there and not whole is replaced; who has its files mapped keeps them.
     Raises `StorageError` where the place can't be written or is full.

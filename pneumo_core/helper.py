@@ -92,7 +92,7 @@ class _Worker:
     def close(self) -> None:
         """Let the process end by itself."""
         for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # a request that nobody took is flushed here
+            with contextlib.suppress(OSError):  # a request that was not read is flushed here
                 assert stream is not None
                 stream.close()
         self._process.wait()

@@ -14,7 +14,7 @@ def settle() -> None:
     """Take only the cores meant for this process, and ask the kernel to end it with its parent.
 
     The reader of the socket (`child.listen`) sees a dead coordinator too, but not while native code holds
-    Python's lock; the kernel needs nobody's lock. To be called before a framework counts the cores.
+    Python's lock; the kernel needs no lock. To be called before a framework counts the cores.
     """
     if sys.platform != "linux":
         return

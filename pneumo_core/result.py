@@ -1,4 +1,4 @@
-"""What one trial came to, as data."""
+"""The result of one trial, as data."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -116,14 +116,14 @@ class Coordinator:
         return ending
 
     def _tidy(self) -> None:
-        """Remove the checkpoints of trials that failed for good or stay paused, once nobody works on the study."""
+        """Remove the checkpoints of trials that failed for good or stay paused, once no trial is left to run."""
 
         def tidy() -> None:
             ledger = self._ledger()
             if not (ledger.running or ledger.waiting or ledger.retriable):
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-        with contextlib.suppress(LockHeld):  # they harm nobody
+        with contextlib.suppress(LockHeld):  # they do no harm
             exclusively(self.storage, tidy, wait=False)
 
     def _ending(self) -> Ending | None:
@@ -434,7 +434,7 @@ class Coordinator:
                 self._lose(run)
 
     def _abandon(self) -> None:
-        """Queue the unfinished trials, so that whoever comes next continues them from their checkpoints.
+        """Queue the unfinished trials, so that the next coordinator continues them from their checkpoints.
 
         A database that is gone is no reason to hide why it went: the next launch finds the trials dead.
         """

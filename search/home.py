@@ -23,7 +23,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Home:
-    """`path` is made when something is first written; nobody else on the machine can read a new one."""
+    """`path` is made when something is first written; other users of the machine can not read a new one."""
 
     path: Path
 

@@ -42,7 +42,7 @@ RAY_PORT = 10001  # of a Ray head for clients from elsewhere
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a launch ended and what the study has come to."""
+    """How a launch ended, and the state of the study."""
 
     ending: Ending
     summary: records.Summary

@@ -1,4 +1,4 @@
-"""What a study came to: counts and the best feasible trial, the same for every command."""
+"""The state of a study: counts and the best feasible trial, the same for every command."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

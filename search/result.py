@@ -1,4 +1,4 @@
-"""What a study came to, for notebooks and scripts: counts, the best trial, every trial as data, pictures."""
+"""A study for notebooks and scripts: counts, the best trial, every trial as data, pictures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ def polite_stop_in_a_program() -> Iterator[Callable[[], bool]]:
     """Yield the same for a program that continues afterwards, such as a notebook.
 
     What was asked reaches the program once the search is in order: Ctrl-C raises `KeyboardInterrupt` on leaving, a
-    second one at once. Only the main thread hears signals: in any other nobody ever asks.
+    second one at once. Only the main thread receives signals: in any other no stop is ever asked.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

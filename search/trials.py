@@ -223,7 +223,7 @@ class Ledger:
 
 
 def ledger(trials: Iterable[FrozenTrial], max_retries: int) -> Ledger:
-    """Sort the trials that count by what is left to do; points that nobody began are not in it."""
+    """Sort the trials that count by what is left to do; points that were not begun are not in it."""
     known = {trial.number: trial for trial in trials}
     counted = current(known.values())
     retriable = {t.number: t for t in counted if t.state == TrialState.FAIL and may_retry(t, known, max_retries)}

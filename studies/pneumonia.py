@@ -6,8 +6,8 @@
 Inside one archive all images look alike, and validation there ranks noise. So trials are judged on validation images as
 they are and as other hospitals might have sent them, every network is trained under changes of that kind, and the
 bundle averages several different ones. The queued points come first, the cheap ones before the others: good settings
-that differ in network, image size, depth of fine-tuning, patients seen and augmentation. `docs/results.md` says what
-this came to.
+that differ in network, image size, depth of fine-tuning, patients seen and augmentation. `docs/results.md` has
+the results.
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from spaces.base import Parameter, Recorder, Scalar, unused, widened
 from studies.spec import StudySpec
 
 N_PROBES = 64  # random draws of a space before a search starts
-N_TRIES = 64  # draws before a space is given up none of whose points can be built, however dear its draws are
+N_TRIES = 64  # draws before a space is given up of which no point can be built, however long a draw takes
 
 
 @dataclass(frozen=True, kw_only=True)

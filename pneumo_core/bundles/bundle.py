@@ -78,7 +78,7 @@ def calibration_counts(y: npt.NDArray[Any], groups: npt.NDArray[Any]) -> Calibra
 
 @dataclass(frozen=True, kw_only=True)
 class Certification:
-    """How a threshold came to be set, and on what: by `finalize`, or by `certify` on other images."""
+    """How a threshold was set, and on what: by `finalize`, or by `certify` on other images."""
 
     time: str  # UTC, ISO 8601
     images: str  # digest of the source: contents, labels, patients

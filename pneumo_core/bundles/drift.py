@@ -61,10 +61,10 @@ class Drift:
 
 
 _MEANS: Mapping[Verdict, str] = {
-    "alike": "Nothing found against the certificate; that they are alike is no proof that it holds.",
+    "alike": "No evidence against the certificate was found. That is no proof that it holds.",
     "different": "The certificate may not hold for them: certify the threshold on labelled images of this source "
     "(`pneumo certify`).",
-    "foreign": "The certificate does not speak about them: do not rely on this bundle's decisions here before it is "
+    "foreign": "The certificate does not hold for them: do not rely on this bundle's decisions here before it is "
     "certified, or trained, on images of this source.",
 }
 

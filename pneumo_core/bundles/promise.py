@@ -7,7 +7,7 @@ def promise(bundle: Bundle) -> str:
     """Return in a sentence what the threshold of `bundle` promises; Markdown."""
     if bundle.guarantee == "none":
         why = "the split leaks patients, so that nothing can be promised for new ones; " if _leaks(bundle) else ""
-        return f"**Not certified**: {why}this is a plug-in threshold from validation, which promises nothing."
+        return f"**Not certified**: {why}this is a plug-in threshold from validation, without a guarantee."
     wording = f"with confidence {bundle.confidence:g} the false-negative rate is at most {bundle.ceiling:g}"
     where = _where(bundle)
     if bundle.guarantee == "patient":

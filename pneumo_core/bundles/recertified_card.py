@@ -11,7 +11,7 @@ _BEGIN, _END = "<!-- certified anew -->", "<!-- the card of finalize -->"
 
 
 def card(bundle: Bundle, old: str) -> str:
-    """Return the card of `bundle`, certified at last by the last of its certifications; `old` is the one before."""
+    """Return the card of `bundle`, certified by the last of its certifications; `old` is the card before."""
     first = old.split(_END, 1)[-1].lstrip()
     return f"{_BEGIN}\n{_section(bundle)}\n{_END}\n\n{first}"
 

@@ -17,7 +17,7 @@ VERSION = 1  # raise it whenever a shift of the same name gives other pixels
 def open_shifted(arrays: Path, names: Sequence[str]) -> NDArray[np.uint8]:
     """Return the validation images of the folder `arrays`, each under the one of `names` that it is assigned.
 
-    (n, h, w, c) uint8, a memory map, made by whoever asks first. Raises `DataError` where `arrays` isn't whole,
+    (n, h, w, c) uint8, a memory map, made when first needed. Raises `DataError` where `arrays` isn't whole,
     `StorageError` where the result can't be written.
     """
     images, origin = preprocess.open_fit_arrays(arrays), preprocess.origin_of(arrays)

@@ -192,7 +192,7 @@ def _by_policy(policy: str | None, text: str) -> tuple[int | None, str]:
 
 
 def _refuse_unclear(meaning: _Meaning, layout: Layout | None, lines: Sequence[Mapping[str, str]], file: Path) -> None:
-    """Raise `DataError` where a layout has uncertain or blank labels and nobody said what they mean."""
+    """Raise `DataError` where a layout has uncertain or blank labels and their meaning is not given."""
     if layout is None or not layout.unclear:
         return
     values = [_value(line.get(meaning.label, "")) for line in lines]

@@ -2,7 +2,7 @@
 
 DICOM PS3.3 C.11.1 (modality), C.11.2 (values of interest), C.7.6.3.1.2 (MONOCHROME1), C.7.5.1.1.2 (padding). What
 can't be followed because it is empty or means nothing is passed over for the next best rule, with a note; numbers that
-are wrong, such as NaN, are refused: nobody knows what picture they meant.
+are wrong, such as NaN, are refused: the picture is unknown.
 """
 
 import math

@@ -68,7 +68,7 @@ def calibration(y: npt.ArrayLike, scores: npt.ArrayLike, n_bins: int = 10) -> Ca
 def decision(y: npt.ArrayLike, scores: npt.ArrayLike, probabilities: npt.ArrayLike | None = None) -> DecisionCurve:
     """Return the net benefit TP/n − FP/n · p/(1 − p) at each threshold probability p (Vickers & Elkin 2006).
 
-    Scores are read as probabilities: whoever scores at least p is acted on. `probabilities` (t,) in (0, 1) are by
+    Scores are read as probabilities: an image that scores at least p is acted on. `probabilities` (t,) in (0, 1) are by
     default 0.01, 0.02, …, 0.99. The prevalence is the sample's, which need not be a clinic's.
     """
     labels, values = metrics.check_probabilities(y, scores)

@@ -64,7 +64,7 @@ class Cached:
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
-    """Opens the features of one network's images, computed where nobody did it before."""
+    """Opens the features of one network's images, computed where they are not kept yet."""
 
     frozen: keras.Model
     images: FitArrays

@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _is_abandoned() -> bool:
-    """Tell whether nobody writes to standard input any more, though something may be left to read."""
+    """Return whether standard input has no writer any more, though something may be left to read."""
     poll = select.poll()
     poll.register(sys.stdin, 0)
     return any(event & select.POLLHUP for _, event in poll.poll(0))

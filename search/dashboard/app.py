@@ -15,7 +15,7 @@ from search.dashboard.pictures import Pictures
 from search.dashboard.review import ReviewStorage
 from search.stored_trials import trials_of
 
-LOOPBACK = "127.0.0.1"  # the dashboard knows no users: whoever reaches it may read everything
+LOOPBACK = "127.0.0.1"  # the dashboard has no users: who reaches it may read everything
 HOSTS = {LOOPBACK, "localhost", ""}
 READING = {"GET", "HEAD"}
 OWN_SITES = {"same-origin", "none"}  # what a browser says of requests of our own pages and of typed addresses

@@ -55,7 +55,7 @@ def trial(found: FrozenTrial, artifacts: Iterable[Artifact] = ()) -> FrozenTrial
 
 
 def note(found: FrozenTrial) -> str:
-    """Return the note of a judged trial: what it came to, then what it was, since the page cuts wide attributes."""
+    """Return the note of a judged trial: its result, then its specification, since the page cuts wide attributes."""
     rows = [*_flat("", found.user_attrs.get("spec")), *_flat("ran on ", found.user_attrs.get("environment"))]
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join([verdict(found), "", "| setting | value |", "|---|---|", *lines]) if rows else verdict(found)

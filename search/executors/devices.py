@@ -93,7 +93,7 @@ def _gpus_allowed() -> list[str]:
 
 
 def _order() -> dict[str, str]:
-    """Return in which order GPUs are numbered: as nvidia-smi does, unless whoever chose some by number had their own.
+    """Return in which order GPUs are numbered: as by nvidia-smi, unless the user has chosen some by number.
 
     CUDA's own default puts the fastest first.
     """

@@ -152,7 +152,7 @@ class LocalExecutor:
             for slot, child in self._children.items():
                 selector.register(child.channel, selectors.EVENT_READ, slot)
             readable = selector.select(0 if self._failed else timeout_s)
-            now_s = time.monotonic()  # whoever spoke before is readable: our own slowness is no child's silence
+            now_s = time.monotonic()  # messages from before are readable: our own slowness is no child's silence
             for key, _ in readable:
                 events += self._read(key.data)
         self._check_limits(now_s)

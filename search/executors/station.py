@@ -49,7 +49,7 @@ class Station:
         if not isinstance(task, ScoreRole) and task.checkpoint and not Path(task.checkpoint).parent.exists():
             self._checkpoints[task.number] = self._shared / "checkpoints" / Path(task.checkpoint).name
             task = dataclasses.replace(task, checkpoint=str(self._checkpoints[task.number]))
-            task = dataclasses.replace(task, save=None) if isinstance(task, RunTrial) else task  # nobody would find it
+            task = dataclasses.replace(task, save=None) if isinstance(task, RunTrial) else task  # it would not be found
         self._local.submit(task)
 
     def reply(self, number: int, stop: bool) -> None:

@@ -34,12 +34,12 @@ from search.study import load_study, stored_source
 
 @dataclass(frozen=True, kw_only=True)
 class OneTrial:
-    """An uncertified bundle with one network, and what its training came to."""
+    """An uncertified bundle with one network, and the result of its training."""
 
     bundle: Bundle
     folder: Path
     metrics: Metrics  # on validation
-    differs: bool  # from what the trial came to in the search: trained again by another program, machine, or over folds
+    differs: bool  # from the result in the search: trained again by another program, machine, or over folds
 
 
 def make_bundle_of_trial(

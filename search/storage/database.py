@@ -148,7 +148,7 @@ def first_line(error: BaseException) -> str:
 
 
 def address(text: str) -> str:
-    """Return the URL that `text` is, or that `env:NAME` or `file:PATH` holds, so that nobody sees it in a process list.
+    """Return the URL that `text` is, or that `env:NAME` or `file:PATH` holds, so that it is not in a process list.
 
     Raises `StorageError` where there is none.
     """

@@ -67,7 +67,7 @@ class PatientStorage(RDBStorage):
 
     @contextmanager
     def through(self, lock: sqlalchemy.Connection) -> Iterator[None]:
-        """Write through the connection that holds the lock: whoever has lost the lock can't write any more."""
+        """Write through the connection that holds the lock: without the lock nothing can be written."""
         self.forget_session()
         self.scoped_session(bind=lock)
         self._lock = lock

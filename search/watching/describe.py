@@ -40,13 +40,13 @@ def describe_step(spec: TrialSpec, epoch: int, metrics: Mapping[str, float]) -> 
 
 
 def describe_fold(metrics: Mapping[str, float]) -> str:
-    """Return what the held-out images of one fold came to."""
+    """Return the figures of the held-out images of one fold."""
     names = (("AUC", "auc"), ("pAUC", "pauc"), ("epochs", "n_epochs"))
     return ", ".join(f"{label} {metrics[name]:.4g}" for label, name in names if name in metrics)
 
 
 def outcome(result: TrialResult) -> str:
-    """Return what a finished trial came to in a line."""
+    """Return the result of a finished trial in a line."""
     figures = f"{describe_metrics(result.metrics)}; {say_duration(result.seconds)}"
     step, n = ("epoch", result.n_epochs) if result.n_folds is None else ("fold", result.n_folds)
     if result.stopped in ("pruned", "paused"):

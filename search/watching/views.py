@@ -13,7 +13,7 @@ from studies.spec import StudySpec
 
 
 class View:
-    """What a coordinator tells whoever watches, in its own process; each event does nothing unless overridden.
+    """The events of a search, in the process of its coordinator; each does nothing unless overridden.
 
     `number` is the trial's own. A trial that continues a killed or paused one has another number:
     `search.trials.root` gives the first.

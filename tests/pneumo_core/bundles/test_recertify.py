@@ -143,7 +143,7 @@ def test_drift_tells_other_images_and_says_what_that_means(place: Path, phantoms
     (tmp_path / "light" / "notes.txt").write_text("no image")
     found = bundle_process.serve(MeasureDrift(bundle=str(place / "b"), folder=str(tmp_path / "light")), silent)
     assert found["verdict"] == "foreign"
-    assert "does not speak about them" in found["line"]
+    assert "does not hold for them" in found["line"]
     assert found["rejected"] == []  # notes.txt is no image
     files = tuple(str(file) for file in sorted((tmp_path / "light").glob("*.png")))
     asked = bundle_process.serve(Predict(bundle=str(place / "b"), paths=files, compare=True), silent)
