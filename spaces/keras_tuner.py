@@ -1,6 +1,6 @@
 """KerasTuner hypermodels as spaces, drawn in a process of their own, since building a model takes Keras."""
 
-import sys
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -38,9 +38,10 @@ def from_keras_tuner(
     for name in train:
         if name not in _TRAIN_FIELDS:
             raise StudyError(f"from_keras_tuner: `{name}` is not a field of TrainSpec{nearest(name, _TRAIN_FIELDS)}")
+    here = inspect.currentframe()
     return KerasTunerSpace(
         hypermodel=hypermodel,
-        caller=sys._getframe(1).f_globals,
+        caller=here.f_back.f_globals if here and here.f_back else {},
         arguments=dict(arguments or {}),
         data=data,
         pixels=pixels,
