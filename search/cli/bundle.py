@@ -105,7 +105,7 @@ def evaluate(
 
     cache = str(home / "cache")
     request = Evaluate(bundle=str(bundle), source=reading.over(SourceSpec(source=folder)), cache=cache)
-    answer_to(request, show_evaluation, as_json)
+    print_answer(request, show_evaluation, as_json)
 
 
 def predict(
@@ -128,9 +128,7 @@ def predict(
     from pneumo_core.bundles.bundle_process import Predict
     from pneumo_core.data.folders import images_in
     from pneumo_core.errors import UserError
-    from search.bundle_client import ask
     from search.cli.show_bundle import show_predictions
-    from search.watching.make import view_maker
 
     paths = [inner for file in files for inner in (images_in(file) if file.is_dir() else [file])]
     if not paths:
@@ -138,8 +136,7 @@ def predict(
     request = Predict(
         bundle=str(bundle), paths=tuple(map(str, paths)), heatmaps=str(heatmaps) if heatmaps else None, compare=True
     )
-    with view_maker(Console(stderr=as_json)) as (_, progress):
-        answer = ask(request, progress)
+    answer = answer_to(request, as_json)
     if as_json:
         printing.result(answer["rows"])
     else:
@@ -150,13 +147,18 @@ def predict(
         raise typer.Exit(FAILED)
 
 
-def answer_to(request: "Request", show: Callable[[Console, Any], None], as_json: bool) -> None:
-    """Ask the process with the model, and print its answer."""
+def answer_to(request: "Request", as_json: bool) -> Any:
+    """Ask the process with the model, and show how far it is."""
     from search.bundle_client import ask
     from search.watching.make import view_maker
 
     with view_maker(Console(stderr=as_json)) as (_, progress):
-        answer = ask(request, progress)
+        return ask(request, progress)
+
+
+def print_answer(request: "Request", show: Callable[[Console, Any], None], as_json: bool) -> None:
+    """Ask the process with the model, and print its answer."""
+    answer = answer_to(request, as_json)
     if as_json:
         printing.result(answer)
     else:

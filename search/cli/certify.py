@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.bundle import BundleArgument, answer_to
+from search.cli.bundle import BundleArgument, print_answer
 from search.cli.options import HOME, HomeOption, JsonOption, grouped
 from search.cli.reading import ReadingOptions
 
@@ -44,7 +44,7 @@ def certify(
         confidence=confidence,
         leave_out_known=leave_out_known,
     )
-    answer_to(request, show_certification, as_json)
+    print_answer(request, show_certification, as_json)
 
 
 def drift(
@@ -59,4 +59,4 @@ def drift(
     from pneumo_core.bundles.bundle_process import MeasureDrift
     from search.cli.show_certified import show_drift
 
-    answer_to(MeasureDrift(bundle=str(bundle), folder=str(folder)), show_drift, as_json)
+    print_answer(MeasureDrift(bundle=str(bundle), folder=str(folder)), show_drift, as_json)

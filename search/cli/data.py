@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pneumo_core.data.manifest import Manifest
     from pneumo_core.data.split import Split
     from pneumo_core.specs import SplitSpec
-    from search.prepared import Prepared
 
 app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
 
@@ -118,11 +117,18 @@ def prepare(
     """Give every image its role and fill the array cache, as `launch` does when it must."""
     from pneumo_core.data.preprocess import write_npz
     from pneumo_core.data.split import write_links
-    from pneumo_core.specs import DataSpec
+    from pneumo_core.specs import DataSpec, SplitSpec
     from search.cli.show import show_split
+    from search.home import Home
+    from search.prepared import read_source, split_for
+    from search.watching.make import view_maker
+    from studies.spec import SourceSpec
 
+    console = Console()
     data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
-    prepared, console = _read(source, reading, home, protocol=protocol)
+    spec = reading.over(SourceSpec(source=source, split=split_for(protocol, SplitSpec())))
+    with view_maker(console) as (_, progress):
+        prepared = read_source(spec, Home(home), progress)
     folder = prepared.arrays_for(data)
     show_split(console, prepared)
     printing.say(console, f"arrays: {folder}")
@@ -158,19 +164,3 @@ def _divided(manifest: "Manifest", spec: "SplitSpec") -> "tuple[Split | None, Da
         return assign_roles(manifest, spec), None
     except DataError as error:
         return None, error
-
-
-def _read(
-    source: str, reading: ReadingOptions, home: Path, *, protocol: str | None = None
-) -> "tuple[Prepared, Console]":
-    from pneumo_core.specs import SplitSpec
-    from search.home import Home
-    from search.prepared import read_source, split_for
-    from search.watching.make import view_maker
-    from studies.spec import SourceSpec
-
-    console = Console()
-    split = split_for(protocol, SplitSpec())
-    spec = reading.over(SourceSpec(source=source, split=split))
-    with view_maker(console) as (_, progress):
-        return read_source(spec, Home(home), progress), console
