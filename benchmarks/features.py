@@ -69,8 +69,15 @@ def _images(folder: Path, n_images: int, data: DataSpec, cache_dir: Path) -> Fit
     y = np.array([files[i][1] for i in order], np.uint8)
     n = len(x) * 3 // 4
     origin = Origin(cache_dir=cache_dir, digest="benchmark")
+    groups = np.arange(len(x)).astype(str)
     return FitArrays(
-        x_train=x[:n], y_train=y[:n], x_validation=x[n:], y_validation=y[n:], origin=origin, folder=cache_dir
+        x_train=x[:n],
+        y_train=y[:n],
+        groups_train=groups[:n],
+        x_validation=x[n:],
+        y_validation=y[n:],
+        groups_validation=groups[n:],
+        origin=origin,
     )
 
 
@@ -90,7 +97,7 @@ def _measure(images: FitArrays, spec: TrialSpec, n_repeats: int) -> Measured:
     return Measured(one_off=one_off, on_pixels=tuple(on_pixels), on_features=tuple(on_features))
 
 
-def _epoch_s(network: keras.Model, arrays: train.FitArrays, n_epochs: int) -> float:
+def _epoch_s(network: keras.Model, arrays: FitArrays, n_epochs: int) -> float:
     """Return the mean seconds of `n_epochs` epochs after a first one, which traces."""
     task = train.Task(
         spec=TrainSpec(epochs=1 + n_epochs, patience=1 + n_epochs),

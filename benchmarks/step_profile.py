@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks import measure, training
 from benchmarks.measure import Row
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.specs import AugmentSpec, DataSpec, ModelSpec, Precision, TrainSpec
 
 KINDS = {  # by what an operation's name has in it, the first that fits
@@ -63,7 +64,7 @@ def main() -> None:
     measure.publish(title, rows, environment=measure.machine() | environment(), file=asked.json)
 
 
-def _rows(name: str, spec: ModelSpec, precision: Precision, arrays: training.Arrays) -> list[Row]:
+def _rows(name: str, spec: ModelSpec, precision: Precision, arrays: FitArrays) -> list[Row]:
     import tensorflow as tf
 
     from pneumo_core.models import model

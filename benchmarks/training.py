@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core.data.dataset import scan
-from pneumo_core.data.preprocess import open_fit_arrays, prepare
+from pneumo_core.data.preprocess import FitArrays, open_fit_arrays, prepare
 from pneumo_core.data.split import assign_roles
 from pneumo_core.scoring.metrics import auc, pauc
 from pneumo_core.specs import CnnSpec, DataSpec, ModelSpec, ObjectiveSpec, Precision, SplitSpec, TrainSpec
@@ -44,26 +44,6 @@ BACKENDS = ("tensorflow", "jax")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrays:
-    """Images (n, h, w, 1) uint8 and labels (n,) uint8 of two roles, in memory."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_validation: np.ndarray
-    y_validation: np.ndarray
-    x_shifted: None = None
-    origin: None = None
-
-    @property
-    def groups_train(self) -> np.ndarray:
-        return np.arange(len(self.y_train)).astype(str)
-
-    @property
-    def groups_validation(self) -> np.ndarray:
-        return np.arange(len(self.y_validation)).astype(str)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What one epoch took and how good the network then was."""
 
@@ -73,7 +53,7 @@ class Epoch:
 
 
 AfterEpoch = Callable[[Epoch], None]
-Train = Callable[[ModelSpec, Arrays, int, AfterEpoch], None]  # for so many epochs
+Train = Callable[[ModelSpec, FitArrays, int, AfterEpoch], None]  # for so many epochs
 
 
 def main() -> None:
@@ -105,7 +85,7 @@ def drawn(n_networks: int) -> dict[str, ModelSpec]:
     return {"plain": PLAIN} | {f"drawn {seed}": space(Recorder(seed=seed)).model for seed in range(n_networks)}
 
 
-def read(folder: Path, n_images: int) -> Arrays:
+def read(folder: Path, n_images: int) -> FitArrays:
     """Return arrays at 64 px of some rows of both roles of this project's split."""
     rng = np.random.default_rng(SEED)
     with tempfile.TemporaryDirectory() as cache:
@@ -114,16 +94,18 @@ def read(folder: Path, n_images: int) -> Arrays:
         mapped = open_fit_arrays(prepare(manifest, split, DataSpec(), cache_dir=Path(cache)))
         train = rng.permutation(len(mapped.x_train))[:n_images]
         validation = rng.permutation(len(mapped.x_validation))[: max(16, n_images // 4)]
-        return Arrays(
+        return FitArrays(
             x_train=np.array(mapped.x_train[train]),
             y_train=np.array(mapped.y_train[train]),
+            groups_train=mapped.groups_train[train],
             x_validation=np.array(mapped.x_validation[validation]),
             y_validation=np.array(mapped.y_validation[validation]),
+            groups_validation=mapped.groups_validation[validation],
         )
 
 
 def measured(
-    sides: Mapping[str, Train], spec: ModelSpec, arrays: Arrays, n_repeats: int
+    sides: Mapping[str, Train], spec: ModelSpec, arrays: FitArrays, n_repeats: int
 ) -> dict[str, tuple[Epoch, ...]]:
     """Return the epochs of each side after its first, taken in turn."""
     running = {
@@ -164,7 +146,7 @@ class Running:
 
     train: Train
     spec: ModelSpec
-    arrays: Arrays
+    arrays: FitArrays
     n_epochs: int
     epochs: list[Epoch] = field(default_factory=list)
 
@@ -204,7 +186,7 @@ class Running:
 def ours(precision: Precision) -> Train:
     """Return this project's training."""
 
-    def train_ours(spec: ModelSpec, arrays: Arrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
+    def train_ours(spec: ModelSpec, arrays: FitArrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
         from pneumo_core.training import train
 
         network, clock = _built(spec, precision), Clock()
@@ -238,7 +220,7 @@ def ours(precision: Precision) -> Train:
     return train_ours
 
 
-def model_fit(spec: ModelSpec, arrays: Arrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
+def model_fit(spec: ModelSpec, arrays: FitArrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
     """Train as the usual script does."""
     import keras
 
@@ -267,7 +249,7 @@ def model_fit(spec: ModelSpec, arrays: Arrays, n_epochs: int, after_epoch: After
     )
 
 
-def bare_loop(spec: ModelSpec, arrays: Arrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
+def bare_loop(spec: ModelSpec, arrays: FitArrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
     """Train by a loop of a few lines over arrays that lie ready: the limit of this backend."""
     import keras
 
@@ -295,7 +277,7 @@ SIDES: dict[str, Train] = {
 }
 
 
-def _tensorflow_loop(network: Any, optimizer: Any, arrays: Arrays) -> tuple[Callable[..., Any], Callable[[], Any]]:
+def _tensorflow_loop(network: Any, optimizer: Any, arrays: FitArrays) -> tuple[Callable[..., Any], Callable[[], Any]]:
     import tensorflow as tf
 
     x, x_validation = (tf.constant(a.astype(np.float32)) for a in (arrays.x_train, arrays.x_validation))
@@ -321,7 +303,7 @@ def _tensorflow_loop(network: Any, optimizer: Any, arrays: Arrays) -> tuple[Call
     return step, lambda: np.concatenate([part(x_validation[start : start + BATCH]).numpy() for start in starts])
 
 
-def _jax_loop(network: Any, optimizer: Any, arrays: Arrays) -> tuple[Callable[..., Any], Callable[[], Any]]:
+def _jax_loop(network: Any, optimizer: Any, arrays: FitArrays) -> tuple[Callable[..., Any], Callable[[], Any]]:
     import jax
     import jax.numpy as jnp
 
@@ -371,16 +353,16 @@ def _built(spec: ModelSpec, precision: Precision) -> Any:
     return model.build(spec, DataSpec().shape, precision)
 
 
-def _judged_now(clock: Clock, arrays: Arrays, scores: np.ndarray) -> Epoch:
+def _judged_now(clock: Clock, arrays: FitArrays, scores: np.ndarray) -> Epoch:
     return _judged(clock.lap_s(), arrays, scores)
 
 
-def _judged(seconds: float, arrays: Arrays, scores: np.ndarray) -> Epoch:
+def _judged(seconds: float, arrays: FitArrays, scores: np.ndarray) -> Epoch:
     y, ceiling = arrays.y_validation, ObjectiveSpec().fnr_ceiling
     return Epoch(seconds=seconds, auc=auc(y, scores), pauc=pauc(y, scores, ceiling))
 
 
-def _class_weight(arrays: Arrays) -> tuple[float, float]:
+def _class_weight(arrays: FitArrays) -> tuple[float, float]:
     from pneumo_core.training import batches
 
     return batches.class_weight(TrainSpec(), arrays.y_train)

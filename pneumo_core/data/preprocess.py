@@ -12,8 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,32 +48,20 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class FitArrays:
-    """What a trial may see. x (n, h, w, c) uint8, y (n,) uint8 with 1 for the positive class; read-only memory maps."""
+    """What a trial may see of two roles, of which validation decides when to stop.
 
-    x_train: NDArray[np.uint8]
-    y_train: NDArray[np.uint8]
-    x_validation: NDArray[np.uint8]
-    y_validation: NDArray[np.uint8]
-    origin: Origin
-    folder: Path
-    x_shifted: NDArray[np.uint8] | None = None  # validation, each image under one shift
+    x (n, h, w, c) uint8, or features (n, ...) float32 in their place; y (n,) uint8 with 1 for the positive class;
+    groups (n,), patients as text.
+    """
 
-    @cached_property
-    def groups_train(self) -> NDArray[np.str_]:
-        """Patients of the training images, (n,)."""
-        return self._groups("train")
-
-    @cached_property
-    def groups_validation(self) -> NDArray[np.str_]:
-        """Patients of the validation images, (n,)."""
-        return self._groups("validation")
-
-    def _groups(self, role: str) -> NDArray[np.str_]:
-        return np.array(json.loads((self.folder / f"images_{role}.json").read_text("utf-8"))["groups"])
-
-    def under(self, x_shifted: NDArray[np.uint8]) -> "FitArrays":
-        """Return the same, to be judged on `x_shifted` as well."""
-        return replace(self, x_shifted=x_shifted)
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    groups_train: NDArray[np.str_]
+    x_validation: NDArray[Any]
+    y_validation: NDArray[Any]
+    groups_validation: NDArray[np.str_]
+    x_shifted: NDArray[Any] | None = None  # validation, each image under one shift; None: judged as it is only
+    origin: Origin | None = None  # None: in memory only, nothing computed from them is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +92,17 @@ def prepare(
 
 
 def open_fit_arrays(folder: Path) -> FitArrays:
-    """Return memory maps of the train and validation arrays; raises `DataError` where they aren't whole."""
+    """Return memory maps of the train and validation arrays, read-only; raises `DataError` where they aren't whole."""
     x_train, y_train = _open_arrays(Path(folder), "train")
     x_validation, y_validation = _open_arrays(Path(folder), "validation")
     return FitArrays(
         x_train=x_train,
         y_train=y_train,
+        groups_train=np.array(_images(Path(folder), "train")["groups"]),
         x_validation=x_validation,
         y_validation=y_validation,
+        groups_validation=np.array(_images(Path(folder), "validation")["groups"]),
         origin=origin_of(folder),
-        folder=Path(folder),
     )
 
 
@@ -126,8 +114,14 @@ def origin_of(folder: Path) -> Origin:
 def open_role(folder: Path, role: Role) -> RoleArrays:
     """Return memory maps of one role, with paths, groups and kinds; for certifying and testing, not for trials."""
     x, y = _open_arrays(Path(folder), role)
-    images = json.loads((Path(folder) / f"images_{role}.json").read_text("utf-8"))
+    images = _images(Path(folder), role)
     return RoleArrays(x=x, y=y, **{name: tuple(images[name]) for name in ("paths", "groups", "kinds")})
+
+
+def _images(folder: Path, role: Role) -> dict[str, list[str]]:
+    """Return paths, groups and kinds of a role, each in the order of its rows."""
+    found: dict[str, list[str]] = json.loads((folder / f"images_{role}.json").read_text("utf-8"))
+    return found
 
 
 def write_npz(folder: Path, file: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,4 +45,4 @@ def _is_whole(folder: Path) -> bool:
 def open_fit_arrays(arrays: Path, names: Sequence[str]) -> FitArrays:
     """Return what a trial may see, judged under the shifts `names` as well where there are some."""
     found = preprocess.open_fit_arrays(arrays)
-    return found.under(open_shifted(arrays, names)) if names else found
+    return replace(found, x_shifted=open_shifted(arrays, names)) if names else found

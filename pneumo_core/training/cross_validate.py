@@ -19,7 +19,7 @@ import numpy as np
 from pneumo_core import codec
 from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
-from pneumo_core.data.preprocess import Origin
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import forward, model
 from pneumo_core.result import Layer, TrialResult
@@ -33,20 +33,6 @@ from pneumo_core.training.train import OnEpoch, log_loss
 from pneumo_core.training.trial import build_and_train, environment, free_memory, memory_failures
 from pneumo_core.training.trial import identity as run_identity
 from pneumo_core.wire import FOLD, N_FOLDS, RunTrial
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldArrays:
-    """The images of one fold as a training sees them; `x_validation` decides when to stop."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_validation: np.ndarray
-    y_validation: np.ndarray
-    origin: Origin | None
-    groups_train: np.ndarray
-    groups_validation: np.ndarray
-    x_shifted: None = None  # folds are judged on images as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +115,7 @@ def train_fold(
     The fold's images are copied into memory: 21 MB for 5,216 grey images of 64 px, 785 MB for colour at 224 px.
     """
     learn, stop, held_out = fold
-    arrays = FoldArrays(
+    arrays = FitArrays(
         x_train=pooled.take(learn),
         y_train=pooled.y[learn],
         x_validation=pooled.take(stop),

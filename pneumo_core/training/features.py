@@ -6,7 +6,7 @@ weights shared, so the whole network is the trained one, and its scores are thos
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,13 +15,14 @@ import numpy as np
 import PIL
 
 from pneumo_core import codec
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import StorageError
 from pneumo_core.models import forward
 from pneumo_core.models.forward import Engine
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
 from pneumo_core.training import augment, batches, feature_store, frozen_part
 from pneumo_core.training.feature_store import Features
-from pneumo_core.training.train import FitArrays, score_batch
+from pneumo_core.training.train import score_batch
 
 VERSION = 1  # raise it whenever the same network and images would give other features
 
@@ -35,29 +36,11 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureArrays:
-    """The features of a trial's images in place of the images; see `train.FitArrays`."""
-
-    x_train: Features
-    y_train: np.ndarray
-    x_validation: Features
-    y_validation: np.ndarray
-    x_shifted: Features | None
-    origin: None = None
-
-    @property
-    def groups_train(self) -> np.ndarray:
-        raise NotImplementedError("patients are those of the images themselves")
-
-    groups_validation = groups_train
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cached:
     """What to train instead of the whole network, and on what."""
 
     rest: keras.Model
-    arrays: FeatureArrays
+    arrays: FitArrays  # with features in the place of the images
     open_changed: Callable[[int], Features]  # see `Extractor.changed`; remembers the files that it opened
     engine: str  # what computes the features
 
@@ -208,11 +191,11 @@ def _changes_all(changes: AugmentSpec) -> bool:
     return not (changes.is_identity or changes.fixed_copies)
 
 
-def _arrays(extractor: Extractor, images: FitArrays) -> FeatureArrays:
-    return FeatureArrays(
-        x_validation=extractor.validation(),
+def _arrays(extractor: Extractor, images: FitArrays) -> FitArrays:
+    return replace(
+        images,
         x_train=extractor.view(0) if _changes_all(extractor.augment) else extractor.originals(),
-        y_train=images.y_train,
-        y_validation=images.y_validation,
+        x_validation=extractor.validation(),
         x_shifted=extractor.shifted(),
+        origin=None,
     )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pneumo_core.training.train import FitArrays
+from pneumo_core.data.preprocess import FitArrays
 
 
 def rows(arrays: FitArrays, share: float, seed: int) -> np.ndarray | None:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
 
 from pneumo_core import codec
-from pneumo_core.data.preprocess import Origin
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models.layers import leaves
 from pneumo_core.result import Stopped
@@ -35,27 +34,6 @@ HOPELESS_EPOCHS = 3  # after so many, an AUC that chance would give ends the tri
 CHANCE_DEVIATIONS = 2.0
 WIDEST_MARGIN = 0.1  # with fewer images than that takes, nothing is known after three epochs
 SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; 83 grey images of 224 px, whose feature maps fill some hundred MB
-
-
-class FitArrays(Protocol):
-    """What a trial may see of two roles: images (n, h, w, c) uint8 or features (n, ...) float32, labels (n,) uint8."""
-
-    @property
-    def x_train(self) -> np.ndarray: ...
-    @property
-    def y_train(self) -> np.ndarray: ...
-    @property
-    def x_validation(self) -> np.ndarray: ...
-    @property
-    def y_validation(self) -> np.ndarray: ...
-    @property
-    def x_shifted(self) -> np.ndarray | None: ...  # validation, each image under one shift; None: judged as it is only
-    @property
-    def groups_train(self) -> np.ndarray: ...  # (n_train,) patients, as text
-    @property
-    def groups_validation(self) -> np.ndarray: ...  # (n_validation,)
-    @property
-    def origin(self) -> Origin | None: ...  # None: in memory only, nothing computed from them is kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from pneumo_core import codec
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models import layers, model
 from pneumo_core.result import TrialResult
@@ -20,7 +21,7 @@ from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
 from pneumo_core.training import features, fine_tuning, patients, precision, train
-from pneumo_core.training.train import FitArrays, OnEpoch
+from pneumo_core.training.train import OnEpoch
 
 WHOLE = Stage()
 

@@ -1,37 +1,22 @@
 """Tiny generated images for the model and training tests: a square, brighter in the positives."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from pneumo_core.data.preprocess import Origin
+from pneumo_core.data.preprocess import FitArrays
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arrays:
-    """The arrays of a trial, in memory."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_validation: np.ndarray
-    y_validation: np.ndarray
-    origin: Origin | None = None
-    x_shifted: np.ndarray | None = None
-
-    @property
-    def groups_train(self) -> np.ndarray:
-        return np.arange(len(self.y_train)).astype(str)
-
-    @property
-    def groups_validation(self) -> np.ndarray:
-        return np.arange(len(self.y_validation)).astype(str)
-
-
-def arrays(n_train: int = 70, n_validation: int = 30, side_px: int = 12, channels: int = 1, seed: int = 0) -> Arrays:
+def arrays(n_train: int = 70, n_validation: int = 30, side_px: int = 12, channels: int = 1, seed: int = 0) -> FitArrays:
     """Return images (n, side, side, channels) that a small network learns to tell apart in a few epochs."""
     x_train, y_train = _images(n_train, side_px, channels, seed)
     x_validation, y_validation = _images(n_validation, side_px, channels, seed + 1)
-    return Arrays(x_train=x_train, y_train=y_train, x_validation=x_validation, y_validation=y_validation)
+    return FitArrays(
+        x_train=x_train,
+        y_train=y_train,
+        groups_train=np.arange(n_train).astype(str),
+        x_validation=x_validation,
+        y_validation=y_validation,
+        groups_validation=np.arange(n_validation).astype(str),
+    )
 
 
 def _images(n: int, side_px: int, channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,13 @@ import pytest
 
 from pneumo_core.data import folds
 from pneumo_core.data.folds import Pooled
+from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import DataError
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import operating
 from pneumo_core.specs import DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import cross_validate
-from pneumo_core.training.cross_validate import FoldArrays, FoldsTrial
+from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.trial import Trained, build_and_train
 from pneumo_core.wire import FOLD
 from tests.pneumo_core.images import arrays
@@ -49,7 +50,7 @@ def test_every_image_is_scored_once_by_a_model_that_saw_no_image_of_its_patient(
     x_of = {pool.take(np.array([row])).tobytes(): row for row in range(len(pool.y))}
     assert len(x_of) == len(pool.y)
 
-    def listening(spec: TrialSpec, objective: ObjectiveSpec, seen: FoldArrays, *rest: Any) -> Trained:
+    def listening(spec: TrialSpec, objective: ObjectiveSpec, seen: FitArrays, *rest: Any) -> Trained:
         given.append([[x_of[image[None].tobytes()] for image in x] for x in (seen.x_train, seen.x_validation)])
         return build_and_train(spec, objective, seen, *rest)
 

@@ -18,7 +18,7 @@ from pneumo_core.training import cross_validate, features, stretching, train
 from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
 from pneumo_core.training.trial import build_and_train, run_trial
-from tests.pneumo_core.images import Arrays, arrays
+from tests.pneumo_core.images import arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
 from tests.pneumo_core.training.test_train import Killed, kill_after
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
@@ -53,11 +53,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kept_in(cache_dir: Path) -> FitArrays:
-    images = vars(arrays(n_train=20, n_validation=10, side_px=32))
-    return FitArrays(**{**images, "origin": Origin(cache_dir=cache_dir, digest="images"), "folder": cache_dir})
+    images = arrays(n_train=20, n_validation=10, side_px=32)
+    return replace(images, origin=Origin(cache_dir=cache_dir, digest="images"))
 
 
-def in_memory() -> Arrays:
+def in_memory() -> FitArrays:
     return arrays(n_train=20, n_validation=10, side_px=32)
 
 
@@ -69,7 +69,7 @@ def trial(model: BackboneSpec | CnnSpec = SETTINGS["pooled"][0], **fields: Any) 
     )
 
 
-def ran(spec: TrialSpec, images: train.FitArrays, on_epoch: train.OnEpoch = go_on, file: Path | None = None) -> Any:
+def ran(spec: TrialSpec, images: FitArrays, on_epoch: train.OnEpoch = go_on, file: Path | None = None) -> Any:
     return run_trial(spec, ObjectiveSpec(), images, 1, on_epoch, file)
 
 

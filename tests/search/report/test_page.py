@@ -188,8 +188,8 @@ def test_one_figure_has_one_value_and_one_interval_on_the_whole_page(make_study:
     assert data.shown.metrics
     trial = data.compared[0].estimates
     assert trial["recall"] == data.performance.estimates["recall"]  # the objective's own operating point
-    assert trial["auc"] == data.performance.auc
-    assert data.performance.auc.value == data.shown.metrics.auc
+    assert trial["auc"] == data.performance.estimates["auc"]
+    assert data.performance.estimates["auc"].value == data.shown.metrics.auc
     assert data.performance.estimates["recall"].value == data.shown.metrics.recall
 
 
