@@ -62,11 +62,12 @@ def test_a_trial_sees_train_and_validation_only(manifest: Manifest, split: Split
     assert {field.name for field in dataclasses.fields(arrays)} == {
         "x_train",
         "y_train",
+        "groups_train",
         "x_validation",
         "y_validation",
+        "groups_validation",
         "x_shifted",  # validation under shifts
         "origin",  # the cache's folder and a digest
-        "folder",
     }
     assert len(arrays.x_train) == len(arrays.y_train) == split.roles.count("train")
     assert isinstance(arrays.x_train, np.memmap)
