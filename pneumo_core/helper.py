@@ -2,7 +2,8 @@
 that file alone, be it a crash, a bomb or a loop.
 
 A helper is started when it is first needed, about a third of a second, and kept for the next call. It ends with its
-parent: its standard input closes, and its processor time is limited.
+parent: its standard input closes, and its processor time is limited. That time is what counts, and it counts from when
+the work begins: on a machine that is busy with other things a good file is read late, not refused.
 """
 
 import atexit
@@ -22,7 +23,10 @@ from pneumo_core.errors import DataError
 Result = TypeVar("Result")
 
 LIMIT_S = 30.0
+_WAITING = 20  # times the limit that an answer may take: only who waits for nothing, without working, needs so long
 _DYING_S = 1.0
+_IDLE_S = 3600.0
+_UNLIMITED_BYTES = 2**62
 _MOST_OWN_BYTES = 256 * 2**20  # of libraries loaded and what earlier calls left, beside what a call may use
 _COMMAND = (sys.executable, "-m", "pneumo_core.helper")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # each reserves memory
@@ -40,11 +44,11 @@ class TooLong(DataError):
 def call(function: Callable[..., Result], *args: Any, n_bytes: int, limit_s: float = LIMIT_S) -> Result:
     """Return `function(*args)`, a function of a module, worked out in a helper with `n_bytes` of memory to use.
 
-    Raises the `DataError` that it raises, `Exhausted` where it needs more memory, and `DataError` where it takes
-    longer, crashes or raises anything else.
+    `limit_s` is of processor time. Raises the `DataError` that it raises, `Exhausted` where it needs more memory,
+    `TooLong` where it needs more time, and `DataError` where it crashes or raises anything else.
     """
     worker = _HELPERS.take()
-    kind, value = worker.ask((function, args, n_bytes, limit_s), limit_s)
+    kind, value = worker.ask((function, args, n_bytes, limit_s), _WAITING * limit_s)
     if worker.alive:
         _HELPERS.put_back(worker)
     if kind == _DONE:
@@ -69,11 +73,11 @@ class _Worker:
         )
         self.alive = True
 
-    def ask(self, task: Any, limit_s: float) -> tuple[str, Any]:
+    def ask(self, task: Any, wait_s: float) -> tuple[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         late = threading.Event()
-        timer = threading.Timer(limit_s, self._kill, args=(late,))
+        timer = threading.Timer(wait_s, self._kill, args=(late,))
         timer.daemon = True
         timer.start()
         try:
@@ -154,6 +158,7 @@ def main() -> None:
             function, args, n_bytes, limit_s = pickle.load(sys.stdin.buffer)  # noqa: S301 - our parent
             _limit(min(_data_bytes(), _MOST_OWN_BYTES) + n_bytes, limit_s)
             _send(answers, _outcome(function, args))
+            _limit(_UNLIMITED_BYTES, _IDLE_S)  # the next call's modules are imported before its own limits hold
         except (EOFError, BrokenPipeError):
             return
 
@@ -179,13 +184,13 @@ def _send(answers: IO[bytes], outcome: tuple[str, Any]) -> None:
 
 
 def _limit(n_bytes: int, limit_s: float) -> None:
-    """Let this process have `n_bytes` of memory, and twice `limit_s` of processor time from now."""
+    """Let this process have `n_bytes` of memory, and `limit_s` of processor time from now."""
     if sys.platform == "win32":
         return
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + 2 * limit_s) + 1
+    seconds = int(used.ru_utime + used.ru_stime + limit_s) + 1
     for what, most in ((resource.RLIMIT_DATA, n_bytes), (resource.RLIMIT_CPU, seconds)):
         hard = resource.getrlimit(what)[1]
         resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

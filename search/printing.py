@@ -5,7 +5,6 @@ Names of studies, parameters, classes and files come from outside, and so do the
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,17 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pneumo_core.text import encodable
+from pneumo_core.text import inline as inline
+from pneumo_core.text import visible as visible
+
 Say = Callable[[str], None]
-
-
-def visible(text: object) -> str:
-    """Return text whose control, format and undecodable characters are written as escapes; lines stay lines."""
-    return "".join(char if _is_visible(char) or char in "\n\t" else _escaped(char) for char in str(text))
-
-
-def inline(text: object) -> str:
-    """Return text for the middle of a line, such as the name of a file: line breaks are escapes, too."""
-    return "".join(char if _is_visible(char) else _escaped(char) for char in str(text))
 
 
 def cell(text: object, style: str = "") -> Text:
@@ -52,8 +45,8 @@ def note(text: object) -> None:
 
 
 def result(data: Any) -> None:
-    """Print the object of `--json`, last on standard output."""
-    print(json.dumps(data), flush=True)
+    """Print the object of `--json`, last on standard output; any JSON reader takes it, whatever files are called."""
+    print(json.dumps(encodable(data)), flush=True)
 
 
 def table(headings: Sequence[object] = (), *, title: object = "", right: Iterable[int] = ()) -> Table:
@@ -78,11 +71,3 @@ def add(to: Table, *cells: object) -> None:
 
 def show(console: Console, made: Table) -> None:
     console.print(made, highlight=False)
-
-
-def _is_visible(char: str) -> bool:
-    return char.isprintable() or unicodedata.category(char) == "Zs"
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

@@ -26,6 +26,7 @@ from pneumo_core.scoring.assess import Assessment, assess
 from pneumo_core.scoring.certify import Certified, certify_both
 from pneumo_core.scoring.halves import repeated_halves
 from pneumo_core.scoring.metrics import Floats
+from pneumo_core.text import inline
 
 _SHOWN = 5  # paths in a message
 _SHARED = ("threshold", "guarantee", "ceiling", "confidence", "shifts", "certificates", "calibration")
@@ -154,7 +155,7 @@ def write(folder: Path, out: Path, about: Bundle, images: Labelled, scores: Floa
 
 
 def _refuse(records: Sequence[ImageRecord], taught: np.ndarray) -> None:
-    paths = [records[row].path for row in np.flatnonzero(taught).tolist()]
+    paths = [inline(records[row].path) for row in np.flatnonzero(taught).tolist()]
     shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
     raise DataError(
         f"{len(paths)} of {len(records)} images taught this bundle's networks, or look like images that did: {shown}. "

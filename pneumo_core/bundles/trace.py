@@ -8,6 +8,7 @@ Lindenstrauss 1984). It recognises an image, also compressed anew, and shows no 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +63,9 @@ def of_pixels(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> Trace
     return _look(duplicates.thumbnail(pixels)), small, _facts(image, width_px, height_px)
 
 
-def of_file(data: bytes) -> Trace:
-    """Return the trace of an image file's content; raises `DataError` on a bad file."""
+def of_file(source: Path | bytes) -> Trace:
+    """Return the trace of an image file or its content; raises `DataError` on a bad file."""
+    data = reading.read_bytes(source)
     head = reading.header(data)
     pixels = reading.decode(data, channels=1, at_least_px=AT_LEAST_PX)
     return of_pixels(pixels, head.width_px, head.height_px)

@@ -11,7 +11,7 @@ from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Predictor, from_file, score_each
 from pneumo_core.bundles.reference import Sample
 from pneumo_core.bundles.trace import Trace
-from pneumo_core.data import folders, patients, reading
+from pneumo_core.data import bounded, folders, patients
 from pneumo_core.errors import BundleError, DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
@@ -61,7 +61,7 @@ def _sample(paths: Sequence[Path], scores: Sequence[float], on_progress: Progres
     """Return scored files as `drift` compares them; patients are those that folders or names tell of."""
 
     def look(path: Path) -> Trace:
-        return trace.of_file(reading.read_bytes(path))
+        return bounded.read(trace.of_file, path)
 
     traces = trace.stack(list(map_in_order(look, paths, what="looking at images", on_progress=on_progress)))
     groups = patients.of_paths([path.as_posix() for path in paths])

@@ -17,6 +17,7 @@ from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
 from pneumo_core.data.split import RoleCount, Split, grouped, patient_notes, role_counts
 from pneumo_core.progress import Progress, silent
+from pneumo_core.text import inline
 
 _FOLDS = 5
 _MOST_NOTES = 10
@@ -186,7 +187,7 @@ def file_notes(records: Sequence[ImageRecord]) -> tuple[str, ...]:
     """
     found = Counter(record.note for record in records if record.note)
     first = {record.note: record.path for record in reversed(records) if record.note}
-    told = tuple(f"in {count} files ({first[note]}): {note}" for note, count in found.most_common(_MOST_NOTES))
+    told = tuple(f"in {count} files ({inline(first[note])}): {note}" for note, count in found.most_common(_MOST_NOTES))
     rest = len(found) - len(told)
     return (*told, f"and {rest} other notes on single files") if rest else told
 

@@ -1,8 +1,9 @@
 """Files from outside read within limits: here where their headers promise little, else in a helper process.
 
-A plain radiograph (nearly all are) is read on this thread: what its format and size say bounds what it can cost, and
-a helper would take longer to start than to do it. Whatever promises more than that, or nothing, is read by a helper
-with `MEMORY_BYTES`. All readers of a process share that memory: no more of them work at a time than fit in.
+A plain radiograph (nearly all are) is read on this thread: its format, its size and the number of its parts bound what
+it can cost, and a helper would take longer to start than to do it. Whatever promises more than that, or nothing, is
+read by a helper with `MEMORY_BYTES`. All readers of a process share that memory: no more of them work at a time than
+fit in.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pneumo_core import helper
-from pneumo_core.data import dicom, reading
+from pneumo_core.data import dicom, parts, reading
 from pneumo_core.data.dicom_layout import EXPLICIT, IMPLICIT, JPEG_BASELINE
 from pneumo_core.errors import DataError
 
@@ -26,6 +27,11 @@ MAX_SCANS = 100  # of a progressive JPEG, each of which costs a pass over the wh
 _PLAIN_FORMATS = {"JPEG": 6, "PNG": 12, "BMP": 8, "WEBP": 12}  # bytes a pixel that their decoding takes
 _PLAIN_SYNTAXES = (EXPLICIT, IMPLICIT, JPEG_BASELINE)
 _DICOM_BYTES = 10  # a pixel
+_UNBOUNDED = (  # their headers alone, TIFF's and JPEG 2000's, may hold millions of entries
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
+_PACKED = 8  # times the size of such a file that its pixels may have; more is found out by trying
 _SHARE_BYTES = 160 * 2**20  # of a helper, at least
 
 
@@ -64,6 +70,8 @@ def cost_of(data: bytes) -> Cost:
         known = where.syntax in _PLAIN_SYNTAXES and n_pixels <= PLAIN_PIXELS
         is_plain = known and dicom.is_baseline(data, where)
         return Cost(n_bytes=min(MEMORY_BYTES, 2 * len(data) + _DICOM_BYTES * n_pixels), is_plain=is_plain)
+    if data.startswith(_UNBOUNDED) or not parts.are_followed(data):
+        return Cost(n_bytes=min(MEMORY_BYTES, _PACKED * len(data)), is_plain=False)
     head = reading.header(data)
     n_pixels = head.width_px * head.height_px
     known = head.format in _PLAIN_FORMATS and n_pixels <= PLAIN_PIXELS

@@ -32,6 +32,7 @@ from pneumo_core.data.source_spec import DEFAULT_CLASSES, SourceSpec, joined
 from pneumo_core.data.sources import Found, Sighting
 from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress, silent
+from pneumo_core.text import inline
 
 __all__ = ["ImageRecord", "Manifest", "OfficialRole", "Reader", "Rejected", "reader", "scan"]
 
@@ -76,7 +77,7 @@ def reader(manifest: Manifest) -> Reader:
             return bounded.read(inspection.decode_same, root / record.path, record.digest, channels, at_least_px)
         except DataError as error:
             raise DataError(
-                f"`{root / record.path}` changed since the scan: it {error}; scan the source again"
+                f"`{inline(root / record.path)}` changed since the scan: it {error}; scan the source again"
             ) from error
 
     return read

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core.data import voi
+from pneumo_core.data import parts, voi
 from pneumo_core.data.dicom_layout import JPEG_BASELINE, Layout, inflates_beyond, is_dicom, layout
 from pneumo_core.data.quiet import quietly
 from pneumo_core.data.voi import Lookup, Rules
@@ -81,8 +81,10 @@ def is_baseline(data: bytes, where: Layout) -> bool:
     if not where.encapsulated:
         return True
     start = data.find(b"\xff\xd8", where.pixels[0])
-    stream = data[start : start + _STREAM_HEAD_BYTES] if start >= 0 else b""
-    return b"\xff\xc0" in stream and codestream_size(stream) == (where.columns, where.rows)
+    stream = data[start : where.pixels[1]] if start >= 0 else b""
+    if b"\xff\xc0" not in stream[:_STREAM_HEAD_BYTES] or not parts.are_followed(stream):
+        return False
+    return codestream_size(stream) == (where.columns, where.rows)
 
 
 class _Attributes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pneumo_core.data import naming
 from pneumo_core.data.manifest import LeftOut
+from pneumo_core.text import inline
 
 LEAVES = "is a link that leaves the folder"
 _MASKS = "masks beside images"
@@ -38,7 +39,7 @@ class Tally:
         self._counts[of] = self._counts.get(of, 0) + n
         examples = self._examples.setdefault(of, [])
         if len(examples) < _N_EXAMPLES:
-            examples.append(example)
+            examples.append(inline(example))
 
     def left_out(self) -> tuple[LeftOut, ...]:
         """Return what was added, the most frequent first."""

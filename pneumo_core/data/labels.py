@@ -10,6 +10,7 @@ from pneumo_core.data.source_spec import LabelTable, SourceSpec
 from pneumo_core.data.sources import Found, Sighting, role_of, walk_in
 from pneumo_core.data.tables import Row, Table
 from pneumo_core.errors import DataError
+from pneumo_core.text import inline
 
 
 def find(root: Path, spec: SourceSpec, labels: LabelTable) -> tuple[Sighting, Table]:
@@ -94,8 +95,8 @@ def _labelled(entry: Entry, rows: Sequence[Row], table: Table, tally: Tally) -> 
 
 
 def _none_there(root: Path, table: Table, entries: Sequence[Entry]) -> str:
-    named = ", ".join(row.image for row in table.rows[:3])
-    there = ", ".join(entry.path for entry in entries[:3]) or "none"
+    named = ", ".join(inline(row.image) for row in table.rows[:3])
+    there = ", ".join(inline(entry.path) for entry in entries[:3]) or "none"
     return (
         f"no row of `{table.file}` names an image in `{root}`: the rows name {named}, ...; images there: {there}; "
         "give the folder that holds the images, or --image-column"

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+_LATIN_1 = {0xDC00 + byte: byte for byte in range(128, 256)}  # how Python writes a byte that is no UTF-8
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
 _MASK = re.compile(r"(.*[ _.-])?(masks?|segmentations?|segs?|annotations?|ground[ _-]?truth)", re.IGNORECASE)
 _IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}) | {
@@ -11,8 +12,13 @@ _IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".
 
 
 def key(name: str) -> str:
-    """Return what two names that mean the same have in common: macOS writes `ü` in two characters, others in one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """Return what two names that mean the same have in common: macOS writes `ü` in two characters, others in one.
+
+    Bytes that are no UTF-8 are taken as Latin-1.
+    """
+    if name.isascii():
+        return name.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name.translate(_LATIN_1)).casefold())
 
 
 def is_litter(name: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from pneumo_core.data.folders import Entry
 from pneumo_core.data.sources import Found
 from pneumo_core.errors import DataError
+from pneumo_core.text import inline
 
 Groups = list[str | None]
 """The patient of each image, None where it isn't known."""
@@ -23,8 +24,8 @@ _NORMAL = re.compile(r"(NORMAL2-IM|IM)-(\d+)-\d+", re.IGNORECASE)
 _NIH = re.compile(r"(000\d{5})_\d{3}")  # patients 1 to 30,805; eight other digits are often a date
 _PATIENT_FOLDER = re.compile(r"(patients?|pat|pid|subjects?|subj|person|case|mrn)[ _-]?\w*\d\w*|p\d{8}", re.IGNORECASE)
 _NO_PATIENT_FOLDER = re.compile(
-    r"(images?|imgs?|pngs?|jpe?gs?|dicoms?|files?|data|batch|part|fold|split|chunk|shard|set|train|valid?|test|"
-    r"study|series|views?|frontal|lateral|pa|ap|p)[ _-]?\d*",
+    r"(images?|imgs?|pngs?|jpe?gs?|dicoms?|files?|data|batch|part|fold|split|chunk|shard|set|"
+    r"train(ing)?|val|valid(ation)?|test(ing)?|study|series|views?|frontal|lateral|pa|ap|p)[ _-]?\d*",
     re.IGNORECASE,
 )
 _MOST_A_FOLDER = 8  # images, in the middle folder: fewer look like one patient's, more like a batch
@@ -143,7 +144,7 @@ def _by_expression(found: Sequence[Found], expression: str) -> Groups:
     pattern = re.compile(expression)
     matches = [pattern.search(file.path) for file in found]
     if found and not any(matches):
-        raise DataError(f"--patient {expression!r} fits no path, such as `{found[0].path}`")
+        raise DataError(f"--patient {expression!r} fits no path, such as `{inline(found[0].path)}`")
     return [(match[1] if pattern.groups else match[0]) or None if match else None for match in matches]
 
 
@@ -155,7 +156,9 @@ def _by_name(found: Sequence[Found]) -> tuple[Groups, str]:
     if found and all(nih):
         return list(nih), ""
     n_like, first = max((len(found) - names.count(None), _first_without(found, names)) for names in (kaggle, nih))
-    unlike = f"{n_like} of {len(found)} file names look like those of a known archive, not all (`{first}` doesn't)"
+    unlike = (
+        f"{n_like} of {len(found)} file names look like those of a known archive, not all (`{inline(first)}` doesn't)"
+    )
     note = f"{unlike}, so names tell no patient; --patient REGEX can" if n_like and first else ""
     return [None] * len(found), note
 

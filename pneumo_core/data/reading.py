@@ -77,7 +77,7 @@ def decode_noted(source: Path | bytes, *, channels: int, at_least_px: int | None
         with _open(data) as image:
             if image.format == "JPEG" and image.mode in ("L", "RGB"):
                 image.draft("L" if channels == 1 else "RGB", (at_least_px, at_least_px) if at_least_px else None)
-            return _with_channels(ImageOps.exif_transpose(deep.eight_bits(image)), channels), ""
+            return _with_channels(_upright(deep.eight_bits(image)), channels), ""
     except (DataError, MemoryError):
         raise
     except Exception as error:  # hostile files raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
@@ -150,6 +150,12 @@ def _reason(error: Exception) -> str:
     if "truncated" in str(error).lower():
         return "is truncated; copy it again"
     return f"is damaged ({type(error).__name__}); copy or export it again"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    with quietly():
+        image.getexif()  # it is kept
+    return ImageOps.exif_transpose(image)
 
 
 def _with_channels(image: Image.Image, channels: int) -> Pixels:

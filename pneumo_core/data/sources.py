@@ -4,7 +4,8 @@ A class folder is found whatever its Unicode form or case, and several may be on
 masks, folders of other classes, class folders beside `train/`, files that are in none.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from pneumo_core.data import naming
 from pneumo_core.data.folders import Entry, Tally, Walk, all_subfolders, count
 from pneumo_core.data.manifest import LeftOut, OfficialRole
 from pneumo_core.errors import DataError
+from pneumo_core.text import inline
 
-ROLE_FOLDERS: dict[str, OfficialRole] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "calibration": "val",  # written by `links.write`
-    "test": "test",
+_ROLE_WORDS: Mapping[str, OfficialRole] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    "calibration": "val",  # written by `split.write_links`
+    **dict.fromkeys(("test", "testing"), "test"),
 }
+_ROLE_NAME = re.compile(rf"({'|'.join(_ROLE_WORDS)})([ _-]?(set|data|images?))?")
 TABLE_ENDINGS = (".csv", ".tsv")
 _OUTSIDE = "in no class folder"
 
@@ -83,11 +84,15 @@ def walk_in(root: Path, follow_links: bool) -> Walk:
     return Walk(root=root, tally=Tally(), follow_links=follow_links)
 
 
+def role_named(name: str) -> OfficialRole | None:
+    """Return the official role that a folder or a cell names, such as `train`, `Training` or `test_set`."""
+    match = _ROLE_NAME.fullmatch(naming.key(name.strip()))
+    return _ROLE_WORDS[match[1]] if match else None
+
+
 def role_of(path: str) -> OfficialRole | None:
     """Return the official role that the first two folders of a relative path name."""
-    return next(
-        (ROLE_FOLDERS[part.casefold()] for part in path.split("/")[:-1][:2] if part.casefold() in ROLE_FOLDERS), None
-    )
+    return next((role for part in path.split("/")[:-1][:2] if (role := role_named(part))), None)
 
 
 def _files(walk: Walk, of_class: _ClassFolder) -> Iterator[Found]:
@@ -105,9 +110,7 @@ def _files(walk: Walk, of_class: _ClassFolder) -> Iterator[Found]:
 def _class_folders(walk: Walk, names: tuple[tuple[str, ...], tuple[str, ...]]) -> list[_ClassFolder]:
     root = walk.root
     places: list[tuple[Path, OfficialRole | None]] = [
-        (folder, ROLE_FOLDERS[folder.name.casefold()])
-        for folder in walk.subfolders(root)
-        if folder.name.casefold() in ROLE_FOLDERS
+        (folder, role) for folder in walk.subfolders(root) if (role := role_named(folder.name))
     ]
     for candidates in (places, [(root, None)]):
         classes = [
@@ -136,7 +139,7 @@ def _several(root: Path, classes: Sequence[_ClassFolder]) -> Iterator[str]:
         by_key.setdefault((found.folder.parent, naming.key(found.folder.name)), []).append(found.folder.name)
     for (place, _), folders in by_key.items():
         if len(folders) > 1:
-            yield f"read as one class: {', '.join(f'`{name}/`' for name in folders)} in `{place}`"
+            yield f"read as one class: {', '.join(f'`{inline(name)}/`' for name in folders)} in `{inline(place)}`"
 
 
 def _tally_unread(walk: Walk, read: Sequence[Path]) -> None:
@@ -160,7 +163,7 @@ def _unread(walk: Walk, folder: Path, *, beside: bool) -> tuple[str, str]:
         return "a link that leaves the folder; --follow-links reads it", shown
     if naming.is_mask_folder(folder.name):
         return "masks beside images", shown
-    if folder.name.casefold() in ROLE_FOLDERS:
+    if role_named(folder.name):
         return "a folder without class folders", shown
     if beside and folder.parent == walk.root:
         return "besides `train/`, `val/` and `test/`, which are read", shown
@@ -176,14 +179,12 @@ def _loose(root: Path, file: Path) -> tuple[str, str]:
 
 def _remedy(walk: Walk) -> str:
     root = walk.root
-    places = [root, *(folder for folder in walk.subfolders(root) if folder.name.casefold() in ROLE_FOLDERS)]
+    places = [root, *(folder for folder in walk.subfolders(root) if role_named(folder.name))]
     seen = sorted({_described(walk, folder) for place in places for folder in all_subfolders(place)})
     there = f"folders there: {', '.join(seen)}" if seen else "there are no folders in it"
     if tables := _tables(root):
         return f"; {there}; labels in a table? --labels {tables[0]!r}"
-    inner = next(
-        (f for f in walk.subfolders(root) if any(g.name.casefold() in ROLE_FOLDERS for g in walk.subfolders(f))), None
-    )
+    inner = next((f for f in walk.subfolders(root) if any(role_named(g.name) for g in walk.subfolders(f))), None)
     hint = f"; did you mean `{inner}`?" if inner else "; name the class folders with --negative and --positive"
     return f"; {there}{hint}"
 
@@ -195,9 +196,9 @@ def _tables(root: Path) -> list[str]:
 
 def _described(walk: Walk, folder: Path) -> str:
     return (
-        f"{folder.name} (a link that leaves the folder; --follow-links reads it)"
+        f"{inline(folder.name)} (a link that leaves the folder; --follow-links reads it)"
         if walk.leaves(folder)
-        else folder.name
+        else inline(folder.name)
     )
 
 
@@ -209,5 +210,5 @@ def _siblings(root: Path) -> str:
     parent = root.parent
     if not parent.is_dir():
         return f"; nor does `{parent}`"
-    names = [folder.name for folder in sorted(all_subfolders(parent))]
+    names = [inline(folder.name) for folder in sorted(all_subfolders(parent))]
     return f"; folders in `{parent}`: {', '.join(names[:10])}" if names else f"; `{parent}` has no folders"

@@ -22,7 +22,7 @@ from pneumo_core.data import naming
 from pneumo_core.data.duplicates import SMALL_SET
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.source_spec import JOINED_BY
-from pneumo_core.data.sources import ROLE_FOLDERS
+from pneumo_core.data.sources import role_named
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.specs import SplitSpec
@@ -199,7 +199,7 @@ def _below_class(manifest: Manifest, path: str) -> PurePosixPath:
     """Return a path below the folders of role and class: the folders that are left may name the patient."""
     parts = list(PurePosixPath(path).parts)
     classes = {naming.key(name) for label in (0, 1) for name in manifest.class_name(label).split(JOINED_BY)}
-    while len(parts) > 1 and (parts[0].casefold() in ROLE_FOLDERS or naming.key(parts[0]) in classes):
+    while len(parts) > 1 and (role_named(parts[0]) or naming.key(parts[0]) in classes):
         parts.pop(0)
     return PurePosixPath(*parts)
 

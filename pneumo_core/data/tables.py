@@ -1,5 +1,6 @@
 """A table of labels: which column means what, and what each row says of which image."""
 
+import codecs
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pneumo_core.data import layouts, naming
 from pneumo_core.data.layouts import LAYOUTS, Layout
 from pneumo_core.data.manifest import OfficialRole
 from pneumo_core.data.source_spec import DEFAULT_CLASSES, LabelTable, SourceSpec, joined
-from pneumo_core.data.sources import ROLE_FOLDERS
+from pneumo_core.data.sources import role_named
 from pneumo_core.errors import DataError
+from pneumo_core.text import inline
 
 EVERYTHING_ELSE = "*"  # as the name of the negative class: every value that isn't positive
 _MAX_BYTES = 512 * 2**20  # NIH's has 8 MB for 112,000 images
@@ -90,17 +92,25 @@ def _lines(file: Path) -> tuple[list[str], list[dict[str, str]]]:
     if file.stat().st_size > _MAX_BYTES:
         raise DataError(f"the label table `{file}` has more than {_MAX_BYTES} bytes")
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with file.open(encoding=_encoding(file), errors="surrogateescape", newline="") as stream:
             head = stream.readline()
             stream.seek(0)
             reader = csv.DictReader(stream, delimiter=max(",;\t", key=head.count), restval="")
             lines = [{str(k).strip(): v.strip() for k, v in line.items() if isinstance(v, str)} for line in reader]
             columns = [column.strip() for column in reader.fieldnames or ()]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"the label table `{file}` is no CSV file in UTF-8 ({error}); save it as one") from error
+        raise DataError(f"the label table `{file}` is no CSV file ({error}); save it as one, in UTF-8") from error
+    if any("\0" in column for column in columns):
+        raise DataError(f"the label table `{file}` is no text; save it as CSV, in UTF-8")
     if not columns or not lines:
         raise DataError(f"the label table `{file}` has no row; its first line must name the columns")
     return columns, lines
+
+
+def _encoding(file: Path) -> str:
+    """Return what a table is written in; bytes that are no UTF-8 stay, since names of files may be such."""
+    with file.open("rb") as stream:
+        return "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _meaning(
@@ -137,11 +147,15 @@ def _column(
     if given is not None:
         if (found := by_key.get(naming.key(given).replace("_", " "))) is not None:
             return found
-        raise DataError(f"`{file}` has no column `{given}`; it has {', '.join(columns)}")
+        raise DataError(f"`{file}` has no column `{given}`; it has {_listed(columns)}")
     found = next((by_key[name] for name in _USUAL[part] if name in by_key), None) if usual else None
     if found is None and needed:
-        raise DataError(f"which column of `{file}` names the {part}? Give --{part}-column; it has {', '.join(columns)}")
+        raise DataError(f"which column of `{file}` names the {part}? Give --{part}-column; it has {_listed(columns)}")
     return found
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return inline(", ".join(columns))
 
 
 def _values(names: Sequence[str], number: str, given: object) -> frozenset[str]:
@@ -167,7 +181,7 @@ def _row(line: Mapping[str, str], meaning: _Meaning) -> Row:
         value=value,
         why=why,
         patient=line.get(meaning.patient, "") if meaning.patient else "",
-        role=ROLE_FOLDERS.get(line.get(meaning.split, "").casefold()) if meaning.split else None,
+        role=role_named(line.get(meaning.split, "")) if meaning.split else None,
     )
 
 

@@ -138,9 +138,9 @@ def show_pixels(console: Console, audit: "Audit") -> None:
         say(f"How well a fact of the pixels alone predicts the class (AUC): {_auc(audit.image_facts)}")
     for how, n in Counter(pair.how for pair in audit.copies).most_common():
         first = next(pair for pair in audit.copies if pair.how == how)
-        say(f"altered copies, {how}: {n}, such as {first.first} and {first.second}")
+        say(f"altered copies, {how}: {n}, such as {printing.inline(first.first)} and {printing.inline(first.second)}")
     for odd in audit.odd[:N_REJECTED_SHOWN]:
-        say(f"unlike the others: {odd.path} is {odd.how}")
+        say(f"unlike the others: {printing.inline(odd.path)} is {odd.how}")
     if len(audit.odd) > N_REJECTED_SHOWN:
         say(f"  ... and {len(audit.odd) - N_REJECTED_SHOWN} more (`pneumo data check SRC --json` lists all)")
 
@@ -174,7 +174,7 @@ def show_rejected(console: Console, rejected: "Sequence[Rejected]") -> None:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in counts.items())
+    return ", ".join(f"{n} {printing.inline(name)}" for name, n in counts.items())
 
 
 def _auc(single: Mapping[str, float]) -> str:

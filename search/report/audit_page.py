@@ -13,6 +13,7 @@ from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, Manifest
 from pneumo_core.data.split import USED_ROLES, Split
 from pneumo_core.errors import DataError
+from pneumo_core.text import inline
 from search.report.gallery import SIDE_PX, spread, to_jpeg
 from search.report.markup import Html, Section, facts, figure, image, join, missing, note, paragraph, table, tag
 from search.report.page import document, is_page
@@ -58,10 +59,12 @@ class _Pictures:
     def card(self, path: str, caption: str = "") -> Html:
         record = self._records[path]
         try:
-            shown = image(to_jpeg(self._read(record, 1, SIDE_PX)), path, "jpeg")
+            shown = image(to_jpeg(self._read(record, 1, SIDE_PX)), inline(path), "jpeg")
         except DataError as error:
             shown = missing(str(error))
-        text = join([tag("span", path.rpartition("/")[2], title=path), tag("span", caption or record.kind)])
+        text = join(
+            [tag("span", inline(path.rpartition("/")[2]), title=inline(path)), tag("span", caption or record.kind)]
+        )
         return tag("figure", shown, tag("figcaption", text))
 
 
@@ -143,7 +146,7 @@ def _said(manifest: Manifest, first: ImageRecord, second: ImageRecord) -> str:
 
 
 def _aside(audit: Audit) -> Html:
-    rejected = [(file.path, file.reason) for file in audit.rejected[:N_FILES]]
+    rejected = [(inline(file.path), file.reason) for file in audit.rejected[:N_FILES]]
     left_out = [(f"{entry.n} {entry.what}", entry.reason, ", ".join(entry.examples)) for entry in audit.left_out]
     return join(
         [

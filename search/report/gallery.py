@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumo_core.bundles.bundle_process import Predict
-from pneumo_core.data import reading
+from pneumo_core.data import bounded, reading
 from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress
 from pneumo_core.scoring.metrics import Floats, Ints
@@ -74,7 +75,7 @@ def to_jpeg(pixels: NDArray[np.uint8]) -> bytes:
 def _radiograph(file: Path, given: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pixels of `file` (h, w, 1), or the network's own input `given` where there is no such file."""
     try:
-        return reading.decode(file, channels=1, at_least_px=SIDE_PX)
+        return bounded.read(partial(reading.decode, channels=1, at_least_px=SIDE_PX), file)
     except DataError:
         return given
 

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pneumo_core.text import escaped
+
 _VOID = {"img", "link", "meta", "source"}
 _MAX_TEXT = 2000  # characters of one text from the database
 
@@ -41,9 +43,9 @@ def escape(text: str) -> Html:
 
 
 def clean(text: str) -> str:
-    """Return `text` without what hides or reorders other text (control and format characters, line breaks kept)."""
+    """Return `text` with escapes for what hides or reorders other text; line breaks are kept."""
     shown = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} … ({len(text)} characters)"
-    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in shown)
+    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else escaped(c) for c in shown)
 
 
 def image(data: bytes, alt: str, kind: str = "png", class_: str | None = None) -> Html:

@@ -67,7 +67,22 @@ def test_a_crash_costs_one_call() -> None:
     assert helper.call(take, 1, n_bytes=64 * MIB) == 1
 
 
+def loop() -> None:
+    while True:
+        pass
+
+
 def test_a_loop_costs_one_call() -> None:
     with pytest.raises(helper.TooLong, match="takes longer than 1 s"):
-        helper.call(time.sleep, 3600, n_bytes=64 * MIB, limit_s=1)
+        helper.call(loop, n_bytes=64 * MIB, limit_s=1)
+    assert helper.call(take, 1, n_bytes=64 * MIB) == 1
+
+
+def test_waiting_for_a_processor_counts_for_nothing() -> None:
+    helper.call(time.sleep, 1.5, n_bytes=64 * MIB, limit_s=1)
+
+
+def test_who_waits_for_ever_costs_one_call() -> None:
+    with pytest.raises(helper.TooLong):
+        helper.call(time.sleep, 3600, n_bytes=64 * MIB, limit_s=0.05)
     assert helper.call(take, 1, n_bytes=64 * MIB) == 1

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import subprocess
 import sys
 import zlib
@@ -76,6 +77,31 @@ def test_hostile_files_stay_within_the_limits(name: str, tmp_path: Path) -> None
     assert not done.stderr
     assert int(peak_bytes) < LIMIT_BYTES
     assert re.search(HOSTILE[name][1], reason)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "part"),
+    [
+        (PNG, 33, chunk(b"abCd")),
+        (encoded(pixels(0), "JPEG"), 2, b"\xff\xe5\0\2"),
+        (encoded(pixels(0), "JPEG"), 2, b"\xff\xfe\0\2"),
+    ],
+    ids=["chunks", "segments", "comments"],
+)
+def test_parts_without_number_are_refused_before_a_decoder_sees_them(file: bytes, at: int, part: bytes) -> None:
+    assert bounded.cost_of(file[:at] + part * 9000 + file[at:]).is_plain
+    with pytest.raises(DataError, match="more than 10000 parts beside its pixels, which no picture needs"):
+        bounded.cost_of(file[:at] + part * 11_000 + file[at:])
+
+
+def test_bytes_between_the_parts_of_a_jpeg_are_not_plain() -> None:
+    file = encoded(pixels(0), "JPEG")
+    assert not bounded.cost_of(file[:20] + bytes(50) + file[20:]).is_plain
+    assert not bounded.cost_of(b"\xff\xd8\xff").is_plain
 
 
 def test_what_may_take_long_is_not_plain() -> None:

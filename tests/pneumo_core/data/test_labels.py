@@ -182,8 +182,8 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
 
 def test_a_table_that_is_no_text(tmp_path: Path) -> None:
     root = images(tmp_path / "own", ["a.png"])
-    (root / "labels.csv").write_bytes(b"\xff\xfe\x00image")
-    with pytest.raises(DataError, match="is no CSV file in UTF-8"):
+    (root / "labels.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\n\n")
+    with pytest.raises(DataError, match="is no text; save it as CSV, in UTF-8"):
         dataset.scan(SourceSpec(source=str(root), labels=LabelTable(file="labels.csv")), cache_dir=tmp_path)
     with pytest.raises(DataError, match="neither there nor in"):
         dataset.scan(SourceSpec(source=str(root), labels=LabelTable(file="none.csv")), cache_dir=tmp_path)

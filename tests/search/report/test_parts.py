@@ -188,7 +188,7 @@ def test_an_f_string_of_markup_is_text_again() -> None:
 
 def test_long_and_reordering_texts_are_tamed() -> None:
     assert len(markup.clean("x" * 10_000)) < 2100
-    assert markup.clean("a\u202eb\x00c\nd") == "a\ufffdb\ufffdc\nd"
+    assert markup.clean("a\u202eb\x00c\nd") == r"a\u202eb\x00c" + "\nd"
 
 
 def test_gallery_shows_the_radiograph_and_not_the_input_of_the_network(tmp_path: Path) -> None:
