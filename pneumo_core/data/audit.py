@@ -7,6 +7,7 @@ archive bytes per pixel tell the classes apart almost completely: whatever such 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from pneumo_core.data import altered
 from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
 from pneumo_core.data.split import RoleCount, Split, grouped, patient_notes, role_counts
-from pneumo_core.progress import Progress, silent
 from pneumo_core.text import inline
 
 _FOLDS = 5
@@ -137,8 +137,8 @@ class Audit:
             (self.odd, f"{len(self.odd)} images are blank, inverted or lie otherwise than the others"),
             (
                 self.copies,
-                f"{len(self.copies)} pairs are mirrored, rotated or inverted copies, {n_divided} of them divided "
-                "between roles: copies made before the division leak",
+                f"{len(self.copies)} pairs are mirrored, rotated or inverted copies"
+                + (f", {n_divided} of them divided between roles: these leak" if n_divided else ""),
             ),
             *told,
         ]
@@ -150,7 +150,6 @@ def audit(
     looked: Looked | None = None,
     *,
     seed: int = 0,
-    on_progress: Progress = silent,
 ) -> Audit:
     """Return what there is to know about a scanned source.
 
@@ -174,7 +173,7 @@ def audit(
         notes=(*manifest.notes, *(split.notes if split else patient_notes(manifest)), *file_notes(records)),
         left_out=manifest.left_out,
         image_facts=_aucs(records, looked) if looked else {},
-        copies=_copies(records, split, looked, on_progress) if looked else (),
+        copies=_copies(manifest, split),
         odd=_odd(records, looked) if looked else (),
         shortcuts=find_shortcuts(records, groups, seed=seed),
     )
@@ -272,18 +271,11 @@ def _aucs(records: Sequence[ImageRecord], looked: Looked) -> dict[str, float]:
     return {name: _auc_either_way(y, values) for name, values in looked.facts.items()}
 
 
-def _copies(
-    records: Sequence[ImageRecord], split: Split | None, looked: Looked, on_progress: Progress
-) -> tuple[Copy, ...]:
-    found = altered.copies(looked.thumbnails, [record.look for record in records], on_progress=on_progress)
+def _copies(manifest: Manifest, split: Split | None) -> tuple[Copy, ...]:
+    roles = dict(zip((r.path for r in manifest.records), split.roles if split else repeat(""), strict=False))
     return tuple(
-        Copy(
-            first=records[pair.first].path,
-            second=records[pair.second].path,
-            how=pair.how,
-            divided=split is not None and split.roles[pair.first] != split.roles[pair.second],
-        )
-        for pair in found
+        Copy(first=pair.first, second=pair.second, how=pair.how, divided=roles[pair.first] != roles[pair.second])
+        for pair in manifest.copies
     )
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_core.data import (
+    altered,
     bounded,
-    duplicates,
     inspection,
     labels,
     medmnist,
@@ -59,7 +59,8 @@ def scan(source: SourceSpec | str | Path, *, cache_dir: Path, on_progress: Progr
     path = Path(spec.source).expanduser().absolute()
     if path.suffix.casefold() == ".npz":
         negative, positive = _class_names(spec)
-        return medmnist.scan(path, negative=joined(negative), positive=joined(positive), on_progress=progress)
+        names = {"negative": joined(negative), "positive": joined(positive)}
+        return medmnist.scan(path, **names, cache_dir=Path(cache_dir), on_progress=progress)
     return _scan_folder(path, spec, Path(cache_dir), progress)
 
 
@@ -93,18 +94,18 @@ def _scan_folder(root: Path, spec: SourceSpec, cache_dir: Path, progress: Progre
     _check_classes(root, found, facts, classes, (*sighting.left_out, *no_images))
     rows = [row for row, fact in enumerate(facts) if not fact.reason]
     good, known = [found[row] for row in rows], [facts[row] for row in rows]
-    looks, n_divided = duplicates.remembered_looks(
-        [fact.digest for fact in known], thumbnails[rows], cache_dir, on_progress=progress
-    )
+    alike = altered.likenesses([fact.digest for fact in known], thumbnails[rows], cache_dir, on_progress=progress)
     whose = patients.assign(good, [fact.patient for fact in known], column, spec.patient)
-    facts_of_each = zip(good, known, looks, whose.groups, whose.kinds, strict=True)
+    facts_of_each = zip(good, known, alike.looks, alike.families, whose.groups, whose.kinds, strict=True)
     return Manifest(
         source=str(root),
         negative=classes[0],
         positive=classes[1],
         records=tuple(_record(*of_image) for of_image in facts_of_each),
         rejected=rejected,
-        n_divided_looks=n_divided,
+        n_divided_looks=alike.n_divided,
+        copies=alike.pairs([file.path for file in good]),
+        n_apart=alike.n_apart,
         left_out=(*sighting.left_out, *no_images),
         patients=whose.how,
         notes=(*sighting.notes, *whose.notes),
@@ -147,7 +148,7 @@ def _without_other_files(
     return [found[row] for row in kept], [facts[row] for row in kept], thumbnails[kept], tally.left_out()
 
 
-def _record(file: Found, facts: Facts, look: str, group: str, kind: str) -> ImageRecord:
+def _record(file: Found, facts: Facts, look: str, family: str, group: str, kind: str) -> ImageRecord:
     return ImageRecord(
         path=file.path,
         label=file.label,
@@ -160,6 +161,7 @@ def _record(file: Found, facts: Facts, look: str, group: str, kind: str) -> Imag
         n_bytes=file.entry.size,
         digest=facts.digest,
         look=look,
+        family=family,
         note=facts.note,
     )
 

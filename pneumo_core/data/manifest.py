@@ -28,6 +28,7 @@ class ImageRecord:
     n_bytes: int
     digest: str
     look: str
+    family: str = ""  # names the set of altered copies that it is one of, see `altered`
     note: str = ""  # which rules of the file could not be followed, and what was done instead
 
     @property
@@ -59,6 +60,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlteredPair:
+    """Two images of which one is the other mirrored, rotated or inverted."""
+
+    first: str  # path
+    second: str
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A scanned source. `records` and `rejected` are in the order of their paths."""
 
@@ -68,6 +78,8 @@ class Manifest:
     records: tuple[ImageRecord, ...]
     rejected: tuple[Rejected, ...] = ()
     n_divided_looks: int = 0  # images that look the same in sets too large to stay whole, see `duplicates`
+    copies: tuple[AlteredPair, ...] = ()
+    n_apart: int = 0  # images of altered copies in sets too large to share a role
     left_out: tuple[LeftOut, ...] = ()
     patients: str = ""  # how patients are known, "" where they aren't
     is_synthetic: bool = False  # drawn by this program
@@ -76,7 +88,10 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """Digest of contents, labels, patients and relative paths; not of location, file order or rejected files."""
-        facts = sorted([r.path, r.label, r.digest, r.group, r.look, r.official_role or ""] for r in self.records)
+        facts = sorted(
+            [r.path, r.label, r.digest, r.group, r.look, r.official_role or "", *([r.family] if r.family else [])]
+            for r in self.records
+        )
         return codec.digest([self.negative, self.positive, facts])
 
     def n_of_class(self, label: int) -> int:

@@ -5,7 +5,7 @@ MedMNIST's has arrays `train_images`, `train_labels`, and so for `val` and `test
 """
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_core.data import duplicates, inspection
+from pneumo_core.data import altered, duplicates, inspection
 from pneumo_core.data.manifest import ImageRecord, Manifest, OfficialRole
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
@@ -28,7 +28,7 @@ _OWN_ROLES: Mapping[OfficialRole, tuple[str, ...]] = {
 }
 
 
-def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = silent) -> Manifest:
+def scan(path: Path, *, negative: str, positive: str, cache_dir: Path, on_progress: Progress = silent) -> Manifest:
     """Return the manifest of a `.npz`; MedMNIST's names no patient, so every image is one of its own."""
     arrays = _load(path)
     rows = [(name, row) for name in _ROLES for row in range(len(arrays.get(f"{name}_images", ())))]
@@ -38,17 +38,20 @@ def scan(path: Path, *, negative: str, positive: str, on_progress: Progress = si
         )
     )
     digests = [digest for digest, _ in looked]
-    looks, n_divided = duplicates.looks(digests, np.stack([thumb for _, thumb in looked]), on_progress=on_progress)
+    thumbnails = np.stack([thumb for _, thumb in looked])
+    alike = altered.likenesses(digests, thumbnails, cache_dir, on_progress=on_progress)
     records = tuple(
-        _record(arrays, name, row, digest, look, (negative, positive))
-        for (name, row), digest, look in zip(rows, digests, looks, strict=True)
+        _record(arrays, name, row, digest, copies, (negative, positive))
+        for (name, row), digest, *copies in zip(rows, digests, alike.looks, alike.families, strict=True)
     )
     manifest = Manifest(
         source=str(path),
         negative=negative,
         positive=positive,
         records=tuple(sorted(records, key=lambda record: record.path)),
-        n_divided_looks=n_divided,
+        n_divided_looks=alike.n_divided,
+        copies=alike.pairs([f"{name}_images/{row:06d}" for name, row in rows]),
+        n_apart=alike.n_apart,
         patients="the groups in the file" if any(name.endswith("_groups") for name in arrays) else "",
     )
     for label in (0, 1):
@@ -151,7 +154,12 @@ def _group(arrays: Mapping[str, NDArray[Any]], role: OfficialRole, row: int) -> 
 
 
 def _record(
-    arrays: dict[str, NDArray[Any]], role: OfficialRole, row: int, digest: str, look: str, classes: tuple[str, str]
+    arrays: dict[str, NDArray[Any]],
+    role: OfficialRole,
+    row: int,
+    digest: str,
+    copies: Sequence[str],
+    classes: tuple[str, str],
 ) -> ImageRecord:
     image, label = arrays[f"{role}_images"][row], int(arrays[f"{role}_labels"].reshape(-1)[row])
     path = f"{role}_images/{row:06d}"
@@ -166,5 +174,6 @@ def _record(
         mode="L" if image.ndim == 2 else "RGB",
         n_bytes=image.nbytes,
         digest=digest,
-        look=look,
+        look=copies[0],
+        family=copies[1],
     )

@@ -24,6 +24,7 @@ _ROLE_WORDS: Mapping[str, OfficialRole] = {
 _ROLE_NAME = re.compile(rf"({'|'.join(_ROLE_WORDS)})([ _-]?(set|data|images?))?")
 TABLE_ENDINGS = (".csv", ".tsv")
 _OUTSIDE = "in no class folder"
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +182,8 @@ def _remedy(walk: Walk) -> str:
     root = walk.root
     places = [root, *(folder for folder in walk.subfolders(root) if role_named(folder.name))]
     seen = sorted({_described(walk, folder) for place in places for folder in all_subfolders(place)})
-    there = f"folders there: {', '.join(seen)}" if seen else "there are no folders in it"
+    listed = ", ".join(seen[:_MOST_LISTED]) + (", ..." if len(seen) > _MOST_LISTED else "")
+    there = f"folders there: {listed}" if seen else "there are no folders in it"
     if tables := _tables(root):
         return f"; {there}; labels in a table? --labels {tables[0]!r}"
     inner = next((f for f in walk.subfolders(root) if any(role_named(g.name) for g in walk.subfolders(f))), None)
@@ -211,4 +213,4 @@ def _siblings(root: Path) -> str:
     if not parent.is_dir():
         return f"; nor does `{parent}`"
     names = [inline(folder.name) for folder in sorted(all_subfolders(parent))]
-    return f"; folders in `{parent}`: {', '.join(names[:10])}" if names else f"; `{parent}` has no folders"
+    return f"; folders in `{parent}`: {', '.join(names[:_MOST_LISTED])}" if names else f"; `{parent}` has no folders"

@@ -156,11 +156,13 @@ def _say_looks(manifest: Manifest) -> list[str]:
         f"{n} images look like more than a fifth of all images: only the closest of them share a role, so that changed "
         "copies of one image may be in several roles"
     )
-    return ([f"{whole}each set in one role"] if large else []) + ([divided] if n else [])
+    apart = f"{manifest.n_apart} images are altered copies of more than a fifth of all images: they do not share a role"
+    told = [(large, f"{whole}each set in one role"), (n, divided), (manifest.n_apart, apart)]
+    return [text for holds, text in told if holds]
 
 
 def grouped(records: Sequence[ImageRecord]) -> tuple[str, ...]:
-    """Return the group of each record: connected by patient or by look, named by its first patient."""
+    """Return the group of each record: connected by patient, look or altered copies, named by its first patient."""
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node: tuple[str, str]) -> tuple[str, str]:
@@ -170,8 +172,9 @@ def grouped(records: Sequence[ImageRecord]) -> tuple[str, ...]:
         return node
 
     for record in records:
-        patient, look = root(("group", record.group)), root(("look", record.look))
-        parent[max(patient, look)] = min(patient, look)  # the smallest node, a patient, ends up as the root
+        for also in (("look", record.look), ("look", record.family or record.look)):
+            patient, look = root(("group", record.group)), root(also)
+            parent[max(patient, look)] = min(patient, look)  # the smallest node, a patient, ends up as the root
     return tuple(root(("group", record.group))[1] for record in records)
 
 

@@ -15,6 +15,7 @@ from pneumo_core.errors import DataError
 from pneumo_core.text import inline
 
 EVERYTHING_ELSE = "*"  # as the name of the negative class: every value that isn't positive
+_HEAD_BYTES = 4096
 _MAX_BYTES = 512 * 2**20  # NIH's has 8 MB for 112,000 images
 _USUAL: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "filename", "file", "file name", "path", "image path", "image index", "image id", "id"),
@@ -100,8 +101,6 @@ def _lines(file: Path) -> tuple[list[str], list[dict[str, str]]]:
             columns = [column.strip() for column in reader.fieldnames or ()]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"the label table `{file}` is no CSV file ({error}); save it as one, in UTF-8") from error
-    if any("\0" in column for column in columns):
-        raise DataError(f"the label table `{file}` is no text; save it as CSV, in UTF-8")
     if not columns or not lines:
         raise DataError(f"the label table `{file}` has no row; its first line must name the columns")
     return columns, lines
@@ -110,7 +109,12 @@ def _lines(file: Path) -> tuple[list[str], list[dict[str, str]]]:
 def _encoding(file: Path) -> str:
     """Return what a table is written in; bytes that are no UTF-8 stay, since names of files may be such."""
     with file.open("rb") as stream:
-        return "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        head = stream.read(_HEAD_BYTES)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in head:
+        raise DataError(f"the label table `{file}` is no text; save it as CSV, in UTF-8")
+    return "utf-8-sig"
 
 
 def _meaning(

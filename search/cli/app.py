@@ -154,7 +154,7 @@ def launch(
     )
     views = view_maker(console, verbosity(quiet, verbose))
     outcome = steps.launch(study, options, machine.machine, views, lambda read: show_notes(console, read))
-    show_ending(console, outcome, stored, data)
+    show_ending(console, outcome, stored, data, (*reading.words(), *(("--protocol", protocol) if protocol else ())))
     if as_json:
         printing.result(outcome.summary.to_json())
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))

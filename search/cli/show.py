@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 N_REJECTED_SHOWN = 10
 
 
-def show_ending(console: Console, outcome: "Outcome", again: StudyOptions, data: str | None) -> None:
-    """Say how the launch ended, the state of the study, and what to do next."""
+def show_ending(
+    console: Console, outcome: "Outcome", again: StudyOptions, data: str | None, reading: Sequence[str]
+) -> None:
+    """Say how the launch ended, the state of the study, and what to do next; `reading` is how its images are read."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
     say = printing.sayer(console)
@@ -37,7 +39,7 @@ def show_ending(console: Console, outcome: "Outcome", again: StudyOptions, data:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command continues from the last finished epochs.")
     if summary.best:
-        more = again.command("launch", "--trials", str(2 * summary.n_finished), data=data)
+        more = again.command("launch", *reading, "--trials", str(2 * summary.n_finished), data=data)
         say(f"Next: `{again.command('status')}`, or `{more}`.")
     elif outcome.ending == "budget":
         say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")

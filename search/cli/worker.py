@@ -62,7 +62,7 @@ def worker(
     join = steps.Join(wait_s=wait or 0.0, leave_after_s=timeout)
     options = steps.Options(storage_url=stored.url, home=stored.place, join=join)
     outcome = steps.launch(study, options, machine.machine, view_maker(console, verbosity(quiet, verbose)))
-    show_ending(console, outcome, stored, data)
+    show_ending(console, outcome, stored, data, reading.words())
     raise typer.Exit({"interrupted": INTERRUPTED, "failing": FAILED}.get(outcome.ending, DONE))
 
 

@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pneumo_core.data import altered, duplicates, phantom
+from pneumo_core.data import altered, audit, dataset, duplicates, phantom, split
+from pneumo_core.specs import SplitSpec
 
 N = 24
 
@@ -50,3 +52,44 @@ def test_odd_images_are_named(images: list[Image.Image]) -> None:
 
 def test_few_images_say_nothing_of_how_one_should_lie(images: list[Image.Image]) -> None:
     assert altered.odd_ones(thumbnails([images[0], images[1].rotate(180)])) == []
+
+
+def test_copies_are_one_family_named_whatever_their_order(images: list[Image.Image], tmp_path: Path) -> None:
+    changed = [ImageOps.mirror(images[3]), images[3].rotate(90), ImageOps.invert(images[5])]
+    digests = [f"{i:02d}" for i in range(N + 3)]
+    rows = thumbnails([*images, *changed])
+    found = altered.likenesses(digests, rows, tmp_path)
+    assert found.families == (*("03" if i in (3, N, N + 1) else "05" if i in (5, N + 2) else "" for i in range(N + 3)),)
+    assert altered.likenesses(digests, np.zeros_like(rows), tmp_path) == found  # as it is remembered
+    order = np.random.default_rng(0).permutation(N + 3)
+    again = altered.likenesses([digests[row] for row in order], rows[order], tmp_path)
+    assert again.families == tuple(found.families[row] for row in order)
+
+
+def test_a_family_of_most_images_is_left_apart() -> None:
+    pairs = [altered.Altered(first=i, second=i + 1, how="mirrored", correlation=1.0) for i in range(30)]
+    looks = [f"{i:02d}" for i in range(60)]
+    assert altered.families(looks, pairs) == ([""] * 60, 31)
+    assert altered.families(looks, pairs[:3]) == (["00"] * 4 + [""] * 56, 0)
+    assert altered.families(looks, []) == ([""] * 60, 0)
+
+
+def test_a_source_that_was_augmented_before_it_was_divided_does_not_leak(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+        (root / name).mkdir(parents=True)
+        for i in range(12):
+            image = Image.fromarray(phantom.draw((label, i), (1, i), label == 1, 64))
+            for how, copy in (("", image), ("m", ImageOps.mirror(image)), ("r", image.rotate(90))):
+                copy.save(root / name / f"{i}{how}.png")
+    manifest = dataset.scan(root, cache_dir=tmp_path / "cache")
+    roles = split.assign_roles(manifest, SplitSpec())
+    of_original = {(r.label, r.path.rstrip("mrpng.").rpartition("/")[2]): set[str]() for r in manifest.records}
+    for record, role in zip(manifest.records, roles.roles, strict=True):
+        of_original[record.label, record.path.rstrip("mrpng.").rpartition("/")[2]].add(role)
+    assert len(of_original) == 24
+    assert all(len(of_one) == 1 for of_one in of_original.values())
+    found = audit.audit(manifest, roles)
+    assert found.n_groups == 24
+    assert len(found.copies) >= 48
+    assert not any(pair.divided for pair in found.copies)

@@ -84,7 +84,7 @@ def test_one_class_only(tmp_path: Path) -> None:
 def test_damaged_files(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "set.npz").write_bytes(data)
     with pytest.raises(DataError, match="not a readable"):
-        medmnist.scan(tmp_path / "set.npz", negative="a", positive="b")
+        medmnist.scan(tmp_path / "set.npz", negative="a", positive="b", cache_dir=tmp_path)
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -42,6 +42,24 @@ def test_official_folders_and_other_cases(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        *((name, "train") for name in ("train", "Training", "TRAIN_SET", "training data", " Train")),
+        *((name, "val") for name in ("val", "Valid", "VALIDATION", "dev-set", "calibration")),
+        *((name, "test") for name in ("Testing", "test images", "test")),
+        *((name, None) for name in ("tests of mine", "trained", "NORMAL", "attest", "", "test/")),
+    ],
+)
+def test_names_of_roles_as_people_write_them(name: str, role: str | None) -> None:
+    assert sources.role_named(name) == role
+
+
+def test_training_and_testing_are_a_split(tmp_path: Path) -> None:
+    touch(tmp_path, "Training/NORMAL/a.png", "Training/Pneumonia/b.png", "Testing/NORMAL/c.png")
+    assert [role for _, _, role in found(tmp_path)] == ["test", "train", "train"]
+
+
 def test_case_and_unicode_form_of_a_class_folder_do_not_matter(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, "Lungenentzündung") for form in ("NFD", "NFC")]
     touch(tmp_path, "gesund/a.png", "Gesund/b.png", f"{names[0]}/c.png", f"{names[1]}/d.png")
