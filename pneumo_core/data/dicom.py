@@ -27,9 +27,11 @@ _SIZE = (
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation"),
     *("SamplesPerPixel", "BitsStored", "BitsAllocated"),
 )
+_OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 _PIXELS = (
     *_SIZE,
-    *("HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "LossyImageCompression"),
+    *("PixelData", *_OTHER_PIXELS),
+    *("HighBit", "PixelRepresentation", "PlanarConfiguration", "LossyImageCompression"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
 )
@@ -66,6 +68,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], str]:
         dataset = _parse(data, _PIXELS)
         found = _Attributes(dataset)
         width, height, mode = _checked(found, max_pixels)
+        _check_there(found, width, height)
         _check_length(found, where, width * height)
         rules = _rules(found) if mode == "L" else None
         syntax, frame = _frame(dataset, where)
@@ -203,6 +206,19 @@ def _checked(found: _Attributes, max_pixels: int) -> tuple[int, int, str]:
     if n_samples > 1 and bits > 8:
         raise DataError(f"is a DICOM file in colour whose BitsStored is {bits}; export it with 8, or as MONOCHROME2")
     return width, height, _MODES[photometric]
+
+
+def _check_there(found: _Attributes, width: int, height: int) -> None:
+    """Raise `DataError` for a file that describes pixels and has none: a report, or an export that left them out."""
+    if found.raw("PixelData") is not None:
+        return
+    other = next((name for name in _OTHER_PIXELS if found.has(name)), None)
+    if other:
+        raise DataError(f"is a DICOM file whose pixels are in {other}, which is not read; export it with PixelData")
+    raise DataError(
+        f"is a DICOM file of {width} × {height} pixels (Columns, Rows) whose PixelData is missing: {_EXPORT}, or leave "
+        "it out"
+    )
 
 
 def _check_length(found: _Attributes, where: Layout | None, n_pixels: int) -> None:

@@ -119,11 +119,11 @@ class Walk:
             try:
                 target = Path(entry.path).resolve(strict=True)
             except (OSError, RuntimeError):
-                return "is a broken link"
+                return "is a broken link; mend or remove it"
             if not self.follow_links and not target.is_relative_to(self._real_root):
                 return f"{LEAVES}; --follow-links reads it"
         if not entry.is_file():
-            return "is not a regular file"
+            return "is not a regular file; leave it out"
         return None
 
 

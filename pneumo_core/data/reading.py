@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000")
 READ = "JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM"
 MAX_FILE_BYTES = 512 * 2**20  # far above any radiograph (a 16-bit 4,000 × 5,000 px one is 40 MB)
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
-NOT_AN_IMAGE = f"is not a {READ} image"
+NOT_AN_IMAGE = f"is not a {READ} image; export it as one, or leave it out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def size_of(source: Path) -> int:
     """Return the bytes of a file that may be read; raises `DataError` for another."""
     try:
         if not source.is_file():  # a pipe or device would block for ever
-            raise DataError("is not a regular file" if source.exists() else "does not exist")
+            raise DataError("is not a regular file; leave it out" if source.exists() else "does not exist")
         if (size := source.stat().st_size) > MAX_FILE_BYTES:
             raise DataError(f"has {size} bytes, more than the {MAX_FILE_BYTES} an image may have; leave it out")
         return size

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pneumo_core import codec
-from pneumo_core.data import dataset, inspection
+from pneumo_core.data import dataset, inspection, reading
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import DataError, StorageError
@@ -52,7 +52,7 @@ def test_bad_files_are_quarantined_with_a_reason(tmp_path: Path) -> None:
     assert {Path(r.path).name: r.reason for r in manifest.rejected} == {
         "empty.jpeg": "is empty (0 bytes); copy it again",
         "half.jpeg": "is truncated; copy it again",
-        "notes.jpeg": "is not a JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM image",
+        "notes.jpeg": reading.NOT_AN_IMAGE,
     }
     assert manifest.n_of_class(0) == 13
 

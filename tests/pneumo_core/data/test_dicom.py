@@ -32,7 +32,8 @@ def image(stored: np.ndarray, **attributes: object) -> bytes:
     facts |= {"HighBit": bits - 1, "PixelRepresentation": 0, "SamplesPerPixel": 1}
     for name, value in {**facts, "PhotometricInterpretation": "MONOCHROME2", **attributes}.items():
         setattr(dataset, name, value)
-    dataset.PixelData = stored.tobytes()
+    if "PixelData" not in attributes:
+        dataset.PixelData = stored.tobytes()
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
@@ -84,6 +85,11 @@ def test_header_and_patient() -> None:
         ({"NumberOfFrames": 2}, "2 frames"),
         ({"Rows": 60_000, "Columns": 60_000}, "60000 × 60000 pixels"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "kind that is not read"),
+        (
+            {"PixelData": b""},
+            "of 8 × 8 pixels .* whose PixelData is missing: export .* or leave it out",
+        ),
+        ({"Rows": None}, "without an image: it has no Rows; leave it out"),
         ({"Rows": 80}, "holds 128 bytes, but its Rows, Columns and BitsAllocated need 1280"),
     ],
 )

@@ -135,9 +135,9 @@ def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
         "NORMAL/a.png": None,
         "NORMAL/inside.png": None,
         "NORMAL/outside.png": "is a link that leaves the folder; --follow-links reads it",
-        "NORMAL/broken.png": "is a broken link",
-        "NORMAL/loop": "is not a regular file",
-        "NORMAL/pipe.png": "is not a regular file",
+        "NORMAL/broken.png": "is a broken link; mend or remove it",
+        "NORMAL/loop": "is not a regular file; leave it out",
+        "NORMAL/pipe.png": "is not a regular file; leave it out",
         "PNEUMONIA/b.png": None,
     }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pneumo_core.bundles import bundle
+from pneumo_core.data import reading
 from pneumo_core.data.phantom import PhantomSpec, generate
 from search.cli.app import main
 from tests.commands import command, environment, last_json, pneumo, wait_for, write_study
@@ -96,7 +97,7 @@ def test_predict_has_one_row_a_file_and_goes_on_after_a_bad_one(place: Path, pha
     done = pneumo("predict", place / "b", good, "bad.jpeg", "--json", "--heatmaps", "maps", folder=tmp_path)
     first, second = last_json(done)
     assert list(first)[:4] == ["path", "score", "decision", "threshold"]
-    assert second == {"path": "bad.jpeg", "error": "is not a JPEG, PNG, TIFF, WebP, BMP, JPEG 2000 or DICOM image"}
+    assert second == {"path": "bad.jpeg", "error": reading.NOT_AN_IMAGE}
     assert [file.name for file in (tmp_path / "maps").iterdir()] == [f"{good.stem}.png"]
     assert "oneDNN" not in done.stderr  # the libraries' own words stay out of sight
 
