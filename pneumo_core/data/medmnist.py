@@ -4,6 +4,7 @@ MedMNIST's has arrays `train_images`, `train_labels`, and so for `val` and `test
 `x_train`, `y_train` and `groups_train`, and so for `validation`, `calibration` and `test`.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,13 +20,16 @@ from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 
-_ROLES: tuple[OfficialRole, ...] = ("train", "val", "test")
-_MAX_BYTES = 2**30  # unpacked, of the arrays read; PneumoniaMNIST+ at 224 px has 0.3 × 10⁹
-_OWN_ROLES: Mapping[OfficialRole, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("validation", "calibration"),
-    "test": ("test",),
+_MEDMNIST, _OWN = ("train", "val", "test"), ("train", "validation", "calibration", "test")
+_ROLES: Mapping[str, OfficialRole] = {
+    "train": "train",
+    "val": "val",
+    "test": "test",
+    "validation": "val",
+    "calibration": "val",
 }
+_MAX_BYTES = 7 * 2**27  # unpacked, of the arrays read; PneumoniaMNIST+ at 224 px has 0.3 × 10⁹
+_MAX_IMAGES = 250_000  # TissueMNIST has 236,386
 
 
 def scan(path: Path, *, negative: str, positive: str, cache_dir: Path, on_progress: Progress = silent) -> Manifest:
@@ -77,12 +81,13 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Return the checked arrays; images (n, h, w) or (n, h, w, 3) uint8, labels (n,)."""
     if not path.is_file():
         raise DataError(f"`{path}` does not exist or is not a file")
-    names = [f"{role}_{what}" for role in _ROLES for what in ("images", "labels")]
-    own = [f"{what}_{role}" for roles in _OWN_ROLES.values() for role in roles for what in ("x", "y", "groups")]
+    names = [f"{role}_{what}" for role in _MEDMNIST for what in ("images", "labels")]
+    own = [f"{what}_{role}" for role in _OWN for what in ("x", "y", "groups")]
     wanted = {*names, *own}
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(info.file_size for info in archive.infolist() if info.filename.removesuffix(".npy") in wanted)
+            there = [info for info in archive.infolist() if info.filename.removesuffix(".npy") in wanted]
+            size = sum(max(info.file_size, _claimed_bytes(archive, info)) for info in there)
         if size > _MAX_BYTES:
             raise DataError(
                 f"`{path}` unpacks to {size} bytes, more than the {_MAX_BYTES} that are read; "
@@ -99,19 +104,29 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"`{path}` must have the arrays {names}, it has {there}")
     for role in _ROLES:
         _check(path, arrays, role)
+    if (n := sum(len(array) for name, array in arrays.items() if name.endswith("_images"))) > _MAX_IMAGES:
+        raise DataError(f"`{path}` has {n} images, more than the {_MAX_IMAGES} that are read; use a part of it")
     return arrays
 
 
+def _claimed_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """Return the size of an array by its own header: room is made for that, however little follows."""
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    return math.prod(shape) * dtype.itemsize
+
+
 def _own(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return our own arrays as MedMNIST names them, with `…_groups`; calibration joins validation."""
+    """Return our own arrays as MedMNIST names them, with `…_groups`."""
     found: dict[str, NDArray[Any]] = {}
-    for name, roles in _OWN_ROLES.items():
-        if not (there := [role for role in roles if f"x_{role}" in stored]):
-            continue
-        images = np.concatenate([stored[f"x_{role}"] for role in there])  # (n, h, w, c)
-        found[f"{name}_images"] = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
-        found[f"{name}_labels"] = np.concatenate([stored[f"y_{role}"] for role in there])
-        found[f"{name}_groups"] = np.concatenate([stored[f"groups_{role}"] for role in there])
+    for role in _OWN:
+        if f"x_{role}" in stored:
+            images = stored[f"x_{role}"]  # (n, h, w, c)
+            found[f"{role}_images"] = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+            found[f"{role}_labels"] = stored[f"y_{role}"]
+            found[f"{role}_groups"] = stored[f"groups_{role}"]
     return found
 
 
@@ -121,7 +136,8 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]], role: str) -> None:
         return
     if images is None or labels is None:
         raise DataError(f"`{path}` has only one of `{role}_images` and `{role}_labels`")
-    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+    is_stack = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
+    if images.dtype != np.uint8 or not is_stack or 0 in images.shape[1:]:
         raise DataError(f"`{role}_images` of `{path}` must be (n, h, w) or (n, h, w, 3) uint8, got {_named(images)}")
     if labels.size != len(images) or labels.dtype.kind not in "iub":
         raise DataError(f"`{role}_labels` of `{path}` must be {len(images)} whole numbers, got {_named(labels)}")
@@ -147,7 +163,7 @@ def _pixels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return converted if channels == 3 else converted[:, :, np.newaxis]
 
 
-def _group(arrays: Mapping[str, NDArray[Any]], role: OfficialRole, row: int) -> str:
+def _group(arrays: Mapping[str, NDArray[Any]], role: str, row: int) -> str:
     """Return the patient of an image, "" where the file doesn't tell."""
     groups = arrays.get(f"{role}_groups")
     return str(groups[row]) if groups is not None and row < len(groups) else ""
@@ -155,7 +171,7 @@ def _group(arrays: Mapping[str, NDArray[Any]], role: OfficialRole, row: int) -> 
 
 def _record(
     arrays: dict[str, NDArray[Any]],
-    role: OfficialRole,
+    role: str,
     row: int,
     digest: str,
     copies: Sequence[str],
@@ -168,7 +184,7 @@ def _record(
         label=label,
         group=_group(arrays, role, row) or path,
         kind=classes[label],
-        official_role=role,
+        official_role=_ROLES[role],
         width_px=image.shape[1],
         height_px=image.shape[0],
         mode="L" if image.ndim == 2 else "RGB",

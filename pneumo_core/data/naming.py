@@ -5,7 +5,9 @@ import unicodedata
 
 _LATIN_1 = {0xDC00 + byte: byte for byte in range(128, 256)}  # how Python writes a byte that is no UTF-8
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
-_MASK = re.compile(r"(.*[ _.-])?(masks?|segmentations?|segs?|annotations?|ground[ _-]?truth)", re.IGNORECASE)
+_MASK = re.compile(
+    r"(.*[ _.-])?(masks?|segmentations?|segs?|annotations?|ground[ _-]?truth)", re.IGNORECASE | re.DOTALL
+)
 _IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}) | {
     *(".jp2", ".j2k", ".jpf", ".jpx", ".dcm", ".dicom", ".dic", ".ima"),
 }
@@ -33,7 +35,7 @@ def is_mask_folder(name: str) -> bool:
 
 def without_mask(stem: str) -> str | None:
     """Return the stem of the image that a file such as `a_mask` belongs to, None for any other name."""
-    match = re.fullmatch(r"(.+)[ _.-](mask|segmentation|seg|overlay)", stem, re.IGNORECASE)
+    match = re.fullmatch(r"(.+)[ _.-](mask|segmentation|seg|overlay)", stem, re.IGNORECASE | re.DOTALL)
     return match[1] if match else None
 
 

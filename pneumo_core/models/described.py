@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumo_core import codec
+from pneumo_core.models.archive import most_bytes
 
 if TYPE_CHECKING:
     import keras
 
 WEIGHTS = "model.weights.h5"  # in a `.keras` file
 MAX_CONFIG_BYTES = 64 * 2**20
-MAX_WEIGHTS_BYTES = 4 * 2**30
 
 Weights = tuple[npt.NDArray[np.float32], ...]
 
@@ -67,7 +67,7 @@ def of_file(file: Path) -> Described:
     try:
         with zipfile.ZipFile(file) as archive:
             config = codec.parse(_read(archive, "config.json", MAX_CONFIG_BYTES))["config"]
-            content = io.BytesIO(_read(archive, WEIGHTS, MAX_WEIGHTS_BYTES))
+            content = io.BytesIO(_read(archive, WEIGHTS, most_bytes(file)))
         with h5py.File(content, "r") as stored:
             return _described(config, list(_stored_weights(stored, _entries(config), file.stat().st_size)))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pneumo_core import codec
 from pneumo_core.errors import BundleError
-from pneumo_core.models import stock
+from pneumo_core.models import archive, stock
 from pneumo_core.specs import DataSpec
 
 MAX_CONFIG_BYTES = 64 * 2**20  # of a description
@@ -22,6 +22,7 @@ def load(file: Path, data: DataSpec | None = None) -> keras.Model:
     nothing in the file runs code of its own), other inputs, or another output than one score an image.
     """
     _check_config(file)
+    _check_weights(file)
     try:
         with stock.at_most(file.stat().st_size):  # a weight takes a byte or more
             model = keras.models.load_model(file, compile=False, safe_mode=True)
@@ -42,16 +43,26 @@ def as_input(model: keras.Model, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.uin
 def _check_config(file: Path) -> None:
     """Refuse a file that isn't a Keras 3 archive, or whose layers aren't all Keras' own, before Keras opens it."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
+        with zipfile.ZipFile(file) as packed:
+            if packed.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
                 raise BundleError(f"`{file}` has a description of more than {MAX_CONFIG_BYTES} bytes")
-            config = codec.parse(archive.read("config.json"))
+            config = codec.parse(packed.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"`{file}` isn't a Keras model (a `.keras` file of Keras 3)") from error
     if (foreign := stock.foreign_class(config)) is not None:
         raise BundleError(f"`{file}` uses {foreign}, which isn't a plain Keras layer; it isn't loaded")
     if (size := stock.excessive_size(config)) is not None:
         raise BundleError(f"`{file}` has a layer with a size of {size}; it isn't loaded")
+
+
+def _check_weights(file: Path) -> None:
+    """Refuse a file that holds less than it claims, before Keras makes room for that."""
+    try:
+        archive.check(file)
+    except ValueError as error:
+        raise BundleError(f"`{file}` isn't loaded: {error}") from error
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile):
+        return  # damaged: Keras says how
 
 
 def _check_shapes(file: Path, model: keras.Model, data: DataSpec) -> None:

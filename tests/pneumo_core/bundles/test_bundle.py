@@ -1,5 +1,6 @@
 """Bundles: whole or not there, the same wherever they are copied, and refused once a byte differs."""
 
+import io
 import json
 import shutil
 import zipfile
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ import pytest
 from pneumo_core.bundles import bundle, predictor
 from pneumo_core.errors import BundleError, StorageError
 from pneumo_core.models import network
+from pneumo_core.models.described import Undescribed, of_file
 from pneumo_core.specs import DataSpec
 from tests.pneumo_core import made_bundles
 from tests.pneumo_core.made_bundles import CNN, DENSE
+from tests.pneumo_core.peak import peak_below
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
 
@@ -254,6 +258,44 @@ def test_a_model_for_other_images_is_refused(tmp_path: Path) -> None:
     other = made_bundles.network(CNN.model, DataSpec(image_size_px=20))
     with pytest.raises(BundleError, match=r"must take images of shape \(16, 16, 1\)"):
         predictor.load(replaced(tmp_path, other.save))
+
+
+def packed(zeros: int) -> Callable[[bytes], bytes]:
+    return lambda weights: weights + bytes(zeros)
+
+
+def claimed(weights: bytes) -> bytes:
+    """Return the weights with one more, of a gigabyte that was never written."""
+    buffer = io.BytesIO(weights)
+    with h5py.File(buffer, "r+") as stored:
+        stored.create_dataset("layers/dense/vars/9", (2**28,), "float32", chunks=(2**20,), compression="gzip")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(packed(256 * 2**20), "unpacks to 26"), (claimed, "its weights claim 10737")],
+    ids=["zip", "h5"],
+)
+def test_weights_larger_than_their_file_are_refused_before_there_is_room_for_them(
+    tmp_path: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
+    whole = tmp_path / "whole.keras"
+    made_bundles.network(CNN.model, CNN.data).save(whole)
+
+    def write(file: Path) -> None:
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+            for name in source.namelist():
+                data = source.read(name)
+                made.writestr(name, change(data) if name.endswith(".h5") else data)
+
+    file = replaced(tmp_path, write) / "model.keras"
+    assert file.stat().st_size < 700_000
+    with peak_below(50e6):
+        with pytest.raises(Undescribed):
+            of_file(file)
+        with pytest.raises(BundleError, match=message):
+            network.load(file)
 
 
 def test_weights_cut_inside_the_archive_are_an_error_not_a_crash(tmp_path: Path) -> None:

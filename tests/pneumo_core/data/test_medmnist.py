@@ -1,3 +1,5 @@
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.split import assign_roles
 from pneumo_core.errors import DataError
 from pneumo_core.specs import DataSpec, SplitSpec
+from tests.pneumo_core.peak import peak_below
 from tests.pneumo_core.pictures import folder, pixels
 
 
@@ -115,3 +118,40 @@ def test_what_prepare_wrote_is_a_source(tmp_path: Path) -> None:
     assert again.patients == "the groups in the file"
     tested = {record.group for record in again.records if record.official_role == "test"}
     assert tested == {split.groups[index] for index in split.indices("test")}
+
+
+def _says(path: Path, n: int, claimed: int) -> Path:
+    """Write a `.npz` of `n` images of 28 × 28 whose header claims others."""
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (claimed, 28, 28)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train_images.npy", buffer.getvalue() + bytes(n * 784))
+        labels = io.BytesIO()
+        np.save(labels, np.zeros(n, np.uint8))
+        archive.writestr("train_labels.npy", labels.getvalue())
+    return path
+
+
+def test_what_a_file_claims_is_no_reason_to_make_room_for_it(tmp_path: Path) -> None:
+    with peak_below(20e6):
+        with pytest.raises(DataError, match=r"unpacks to 13\d{9} bytes, more than the 939524096 that are read"):
+            dataset.scan(_forged(tmp_path / "says.npz", 13 * 10**9), cache_dir=tmp_path)
+        with pytest.raises(DataError, match=r"unpacks to 12\d{9} bytes"):
+            dataset.scan(_says(tmp_path / "claims.npz", 3, 16_000_000), cache_dir=tmp_path)
+
+
+def _forged(path: Path, n_bytes: int) -> Path:
+    """Write a small `.npz` whose directory says that an array has so many bytes."""
+    with zipfile.ZipFile(_says(path, 3, 3), "a") as archive:
+        archive.getinfo("train_images.npy").file_size = n_bytes
+        archive.writestr("more", b"")  # so that the directory is written anew
+    return path
+
+
+def test_images_without_pixels_are_refused_however_many(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must be \(n, h, w\)"):
+        scan(tmp_path, **arrays(train_images=np.zeros((24, 0, 20), np.uint8)))
+    many = np.zeros((250_001, 1, 1), np.uint8)
+    with pytest.raises(DataError, match="has 250001 images, more than the 250000 that are read"):
+        scan(tmp_path, train_images=many, train_labels=many)
