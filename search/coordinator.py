@@ -35,7 +35,7 @@ from search.kept import KeptNetworks
 from search.running import FATAL, Refusal, Running, draw
 from search.storage import artifacts
 from search.storage.database import exclusively
-from search.storage.locks import LockHeld, Wait
+from search.storage.locks import RETRY_S, LockHeld, Wait
 from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
 from search.storage.patience import PatientStorage
 from search.stored import undamaged
@@ -94,6 +94,7 @@ class Coordinator:
 
     def run(self) -> Ending:
         """Run trials until the budget is spent, time is up, someone asks to stop, or all trials fail alike."""
+        self._began_s = time.monotonic()
         self._best = self._best_number()
         self.view.study_began(self.study, self.spec)
         why = "error"
@@ -190,6 +191,7 @@ class Coordinator:
             if not isinstance(taken, Running):
                 return
             self._submit(taken)
+            time.sleep(2 * RETRY_S)  # another that polls for the lock has it in between, however long a draw takes
 
     def _n_free(self) -> int:
         """Return how many trials may start; one whose end is not handled yet still counts as running.

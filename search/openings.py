@@ -70,10 +70,8 @@ def log(study: optuna.Study, storage: RDBStorage, prepared: Prepared, role: Role
 
 
 def _all(study: optuna.Study) -> Iterator[Opening]:
-    with stored.undamaged(study.study_name):
-        every = study._storage.get_all_studies()
-    for each in every:
-        yield from _entries(StoredStudy(each.study_name, each.user_attrs))
+    for known in stored.every(study._storage, study.study_name):
+        yield from _entries(known)
 
 
 def _entries(known: StoredStudy) -> list[Opening]:

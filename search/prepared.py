@@ -41,6 +41,12 @@ class Prepared:
         """Let the arrays for `data` be checked again, and made anew if need be, when they are next asked for."""
         self._folders.pop(data, None)
 
+    def mend(self, folder: Path) -> None:
+        """Check the arrays in `folder` again, and make them anew if need be."""
+        for data in [data for data, known in self._folders.items() if known == folder]:
+            self.forget(data)
+            self.arrays_for(data)
+
 
 def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
     """Return the split of `protocol`, None for `default`; the leaking protocol has the published shares."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core import codec
@@ -126,7 +127,8 @@ class StoredStudy:
 
     def _of_type(self, name: str, kind: Any) -> Any:
         if name not in self.attributes:
-            raise StudyError(f"study {self.name!r} was not made by this program: it has no `{name}`")
+            how = "was made by another version of this program" if self.is_ours else "was not made by this program"
+            raise StudyError(f"study {self.name!r} {how}: it has no `{name}`; launch a new one with another --name")
         found = self.attributes[name]
         if not isinstance(found, kind):
             raise self.error(name, f"must be of type {kind.__name__}, got {codec.shown(found)}")
@@ -148,6 +150,12 @@ def read(study: optuna.Study) -> StoredStudy:
     """Return the attributes of a study."""
     with undamaged(study.study_name):
         return StoredStudy(study.study_name, study.user_attrs)
+
+
+def every(storage: BaseStorage, asking: str = "(any)") -> list[StoredStudy]:
+    """Return the attributes of all studies of a database; `asking` is the one in whose name an error is raised."""
+    with undamaged(asking):
+        return [StoredStudy(found.study_name, found.user_attrs) for found in storage.get_all_studies()]
 
 
 def metric_names(study: optuna.Study) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 METRICS = ("recall", "specificity", "fnr", "auc", "pauc", "threshold")
+RESULT = (*METRICS, "seconds", "best_epoch", "n_epochs", "n_parameters", "stopped", "objective_values", "environment")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Trials:
 
     ours: list[FrozenTrial]
     n_foreign: int = 0
+
+    @property
+    def n(self) -> int:
+        return len(self.ours) + self.n_foreign
 
 
 @dataclass
@@ -66,6 +71,12 @@ class Reader:
 def trials_of(study: optuna.Study) -> Trials:
     """Return the trials of a study. Raises `StudyError` where one is damaged."""
     return Reader(study)()
+
+
+def complete_of(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the complete trials of a study that any program may have made, as Optuna reads them."""
+    with undamaged(study.study_name):
+        return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def trial_of(study: optuna.Study, number: int) -> FrozenTrial:
@@ -119,7 +130,7 @@ def _check(study: str, trial: FrozenTrial, n_values: int) -> None:
             if not holds(value):
                 raise _damaged(study, trial, name, f"must be {what}, got {codec.shown(value)}")
     if trial.state in JUDGED:
-        for name in METRICS:
+        for name in RESULT:
             if name not in trial.user_attrs:
                 raise _damaged(study, trial, name, "is missing")
     if trial.state == TrialState.COMPLETE and len(trial.values or ()) != n_values:

@@ -131,8 +131,7 @@ def study_names(storage: RDBStorage) -> list[str]:
 
 
 def _every_name(storage: RDBStorage) -> list[str]:
-    with stored.undamaged("(any)"):
-        return [study.study_name for study in storage.get_all_studies()]
+    return [study.name for study in stored.every(storage)]
 
 
 def _name_beside() -> str:
@@ -213,9 +212,9 @@ def _settle(study: optuna.Study, spec: StudySpec) -> None:
 
 
 def _refuse_foreign(study: optuna.Study) -> None:
-    if found := study.get_trials(deepcopy=False):
+    if n_trials := trials_of(study).n:
         raise StudyError(
-            f"study {study.study_name!r} was not made by this program (it has {len(found)} trials of another one); "
+            f"study {study.study_name!r} was not made by this program (it has {n_trials} trials of another one); "
             "choose another --name"
         )
 

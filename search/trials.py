@@ -88,7 +88,9 @@ def twin(found: Iterable[FrozenTrial], spec_digest: str) -> FrozenTrial | None:
     same = [
         t
         for t in found
-        if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.user_attrs.get("spec_digest") == spec_digest
+        if t.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        and t.user_attrs.get("spec_digest") == spec_digest
+        and CONSTRAINT in t.constraints
     ]
     return max(same, key=lambda t: (t.state == TrialState.COMPLETE, t.user_attrs.get("n_epochs", 0)), default=None)
 
@@ -174,12 +176,6 @@ def n_deaths(trial: FrozenTrial, trials: Mapping[int, FrozenTrial]) -> int:
 def n_reached(trial: FrozenTrial) -> int:
     """Return how many epochs (or folds) the trial reported."""
     return max(max(trial.intermediate_values, default=-1) + 1, int(trial.user_attrs.get(REACHED, 0)))
-
-
-def of_number(study: optuna.Study, number: int) -> FrozenTrial:
-    """Return one trial as it is stored now."""
-    storage = study._storage
-    return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
 
 def shown_params(trial: FrozenTrial) -> dict[str, Scalar]:

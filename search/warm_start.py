@@ -8,13 +8,12 @@ from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
 from pneumo_core.errors import StudyError
 from pneumo_core.tuner.dialogue import DRAWN
 from search import records, trials
 from search.storage.database import open_storage
-from search.stored import undamaged
+from search.stored_trials import complete_of
 from search.study import load_study
 from spaces.base import Scalar
 from studies.probing import Probes, check_point
@@ -51,8 +50,7 @@ def _of_study(source: str, storage_url: str) -> list[Mapping[str, Any]]:
     """Return the parameters of a study's complete trials: the feasible ones first, and among them the best."""
     url, _, name = source.rpartition("#")
     study = load_study(name, open_storage(url or storage_url, create=False))
-    with undamaged(name):  # another program's study serves as well
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = complete_of(study)  # another program's study serves as well
     signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in study.directions]
 
     def rank(trial: optuna.trial.FrozenTrial) -> tuple[bool, float, int]:

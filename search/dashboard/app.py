@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.trial import FrozenTrial
 
-from pneumo_core.errors import PneumoError, UserError
+from pneumo_core.errors import PneumoError, UserError, describe
 from search import records
 from search.dashboard.pictures import Pictures
 from search.dashboard.review import ReviewStorage
@@ -43,6 +43,7 @@ def make(storage: ReviewStorage, pictures: Pictures) -> Wsgi:
     if not any(route.rule == STUDY_ROUTE for route in app.routes):
         raise PneumoError("this version of optuna-dashboard is unknown: pip install 'optuna-dashboard~=0.21.0'")
     app.install(FeasibleBest(storage))
+    app.catchall = False  # its own page of an error prints a traceback
     return guarded(app)
 
 
@@ -91,12 +92,15 @@ def guarded(app: Wsgi) -> Wsgi:
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if reason := refusal(environ):
-            return _refuse(start_response, reason)
+            return _refuse(start_response, "403 Forbidden", reason)
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, harmless(headers, environ["PATH_INFO"].startswith(ARTIFACTS)), *rest)
 
-        return app(environ, start)
+        try:
+            return app(environ, start)
+        except Exception as error:  # a damaged row makes Optuna raise anything
+            return _refuse(start_response, "500 Internal Server Error", f"the study can't be read: {describe(error)}")
 
     return serve
 
@@ -131,8 +135,8 @@ def server(app: Wsgi, port: int) -> WSGIServer:
         raise UserError(f"port {port} can't be used: {error}; `--port 0` takes a free one") from error
 
 
-def _refuse(start_response: Callable[..., Any], reason: str) -> Iterable[bytes]:
-    start_response("403 Forbidden", [("Content-Type", "application/json")])
+def _refuse(start_response: Callable[..., Any], status: str, reason: str) -> Iterable[bytes]:
+    start_response(status, [("Content-Type", "application/json")])
     return [json.dumps({"reason": reason}).encode()]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pneumo_core.errors import UserError
 from pneumo_core.lifeline import CPUS
-from search.executors.local import Limits
+from search.executors.local import SHARE, WHOLE, Limits
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 BACKENDS = ("tensorflow", "jax")
@@ -56,7 +56,7 @@ def gpu_environment(n_sharing: int) -> dict[str, str]:
     return {
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / n_sharing:.2f}",
+        SHARE: f"{WHOLE / n_sharing:.2f}",
     }
 
 

@@ -19,6 +19,7 @@ from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, Tri
 from search.executors.process import n_oom_kills, resident_bytes
 from search.executors.protocol import Event
 
+SHARE, WHOLE = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9  # of a GPU's memory in JAX, and what one trial alone may take
 TRAINER = (sys.executable, "-m", "pneumo_core.child")
 HANG_TIMEOUT_S = 1800.0  # the longest epoch of a big network on a slow CPU, trace included, ends before
 START_TIMEOUT_S = 300.0  # frameworks import in 3 to 11 s, on a cold network disk in minutes
@@ -48,6 +49,7 @@ class Child:
     n_oom_kills: int  # of the whole machine when the child was started
     n_trials: int = 0
     number: int | None = None
+    alone: bool = False  # its device is its own, and it was started so
     ready: bool = False
     started_s: float = 0.0
     heard_s: float = 0.0
@@ -75,7 +77,7 @@ class Child:
 
     def is_worn(self, limits: Limits) -> bool:
         """Return whether a fresh process should take over: memory that frameworks leak comes back only so."""
-        if self.n_trials >= limits.trials_per_child:
+        if self.alone or self.n_trials >= limits.trials_per_child:
             return True
         return self.n_trials > 1 and resident_bytes(self.process.pid) > self.first_bytes * (1 + limits.memory_growth)
 
@@ -190,16 +192,16 @@ class LocalExecutor:
             if not self._busy_slots(device):
                 for slot in self._slots_on(device):
                     self._retire(slot)
-                self._assign(self._slots_on(device)[0], task)
+                self._assign(self._slots_on(device)[0], task, alone=True)
 
     def _release(self, number: int) -> None:
         self._reserved = {device: task for device, task in self._reserved.items() if task.number != number}
 
-    def _assign(self, slot: int, task: Task) -> None:
+    def _assign(self, slot: int, task: Task, *, alone: bool = False) -> None:
         if slot in self._children and self._children[slot].is_worn(self.limits):
             self._retire(slot)
         if slot not in self._children:
-            self._children[slot] = self._spawn(slot)
+            self._children[slot] = self._spawn(slot, alone)
         try:
             self._children[slot].assign(task)
         except OSError:
@@ -209,7 +211,10 @@ class LocalExecutor:
         if slot in self._children:
             self._children.pop(slot).kill()
 
-    def _spawn(self, slot: int) -> Child:
+    def _spawn(self, slot: int, alone: bool) -> Child:
+        environment = self.environments[slot]
+        if alone and SHARE in environment:
+            environment = {**environment, SHARE: f"{WHOLE:.2f}"}
         self.logs.mkdir(parents=True, exist_ok=True)  # someone may tidy up meanwhile
         ours, theirs = socket.socketpair()
         log = self.logs / f"child-{self._token}-{slot}.log"
@@ -217,13 +222,13 @@ class LocalExecutor:
             process = subprocess.Popen(
                 [*self.command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=secrecy.environment(self.environments[slot]),
+                env=secrecy.environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # the terminal's Ctrl-C is for the coordinator alone
             )
-        return Child(process=process, channel=Channel(ours), log=log, n_oom_kills=n_oom_kills())
+        return Child(process=process, channel=Channel(ours), log=log, n_oom_kills=n_oom_kills(), alone=alone)
 
     def _read(self, slot: int) -> list[Event]:
         child = self._children[slot]

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from pneumo_core import secrecy
 from pneumo_core.errors import UserError
 from pneumo_core.wire import Ready, ScoreRole, Task, TrialError
+from search.executors import ray_token
 from search.executors.devices import Machine, common_environment, gpu_environment
 from search.executors.local import Limits
 from search.executors.protocol import Event
@@ -217,6 +218,8 @@ def connect(address: str | None, machine: Machine) -> RayExecutor:
     try:
         if not is_connected:
             _check_answers(address)
+            if address is None:
+                ray_token.make_private()
             with secrecy.put_aside():  # what starts a head copies the environment to all that it ever runs
                 join(address, namespace="pneumo")
     except UserError:

@@ -33,7 +33,7 @@ from pneumo_core.scoring.average import average
 from pneumo_core.specs import ObjectiveSpec
 from pneumo_core.wire import Scored, ScoreRole
 from search import fingerprint, openings, stored
-from search.finalizing import model_card, traces, under_shifts
+from search.finalizing import model_card, separate, traces, under_shifts
 from search.finalizing.choose import Candidate, Choice, Member, candidates, choose, pooled
 from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop, failed
@@ -110,10 +110,12 @@ class Finalizer:
             return Finalized(bundle=there, folder=out, was_there=True)
         choice, validation = self._chosen(rivals)
         self.say(_describe_choice(choice, self.options))
-        draft, models = self._draft(name, choice, validation)
-        self.say(_describe_threshold(draft))
-        whole = self._open_test(draft, models, out)
-        return Finalized(bundle=self._write(whole, models, out), folder=out)
+        with separate.own_copies(choice, self.jobs.folder) as apart:
+            draft, models = self._draft(name, apart, validation)
+            self.say(_describe_threshold(draft))
+            whole = self._write(self._open_test(draft, models, out), models, out)
+        separate.tidy(self.jobs.folder / "models")
+        return Finalized(bundle=whole, folder=out)
 
     @property
     def objective(self) -> ObjectiveSpec:

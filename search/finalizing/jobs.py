@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from pneumo_core.progress import Progress, silent
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunFold, RunTrial, Scored, ScoreRole, Task, TrialDone, TrialError, decode
 from search.executors.protocol import Event, Executor
-from search.trials import CHILD_DIED, DISK_FULL, OUT_OF_MEMORY
+from search.trials import BAD_ARRAYS, CHILD_DIED, DISK_FULL, OUT_OF_MEMORY
 
 Answer = TrialDone | Scored | TrialError
 
-MAX_DEATHS = 2  # a trainer may die this often in one job, which continues from its checkpoint
+DEATHS = (CHILD_DIED, BAD_ARRAYS)  # after which a job continues from its checkpoint
+MAX_DEATHS = 2  # of one job
 POLL_S = 0.5
 
 
@@ -30,6 +31,7 @@ class Jobs:
     folder: Path
     program: Mapping[str, Any]  # code, versions and backend: another program's answers are none to this one
     progress: Progress = silent
+    mend: Callable[[Path], object] = lambda _arrays: None  # makes damaged arrays anew
     _n_started: int = 0
     _deaths: Counter[str] = field(default_factory=Counter)
     _alone: set[str] = field(default_factory=set)  # ran out of memory beside others
@@ -111,7 +113,10 @@ class Jobs:
             self.progress("epochs of this training, at most", event.epoch + 1, task.spec.train.epochs)
 
     def _may_retry(self, task: Task, error: TrialError) -> bool:
-        """Return whether to start `task` again, as a search does: after a death, and alone where memory ran out."""
+        """Return whether to start `task` again, as a search does: after a death, and alone where memory ran out.
+
+        A file that is cut short while it is mapped kills who reads it, so arrays are checked after either.
+        """
         name = self.identity(task)
         if error.reason == DISK_FULL:  # says nothing about a candidate, and the next would fail like it
             raise StorageError(
@@ -122,8 +127,11 @@ class Jobs:
             was_alone = name in self._alone
             self._alone.add(name)
             return not was_alone
-        self._deaths[name] += error.reason == CHILD_DIED
-        return error.reason == CHILD_DIED and self._deaths[name] <= MAX_DEATHS
+        if error.reason not in DEATHS:
+            return False
+        self._deaths[name] += 1
+        self.mend(Path(task.arrays))
+        return self._deaths[name] <= MAX_DEATHS
 
     def _kept(self, task: Task) -> Answer | None:
         """Return the answer kept for `task`; none where there is none, or its model went missing."""

@@ -43,8 +43,8 @@ def make_bundle(
     home.check_writable()
     storage = open_storage(storage_url, create=False)
     stored = load_study(name, storage)
-    with trainers(stored, home, machine, progress) as jobs:
-        prepared = read_source(stored_source(stored, source), home, progress)
+    prepared = read_source(stored_source(stored, source), home, progress)
+    with trainers(stored, home, prepared, machine) as jobs:
         finalizer = Finalizer(
             study=stored,
             storage=storage,
@@ -62,7 +62,7 @@ def make_bundle(
 
 
 @contextmanager
-def trainers(stored: optuna.Study, home: Home, machine: Machine, progress: Progress) -> Iterator[Jobs]:
+def trainers(stored: optuna.Study, home: Home, prepared: Prepared, machine: Machine) -> Iterator[Jobs]:
     """Yield trainers for what is trained after a search; their answers are kept in the home folder."""
     executor = local_executor(machine, home.logs(stored.study_name))
     try:
@@ -70,7 +70,8 @@ def trainers(stored: optuna.Study, home: Home, machine: Machine, progress: Progr
             executor=executor,
             folder=home.finalizing(stored.study_name),
             program=fingerprint.of_code()["code"] | {"backend": executor.environments[0]["KERAS_BACKEND"]},
-            progress=progress,
+            progress=prepared.progress,
+            mend=prepared.mend,
         )
     finally:
         executor.close()

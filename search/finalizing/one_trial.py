@@ -66,9 +66,9 @@ def make_bundle_of_trial(
     study = load_study(name, storage)
     chosen = candidate(study.study_name, trial_of(study, number))
     objective = stored.read(study).objective
-    with trainers(study, home, machine, progress) as jobs:
-        prepared = read_source(stored_source(study, source), home, progress)
-        refuse_other_data(study, prepared)
+    prepared = read_source(stored_source(study, source), home, progress)
+    refuse_other_data(study, prepared)
+    with trainers(study, home, prepared, machine) as jobs:
         shop = workshop(study, home, jobs, prepared, say)
         [member] = shop.of_trials([chosen])
         y = preprocess.open_role(prepared.arrays_for(chosen.spec.data), "validation").y.astype(np.int64)

@@ -14,6 +14,7 @@ from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import trials
 from search.records import Best
+from search.stored_trials import trial_of
 from search.watching.views import View
 from studies.spec import StudySpec
 
@@ -50,7 +51,7 @@ class MLflow(View):
         from mlflow.entities import Param
 
         assert self._study is not None
-        trial = trials.of_number(self._study, number)
+        trial = trial_of(self._study, number)
         run_id = self._runs[number] = self._run_of(trials.root(trial))
         params = {**trials.shown_params(trial), "spec_digest": spec.digest}
         entries = [Param(name, str(value)) for name, value in params.items()]

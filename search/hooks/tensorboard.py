@@ -12,11 +12,13 @@ from optuna.trial import FrozenTrial
 
 from pneumo_core import codec
 from pneumo_core.errors import UserError
+from pneumo_core.files import check_free
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import own_metrics, trials
 from search.home import folder_name
+from search.stored_trials import trial_of
 from search.watching.views import View
 from studies.spec import StudySpec
 
@@ -79,7 +81,7 @@ class TensorBoard(View):
 
     def _trial(self, number: int) -> FrozenTrial:
         assert self._study is not None
-        return trials.of_number(self._study, number)
+        return trial_of(self._study, number)
 
     def _begin(self, number: int, epoch: int | None) -> None:
         """Open a new file in the trial's folder; with `epoch`, TensorBoard forgets what it had from there on."""
@@ -88,7 +90,8 @@ class TensorBoard(View):
         trial = self._trial(number)
         folder = self._folder / f"trial-{trials.root(trial):05d}"
         folder.mkdir(exist_ok=True)
-        self._files[number] = folder / f"events.out.tfevents.{time.time():.0f}.{number:05d}.{socket.gethostname()}"
+        self._files[number] = folder / f"events.out.tfevents.{time.time_ns()}.{number:05d}.{socket.gethostname()}"
+        check_free(self._files[number], lambda _path: False)
         self._append(number, event_pb2.Event(wall_time=time.time(), file_version=FILE_VERSION))
         if epoch is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)

@@ -13,7 +13,8 @@ from pneumo_core.errors import UserError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.wire import FOLD, N_FOLDS
-from search import trials
+from search import stored, trials
+from search.stored_trials import trial_of
 from search.watching.views import View
 from studies.spec import StudySpec
 
@@ -44,13 +45,13 @@ class Wandb(View):
         import wandb
 
         assert self._study is not None
-        trial = trials.of_number(self._study, number)
+        trial = trial_of(self._study, number)
         root = trials.root(trial)
         self._runs[number] = wandb.init(
             project=self._project,
             group=self._study.study_name,
             name=f"trial-{root:05d}",
-            id=f"{self._study.user_attrs.get('uid', self._study.study_name)}-{root}",
+            id=f"{stored.read(self._study).uid}-{root}",
             config={**trials.shown_params(trial), "spec": codec.to_json(spec)},
             dir=None if self._folder is None else str(self._folder),
             mode=self._mode,

@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
@@ -52,11 +52,6 @@ class Size:
     kinds: tuple[str, ...] = KILLS  # drawn with equal chances
     cheap_first: bool = False
 
-    def scaled(self, share: float) -> "Size":
-        """Return as much chaos as `share` of this."""
-        n_faults, n_trials = max(1, round(share * self.n_faults)), max(1, round(share * self.n_trials))
-        return replace(self, n_faults=n_faults, n_trials=n_trials)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -74,6 +69,10 @@ class Row:
     @property
     def is_clean(self) -> bool:
         return not (self.n_lost or self.n_twice or self.n_changed or self.n_orphans)
+
+    def __add__(self, other: "Row") -> "Row":
+        numbers = {name: n + getattr(other, name) for name, n in vars(self).items() if name.startswith("n_")}
+        return Row(where=self.where, faults=self.faults + other.faults, **numbers)
 
 
 def line(row: Row) -> str:

@@ -1,5 +1,9 @@
 """One coordinator around an executor that trains nothing: what it does about each end of a trial."""
 
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pneumo_core.errors import StudyError
+from pneumo_core.errors import StorageError, StudyError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import DataSpec, TrialSpec
 from pneumo_core.wire import RunTrial, Task, TrialDone, TrialError
@@ -74,6 +78,40 @@ def test_a_repeated_trial_clears_the_count_of_failures(tmp_path: Path) -> None:
 class Fixed:
     def __call__(self, suggest: Suggest) -> TrialSpec:
         return light_trainer.spec(suggest.suggest_categorical("x", [0.1]))
+
+
+def test_a_home_that_is_moved_away_is_named(tmp_path: Path) -> None:
+    found = Search(tmp_path, study(n_trials=1), runner=Scripted(["done"]))
+    shutil.rmtree(tmp_path / "artifacts", ignore_errors=True)
+    (tmp_path / "artifacts").write_text("something else")
+    with pytest.raises(StorageError, match="can't write to"):
+        found.run()
+
+
+@dataclass(frozen=True)
+class SlowToDraw:
+    """A space whose draws take longer than its trials, as a `HyperModel` that is built for each."""
+
+    def __call__(self, suggest: Suggest) -> TrialSpec:
+        time.sleep(0.1)
+        return light_trainer.spec(suggest.suggest_float("x", 1e-6, 1.0, log=True))
+
+
+def test_slow_draws_leave_the_lock_to_others(tmp_path: Path) -> None:
+    spec = study(SlowToDraw(), n_trials=16)
+    begun = threading.Barrier(2)
+
+    def launch(_: int) -> int:
+        found = Search(tmp_path, spec, runner=Scripted(["done"] * 16, n_slots=4))
+        begun.wait()
+        assert found.run() == "budget"
+        return sum(event[0] == "finished" for event in found.view.told)
+
+    Search(tmp_path, spec).close()
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(launch, range(2)))
+    assert sum(shares) == 16
+    assert min(shares) >= 3
 
 
 def test_a_study_that_is_deleted_while_it_runs_is_named(tmp_path: Path) -> None:

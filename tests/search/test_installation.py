@@ -1,6 +1,7 @@
 """What a user reads where the program cannot run as it is installed, and what it says of itself."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -38,3 +39,23 @@ def test_a_package_that_hides_our_spaces_is_named(tmp_path: Path) -> None:
     assert "of Hugging Face" in done.stderr
     assert str(tmp_path / "spaces") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_each_locked_package_has_the_digests_of_all_its_files(lock: str) -> None:
+    text = (ROOT / lock).read_text("utf-8")
+    pinned = re.split(r"\n(?=[\w.\[\]-]+==)", text.split("\n", 2)[2])
+    assert len(pinned) > 70
+    assert not [entry.split()[0] for entry in pinned if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)]
+    numpy = next(entry for entry in pinned if entry.startswith("numpy=="))
+    assert numpy.count("--hash=") > 30, "wheels of other systems and Pythons"
+    assert "://" not in text
+    assert not re.search(r"^(torch|nvidia)", text, re.MULTILINE)
+
+
+def test_what_is_installed_is_what_was_locked() -> None:
+    dry = subprocess.run(["make", "-B", "-n", "install-dev"], cwd=ROOT, capture_output=True, text=True, check=True)
+    installs = [line for line in dry.stdout.splitlines() if "pip install" in line]
+    assert len(installs) == 3
+    for line in installs:
+        assert "--require-hashes" in line or "--no-deps --no-build-isolation" in line

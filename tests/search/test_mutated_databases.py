@@ -1,5 +1,6 @@
 """What is in a database is not believed: every command ends with a message, and touches nothing outside its home."""
 
+import io
 import os
 import shutil
 import traceback
@@ -7,10 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from pneumo_core.errors import PneumoError
 from search import trials
+from search.dashboard import open
+from search.home import Home
 from search.storage.database import open_storage
 from search.study import load_study
 from tests import in_process
@@ -69,13 +74,37 @@ def place(
 
 
 Command = Callable[[Path, Place], tuple[object, ...]]
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, Command] = {  # `launch` last: it adds trials
     "status": lambda home, _: ("status", "made-up", "--home", home),
     "report": lambda home, place: ("report", place.study, "--home", home, "--out", home / "report"),
     "copy": lambda home, _: ("storage", "copy", f"sqlite:///{home}/pneumo.db", f"sqlite:///{home}/copy.db"),
     "finalize": lambda home, place: ("finalize", place.study, "--home", home, "--out", home / "b"),
     "launch": lambda home, place: ("launch", place.study, "--home", home, "--trials", N_TRIALS + 3),
 }
+
+
+def look(home: Path) -> tuple[int, str]:
+    """Ask the dashboard of a home for all that its pages ask for; return the code of the command and what it says."""
+    storage = open_storage(f"sqlite:///{home}/pneumo.db", create=False)
+    try:
+        study = load_study("made-up", storage)
+        wsgi = open.dashboard(study, Home(home), None)
+        base = f"/api/studies/{study._study_id}"
+        for path in ("/api/studies", base, f"{base}/param_importances", *(f"/artifacts/{study._study_id}/0/3-1",)):
+            answered: list[str] = []
+            environ = {"PATH_INFO": path, "REQUEST_METHOD": "GET"}
+            setup_testing_defaults(environ)
+            environ["HTTP_HOST"] = "127.0.0.1"
+            errors = environ["wsgi.errors"] = io.StringIO()  # type: ignore[assignment]
+            list(wsgi(environ, lambda status, *_, seen=answered: seen.append(status)))
+            if errors.getvalue():
+                raise AssertionError(f"{path}: {answered}: {errors.getvalue()}")
+    except PneumoError as error:
+        return 2, f"pneumo: {error}"
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+    return 0, ""
 
 
 def _run(capsys: pytest.CaptureFixture[str], command: tuple[object, ...]) -> tuple[int, str]:
@@ -89,9 +118,9 @@ def test_any_change_of_the_database_ends_in_a_message(place: Place, capsys: pyte
     for seed in range(N_MUTATIONS):
         home = place.home(f"home-{seed}")
         change = mutations.mutate(home / "pneumo.db", seed)
-        for name, command in COMMANDS.items():
+        for name in (*COMMANDS, "dashboard"):
             try:
-                code, said = _run(capsys, command(home, place))
+                code, said = look(home) if name == "dashboard" else _run(capsys, COMMANDS[name](home, place))
                 ended = code in FINE and (code in (0, 3) or said.startswith("pneumo: "))
                 what = f"exit {code}: {said}"
             except BaseException:

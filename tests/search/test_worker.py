@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import time
 from pathlib import Path
 
 import optuna
@@ -24,6 +25,21 @@ def test_a_worker_joins_with_the_budget_of_the_launch(tmp_path: Path) -> None:
     first = Search(tmp_path, study(n_trials=7, budget={"max_retries": 1}))
     joined = join_study(first.spec, open_storage(first.url, create=False), FINGERPRINT)
     assert stored_budget(joined) == first.spec.budget
+
+
+def test_a_worker_that_is_started_again_waits_for_the_launch_with_a_larger_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Search(tmp_path, study(n_trials=1))
+    assert first.run() == "budget"
+    opened = open_storage(first.url, create=False)
+
+    def launch_meanwhile(_: float) -> None:
+        Search(tmp_path, study(n_trials=5)).close()
+
+    monkeypatch.setattr(time, "sleep", launch_meanwhile)
+    joined = join_study(first.spec, opened, FINGERPRINT, wait_s=60.0)
+    assert stored_budget(joined).trials == 5
 
 
 def test_a_worker_refuses_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pneumo_core.data import download
 from pneumo_core.data.download import Digest, Remote
-from pneumo_core.errors import DataError
+from pneumo_core.errors import DataError, StorageError
 from tests.pneumo_core.files_server import Served, encrypted, serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -95,9 +95,23 @@ def test_a_digest_that_the_server_states_is_checked(served: Served, tmp_path: Pa
         fetched(served, tmp_path / "f", None)
 
 
-def test_a_file_with_another_digest_is_replaced(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"damaged")
-    assert fetched(served, tmp_path / "f") == CONTENT
+def test_another_file_of_that_name_stays_unless_it_is_ours(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"the user's")
+    with pytest.raises(StorageError, match="is there already"):
+        fetched(served, tmp_path / "f")
+    assert served.ranges == []
+    assert (tmp_path / "f").read_bytes() == b"the user's"
+    remote = Remote(url=served.url, digest=RIGHT)
+    assert download.download(remote, tmp_path / "f", is_ours=lambda _: True).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", ["f", "f.part", "f.part.json"])
+def test_no_link_is_followed(served: Served, tmp_path: Path, name: str) -> None:
+    (tmp_path / "precious").write_bytes(b"the user's")
+    (tmp_path / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(StorageError, match="is there already"):
+        fetched(served, tmp_path / "f")
+    assert (tmp_path / "precious").read_bytes() == b"the user's"
 
 
 def test_a_passing_fault_is_outlasted_and_a_lasting_one_told(served: Served, tmp_path: Path) -> None:

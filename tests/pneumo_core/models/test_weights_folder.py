@@ -7,7 +7,7 @@ import pytest
 from pneumo_core import catalog
 from pneumo_core.data import download
 from pneumo_core.data.download import Digest, Remote
-from pneumo_core.errors import DataError
+from pneumo_core.errors import DataError, StorageError
 from pneumo_core.models import pretrained, weights_folder
 from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.models.weights_folder import HDF5, Weights
@@ -67,6 +67,24 @@ def test_another_content_needs_a_word(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
     weights_folder.bring_in(file, tmp_path / "w", unverified=True, remotes=remote())
     assert state("VGG16", tmp_path / "w").place == "folder"
+
+
+def test_a_file_that_came_otherwise_stays(tmp_path: Path) -> None:
+    file, there = tmp_path / VGG, tmp_path / "w" / VGG
+    file.write_bytes(CONTENT)
+    there.parent.mkdir()
+    there.write_bytes(CONTENT + b"the user's")
+    with pytest.raises(StorageError, match="is there already"):
+        weights_folder.bring_in(file, tmp_path / "w", remotes=remote())
+    assert there.read_bytes() == CONTENT + b"the user's"
+    there.unlink()
+    weights_folder.bring_in(file, tmp_path / "w", remotes=remote())
+    there.write_bytes(CONTENT + b"damaged")
+    weights_folder.bring_in(file, tmp_path / "w", remotes=remote())
+    assert there.read_bytes() == CONTENT
+    (tmp_path / "w" / weights_folder.INDEX).unlink()
+    weights_folder.bring_in(there, tmp_path / "w", remotes=remote())
+    assert state("VGG16", tmp_path / "w").problem == ""
 
 
 @pytest.mark.parametrize("name", ["VGG16", catalog.LITE])

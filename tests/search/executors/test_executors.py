@@ -14,6 +14,7 @@ from pneumo_core.result import TrialResult
 from pneumo_core.specs import ObjectiveSpec
 from pneumo_core.wire import EpochDone, Ready, RunTrial, Task, TrialDone, TrialError
 from search.executors import local as local_executor
+from search.executors.devices import gpu_environment
 from search.executors.local import Limits, LocalExecutor
 from search.executors.protocol import Event, Executor
 from tests.search import light, light_trainer
@@ -270,6 +271,19 @@ def test_a_trial_that_waits_for_its_answer_neither_hangs_nor_takes_too_long(
                 ended.append(event)
     executor.close()
     assert [event.kind for event in ended] == ["done"]
+
+
+def test_a_trial_alone_on_a_shared_gpu_may_take_all_its_memory(tmp_path: Path) -> None:
+    shared = {"CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": str(light.ROOT), **gpu_environment(2)}
+    executor = LocalExecutor(environments=[shared] * 2, logs=tmp_path / "logs", command=light.TRAINER)
+    shares = []
+    try:
+        for alone in (True, False):
+            executor.submit(task(tmp_path, len(shares)), alone=alone)
+            shares += [e.result.environment["share"] for e in run(executor) if isinstance(e, TrialDone)]
+    finally:
+        executor.close()
+    assert shares == ["0.90", "0.45"]
 
 
 def test_two_containers_with_the_same_process_number_write_different_logs(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class FakeExecutor:
     n_slots: int = 1
     fails: tuple[float, ...] = ()
     deaths: int = 0  # the first so many tasks end with a dead trainer
+    damages: int = 0  # the first so many find a file of their arrays gone
     stop_after: int | None = None
     hungry: tuple[float, ...] = ()
     full_after: int | None = None  # so many tasks the disk is full
@@ -105,6 +106,10 @@ class FakeExecutor:
         pass
 
     def _answer(self, task: Task) -> Event:
+        if self.damages:
+            self.damages -= 1
+            next(Path(task.arrays).glob("x_*")).unlink()
+            return TrialError(number=task.number, reason="bad_arrays", message="a file is missing")
         if self.deaths:
             self.deaths -= 1
             return TrialError(number=task.number, reason="child_died", message="killed")
@@ -182,7 +187,9 @@ def stored(
 def finalizer(
     made: optuna.Study, prepared: Prepared, home: Home, executor: FakeExecutor, said: list[str], **options: object
 ) -> Finalizer:
-    jobs = Jobs(executor=executor, folder=home.path / "finalize" / "made-up", program={"backend": "none"})
+    jobs = Jobs(
+        executor=executor, folder=home.path / "finalize" / "made-up", program={"backend": "none"}, mend=prepared.mend
+    )
     return Finalizer(
         study=made,
         storage=open_storage(home.storage_url),

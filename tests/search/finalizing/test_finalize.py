@@ -21,7 +21,7 @@ from search import openings
 from search.executors.protocol import Event
 from search.finalizing import choose, finalize
 from search.finalizing.finalize import Finalized, Finalizer
-from tests.search.finalizing.made import FakeExecutor, finalizer, stored
+from tests.search.finalizing.made import FakeExecutor, finalizer, spec_of, stored
 
 Make = Callable[..., tuple[Finalizer, FakeExecutor, list[str]]]
 
@@ -135,6 +135,15 @@ def test_a_trainer_that_died_gets_another_chance(make: Make, tmp_path: Path) -> 
     made, executor, _ = make((0.2,), executor=FakeExecutor(deaths=2), keep=False)
     run(made, tmp_path / "b")
     assert executor.deaths == 0
+
+
+def test_arrays_that_were_damaged_are_made_anew(make: Make, tmp_path: Path) -> None:
+    made, executor, _ = make((0.2,), executor=FakeExecutor(damages=2), keep=False)
+    arrays = made.prepared.arrays_for(spec_of(0.2).data)
+    before = {file.name for file in arrays.iterdir()}
+    run(made, tmp_path / "b")
+    assert executor.damages == 0
+    assert {file.name for file in arrays.iterdir()} == before
 
 
 @pytest.mark.parametrize("n_slots", [1, 2])

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from pneumo_core.errors import UserError
+from pneumo_core.errors import StorageError, UserError
 from pneumo_core.wire import FOLD, N_FOLDS
 from search import trials
 from search.hooks import tensorboard
@@ -73,6 +75,19 @@ def test_an_epoch_that_is_told_again_counts_once(tmp_path: Path) -> None:
         for epoch in epochs:
             writer.epoch(trial.number, epoch, {"auc": 0.5 + 0.1 * epoch})
     assert steps(read(tmp_path, 0), "auc") == [0, 1, 2, 3]
+    search.close()
+
+
+def test_nothing_that_is_there_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(tmp_path, study(n_trials=1))
+    trial = search.study.ask()
+    monkeypatch.setattr(time, "time_ns", lambda: 7)
+    for more in (1, 2):
+        writer = TensorBoard(tmp_path / "logs-tb")
+        writer.study_began(search.study, search.spec)
+        writer.started(trial.number, search.spec.space(trial))
+        with pytest.raises(StorageError, match="is there already") if more == 2 else nullcontext():
+            writer.epoch(trial.number, 0, {"auc": 0.5})
     search.close()
 
 

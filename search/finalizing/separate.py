@@ -1,0 +1,45 @@
+"""The chosen networks of one finalize, apart from what another finalize of the study may train anew meanwhile."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pneumo_core.files import storage_errors
+from search.executors.station import PREFIX, claim
+from search.finalizing.choose import Choice
+
+LIMIT_BYTES = 2 * 10**9  # of networks that finalizes of a study trained
+
+
+@contextmanager
+def own_copies(choice: Choice, folder: Path) -> Iterator[Choice]:
+    """Yield `choice` with copies of its networks, so that those are shipped whose threshold was certified.
+
+    Copies that a killed finalize left in `folder` are removed.
+    """
+    own = folder.absolute() / f"{PREFIX}{uuid.uuid4().hex}"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        alive = claim(own)
+    try:
+        copies = []
+        for position, member in enumerate(choice.members):
+            with storage_errors(folder):
+                copies.append(Path(shutil.copyfile(member.network, own / f"{position}.keras")))
+        members = zip(choice.members, copies, strict=True)
+        yield replace(choice, members=tuple(replace(member, network=copy) for member, copy in members))
+    finally:
+        alive.close()
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def tidy(folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+    """Remove the oldest networks of a folder beyond `limit_bytes`; a finalize that wants one trains it again."""
+    taken = 0
+    for file in sorted(folder.glob("*.keras"), key=lambda file: file.stat().st_mtime, reverse=True):
+        taken += file.stat().st_size
+        if taken > limit_bytes:
+            file.unlink(missing_ok=True)
