@@ -81,6 +81,8 @@ class Running:
 
     def judge(self, event: EpochDone) -> bool:
         """Report an epoch, and return whether to stop."""
+        if event.epoch < max(self.reported, default=0):
+            return False  # it starts over, because its checkpoint was damaged, and was judged here before
         is_new = event.epoch not in self.reported
         self.reported.add(event.epoch)
         if not self.takes_reports:

@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 
 from pneumo_core.errors import StorageError, StudyError
 from pneumo_core.result import TrialResult
-from pneumo_core.specs import DataSpec, TrialSpec
-from pneumo_core.wire import RunTrial, Task, TrialDone, TrialError
+from pneumo_core.specs import DataSpec, Stage, TrialSpec
+from pneumo_core.wire import EpochDone, RunTrial, Task, TrialDone, TrialError
 from search import launching
 from search.executors.protocol import Event
+from search.running import Point, Running
 from spaces.base import Suggest
 from tests.search import light_trainer
 from tests.search.finalizing import made
@@ -78,6 +79,22 @@ def test_a_repeated_trial_clears_the_count_of_failures(tmp_path: Path) -> None:
 class Fixed:
     def __call__(self, suggest: Suggest) -> TrialSpec:
         return light_trainer.spec(suggest.suggest_categorical("x", [0.1]))
+
+
+class Strict(optuna.pruners.BasePruner):
+    """A pruner that stops whatever it is asked about."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return True
+
+
+def test_a_trial_that_starts_over_is_not_judged_by_what_it_reported_before(tmp_path: Path) -> None:
+    """Its checkpoint was damaged: pruned in an earlier epoch it would end with less than it had."""
+    trial = optuna.create_study(pruner=Strict()).ask()
+    point = Point(spec=light_trainer.spec(), stage=Stage(), data=DataSpec())
+    run = Running(trial=trial, point=point, checkpoint=tmp_path / "none", reported={0, 1})
+    epochs = [EpochDone(number=0, epoch=epoch, metrics={"pruning_metric": 0.5}) for epoch in range(2)]
+    assert [run.judge(epoch) for epoch in epochs] == [False, True]
 
 
 def test_a_home_that_is_moved_away_is_named(tmp_path: Path) -> None:
