@@ -140,7 +140,7 @@ def show_pixels(console: Console, audit: "Audit") -> None:
         say(f"How well a fact of the pixels alone predicts the class (AUC): {_auc(audit.image_facts)}")
     for how, n in Counter(pair.how for pair in audit.copies).most_common():
         first = next(pair for pair in audit.copies if pair.how == how)
-        say(f"altered copies, {how}: {n}, such as {printing.inline(first.first)} and {printing.inline(first.second)}")
+        say(f"changed copies, {how}: {n}, such as {printing.inline(first.first)} and {printing.inline(first.second)}")
     for odd in audit.odd[:N_REJECTED_SHOWN]:
         say(f"unlike the others: {printing.inline(odd.path)} is {odd.how}")
     if len(audit.odd) > N_REJECTED_SHOWN:
