@@ -88,7 +88,7 @@ def test_another_hospital_certifies_the_bundle_on_its_own_images_and_sees_drift_
     assert found["verdict"] == "alike"
     rows = pneumo("predict", "anew", *sorted(theirs.rglob("*.png"))[:40], "--json", folder=tmp_path)
     assert {row["threshold"] for row in last_json(rows)} == {about.threshold}
-    assert "images of the certificate" in rows.stderr
+    assert "those of the certificate" in rows.stderr
 
 
 def test_predict_has_one_row_a_file_and_goes_on_after_a_bad_one(place: Path, phantoms: Path, tmp_path: Path) -> None:
