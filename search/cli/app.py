@@ -95,6 +95,7 @@ def pneumo(
 @app.command()
 @grouped
 def launch(
+    context: typer.Context,
     stored: StudyOptions,
     *,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
@@ -154,7 +155,7 @@ def launch(
     )
     views = view_maker(console, verbosity(quiet, verbose))
     outcome = steps.launch(study, options, machine.machine, views, lambda read: show_notes(console, read))
-    show_ending(console, outcome, stored, data, (*reading.words(), *(("--protocol", protocol) if protocol else ())))
+    show_ending(console, outcome, context)
     if as_json:
         printing.result(outcome.summary.to_json())
     raise typer.Exit(_exit_code(outcome.ending, outcome.summary))

@@ -33,6 +33,7 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder
 
 @grouped
 def finalize(
+    context: typer.Context,
     stored: StudyAndImages,
     *,
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to make. It must not exist.")],
@@ -80,7 +81,7 @@ def finalize(
     if found is None:
         printing.say(console, "No trial meets the false-negative ceiling, so there is nothing to finalize.")
         raise typer.Exit(NOT_FEASIBLE)
-    show_finalized(console, found)
+    show_finalized(console, found, context)
     if as_json:
         printing.result(summary(found))
     raise typer.Exit(DONE)

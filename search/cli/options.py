@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,16 +123,6 @@ class StudyOptions:
         from search.study import load_study
 
         return load_study(self.stored_name, open_storage(self.url, create=False))
-
-    def command(self, verb: str, *more: str, data: str | None = None) -> str:
-        """Return `pneumo VERB STUDY` with the options that find the same study; passwords stay out."""
-        from search.storage.database import redacted
-
-        place = redacted(self.storage) if self.storage else None
-        home = None if self.home == HOME else str(self.home)
-        options = {"--name": self.name, "--home": home, "--storage": place, "--data": data}
-        words = [word for option, value in options.items() if value for word in (option, value)]
-        return shlex.join(["pneumo", verb, self.study, *words, *more])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

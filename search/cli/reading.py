@@ -53,16 +53,6 @@ class ReadingOptions:
     ] = None
     follow_links: Annotated[bool, _option("Read links that lead out of the folder.")] = False
 
-    def words(self) -> tuple[str, ...]:
-        """Return the options as they were given, for a command that reads the same images."""
-        found: list[str] = []
-        for option in dataclasses.fields(self):
-            value, name = getattr(self, option.name), f"--{option.name.replace('_', '-')}"
-            for one in value if isinstance(value, list) else [value]:
-                if one not in (None, False):
-                    found += [name] if one is True else [name, str(one)]
-        return tuple(found)
-
     def over(self, spec: "SourceSpec") -> "SourceSpec":
         """Return `spec` with what is given here. Raises `ValueError` for impossible values."""
         changes: dict[str, Any] = {

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from search import printing
-from search.cli.options import StudyOptions
+from search.cli.again import next_command
 from search.records import Summary
 from search.watching.describe import describe_best, describe_tied
 from studies import load
 
 if TYPE_CHECKING:
+    import typer
+
     from pneumo_core.data.audit import Audit
     from pneumo_core.data.manifest import LeftOut, Rejected
     from pneumo_core.data.split import RoleCount
@@ -22,10 +24,8 @@ if TYPE_CHECKING:
 N_REJECTED_SHOWN = 10
 
 
-def show_ending(
-    console: Console, outcome: "Outcome", again: StudyOptions, data: str | None, reading: Sequence[str]
-) -> None:
-    """Say how the launch ended, the state of the study, and what to do next; `reading` is how its images are read."""
+def show_ending(console: Console, outcome: "Outcome", context: "typer.Context") -> None:
+    """Say how the command of `context` ended, the state of the study, and what to do next."""
     show_summary(console, outcome.summary)
     summary = outcome.summary
     say = printing.sayer(console)
@@ -38,11 +38,11 @@ def show_ending(
     else:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command continues from the last finished epochs.")
+    more = next_command(context, "launch", "--trials", 2 * summary.n_finished)
     if summary.best:
-        more = again.command("launch", *reading, "--trials", str(2 * summary.n_finished), data=data)
-        say(f"Next: `{again.command('status')}`, or `{more}`.")
+        say(f"Next: `{next_command(context, 'status')}`, or `{more}`.")
     elif outcome.ending == "budget":
-        say("No trial meets the false-negative ceiling yet: give more trials, or widen the space.")
+        say(f"No trial meets the false-negative ceiling yet. Next: more trials (`{more}`), or a wider space.")
 
 
 def show_summary(console: Console, summary: Summary) -> None:

@@ -1,18 +1,22 @@
 """Bundles and what they say, for people."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from pneumo_core.bundles.promise import promise
 from search import printing
+from search.cli.again import next_command
 from search.finalizing.finalize import Finalized
 from search.finalizing.model_card import FIGURES
 
+if TYPE_CHECKING:
+    import typer
 
-def show_finalized(console: Console, found: Finalized) -> None:
-    """Print the result of a finalize."""
+
+def show_finalized(console: Console, found: Finalized, context: "typer.Context") -> None:
+    """Print the result of the finalize of `context`."""
     say = printing.sayer(console)
     if found.was_there:
         say(f"This very bundle is in {found.folder} already; the test role was not opened again.")
@@ -20,7 +24,8 @@ def show_finalized(console: Console, found: Finalized) -> None:
     show_figures(console, found.bundle.test)
     say(f"\n{promise(found.bundle).replace('*', '')}")
     say(f"Bundle: {found.folder} (start with MODEL_CARD.md)")
-    say(f"Next: `pneumo predict {found.folder} FILE...`, `pneumo evaluate {found.folder} DIR`.")
+    following = (("predict", "FILE..."), ("evaluate", "DIR"))
+    say(f"Next: {', '.join(f'`{next_command(context, name, found.folder, what)}`' for name, what in following)}.")
 
 
 def summary(found: Finalized) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import typer
 from rich.console import Console
 
 from search import printing
+from search.cli.again import next_command
 from search.cli.options import DeviceOptions, JsonOption, QuietOption, StudyAndImages, grouped, verbosity
 
 
 @grouped
 def train_trial(
+    context: typer.Context,
     stored: StudyAndImages,
     *,
     trial: Annotated[int, typer.Argument(metavar="N", help="Number of the trial.")],
@@ -49,7 +51,7 @@ def train_trial(
         if found.differs
         else "These are the figures of the search.",
         "Not certified: the threshold is that of validation and promises nothing for new patients.",
-        f"Bundle: {out} (start with MODEL_CARD.md). Next: `pneumo predict {out} FILE...`.",
+        f"Bundle: {out} (start with MODEL_CARD.md). Next: `{next_command(context, 'predict', out, 'FILE...')}`.",
     ]
     printing.say(console, "\n".join(say))
     if as_json:

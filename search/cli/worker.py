@@ -34,6 +34,7 @@ class LaunchedStudy(StudyOptions):
 
 @grouped
 def worker(
+    context: typer.Context,
     stored: LaunchedStudy,
     *,
     data: Annotated[str | None, typer.Option(metavar="SRC", help="The same images on this machine.")] = None,
@@ -62,7 +63,7 @@ def worker(
     join = steps.Join(wait_s=wait or 0.0, leave_after_s=timeout)
     options = steps.Options(storage_url=stored.url, home=stored.place, join=join)
     outcome = steps.launch(study, options, machine.machine, view_maker(console, verbosity(quiet, verbose)))
-    show_ending(console, outcome, stored, data, reading.words())
+    show_ending(console, outcome, context)
     raise typer.Exit({"interrupted": INTERRUPTED, "failing": FAILED}.get(outcome.ending, DONE))
 
 

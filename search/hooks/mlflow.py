@@ -11,8 +11,8 @@ from pneumo_core import codec
 from pneumo_core.errors import UserError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
-from pneumo_core.wire import FOLD, N_FOLDS
 from search import trials
+from search.hooks.by_fold import named
 from search.records import Best
 from search.stored_trials import trial_of
 from search.watching.views import View
@@ -59,8 +59,7 @@ class MLflow(View):
             self._client.log_batch(run_id, params=entries[start : start + BATCH])
 
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        place = f"fold_{metrics[FOLD]:g}." if FOLD in metrics else "folds." if N_FOLDS in metrics else ""
-        self._log(number, {place + name: x for name, x in metrics.items() if name not in (FOLD, N_FOLDS)}, epoch)
+        self._log(number, named(metrics, "."), epoch)
 
     def finished(self, number: int, result: TrialResult) -> None:
         figures = {**codec.to_json(result.metrics), "constraint": result.constraint, "seconds": result.seconds}

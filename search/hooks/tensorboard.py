@@ -15,9 +15,10 @@ from pneumo_core.errors import UserError
 from pneumo_core.files import check_free
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
-from pneumo_core.wire import FOLD, N_FOLDS
+from pneumo_core.wire import N_FOLDS
 from search import own_metrics, trials
 from search.home import folder_name
+from search.hooks.by_fold import named
 from search.stored_trials import trial_of
 from search.watching.views import View
 from studies.spec import StudySpec
@@ -59,9 +60,7 @@ class TensorBoard(View):
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         if number not in self._files:
             self._begin(number, None if N_FOLDS in metrics else epoch)
-        place = f"fold_{metrics[FOLD]:g}/" if FOLD in metrics else "folds/" if N_FOLDS in metrics else ""
-        shown = {place + name: value for name, value in metrics.items() if name not in (FOLD, N_FOLDS)}
-        self._write(number, epoch, *_scalars(shown))
+        self._write(number, epoch, *_scalars(named(metrics)))
 
     def finished(self, number: int, result: TrialResult) -> None:
         own = own_metrics.attributes_of(self._trial(number).user_attrs)

@@ -12,8 +12,8 @@ from pneumo_core import codec
 from pneumo_core.errors import UserError
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
-from pneumo_core.wire import FOLD, N_FOLDS
 from search import stored, trials
+from search.hooks.by_fold import named
 from search.stored_trials import trial_of
 from search.watching.views import View
 from studies.spec import StudySpec
@@ -61,9 +61,7 @@ class Wandb(View):
         )
 
     def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        place = f"fold_{metrics[FOLD]:g}/" if FOLD in metrics else "folds/" if N_FOLDS in metrics else ""
-        shown = {place + name: value for name, value in metrics.items() if name not in (FOLD, N_FOLDS)}
-        self._runs[number].log({**shown, place + "epoch": epoch})
+        self._runs[number].log(named(metrics, epoch=epoch))
 
     def finished(self, number: int, result: TrialResult) -> None:
         figures = {**codec.to_json(result.metrics), "constraint": result.constraint, "seconds": result.seconds}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.cli.reading import ReadingOptions
 from tests import in_process
 from tests.commands import ROOT, last_json, pneumo_here, write_study
 from tests.pneumo_core import made_bundles
@@ -50,13 +49,6 @@ def medmnist_file(phantoms: Path, file: Path) -> Path:
 def described(phantoms: Path, share: int) -> str:
     normal, ill = (len(list(phantoms.rglob(f"{name}/*.png"))) // share for name in CLASSES)
     return f"{normal} NORMAL, {ill} PNEUMONIA images"
-
-
-def test_options_of_reading_are_said_again_as_they_were_given() -> None:
-    given = ReadingOptions(positive=["a", "b c"], labels=Path("l.csv"), uncertain="leave_out", follow_links=True)
-    words = ("--positive", "a", "--positive", "b c", "--labels", "l.csv", "--uncertain", "leave_out", "--follow-links")
-    assert given.words() == words
-    assert ReadingOptions().words() == ()
 
 
 def launch(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

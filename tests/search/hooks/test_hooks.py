@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pneumo_core.errors import UserError
+from pneumo_core.wire import FOLD, N_FOLDS
 from search.hooks.guarded import Guarded, found
 from search.watching.views import View, Views
 from studies.spec import EVENTS, StudySpec
@@ -126,6 +127,39 @@ def test_mlflow_has_a_run_a_trial(tmp_path: Path) -> None:
         assert {metric.step: metric.value for metric in history} == pytest.approx(trial.intermediate_values)
 
 
+def follow_folds(folder: Path, hook: Any) -> None:
+    """Send `hook` a trial over two folds of two and three epochs."""
+    search = Search(folder, study(n_trials=1))
+    trial = search.study.ask()
+    hook.study_began(search.study, search.spec)
+    hook.started(trial.number, search.spec.space(trial))
+    for fold, n_epochs in enumerate((2, 3)):
+        for epoch in range(n_epochs):
+            hook.epoch(trial.number, epoch, {"loss": 10.0 * fold + epoch, FOLD: float(fold), N_FOLDS: 2.0})
+        hook.epoch(trial.number, fold, {"auc": 0.9 + 0.01 * fold, N_FOLDS: 2.0})
+    hook.ended(trial.number, "done")
+    search.close()
+
+
+def test_mlflow_keeps_folds_apart(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow.tracking")
+    from search.hooks.mlflow import MLflow
+
+    uri = str(tmp_path / "mlruns")
+    follow_folds(tmp_path, MLflow(uri))
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("light").experiment_id])
+    seen = {
+        name: {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+        for name in run.data.metrics
+    }
+    assert seen == {
+        "fold_0.loss": {0: 0.0, 1: 1.0},
+        "fold_1.loss": {0: 10.0, 1: 11.0, 2: 12.0},
+        "folds.auc": {0: 0.9, 1: 0.91},
+    }
+
+
 def test_mlflow_goes_on_in_the_run_of_a_trial_that_died(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow.tracking")
     from search.hooks.mlflow import MLflow
@@ -153,23 +187,44 @@ def records_of(file: Path) -> Iterator[bytes]:
             record = b""
 
 
-def test_weights_and_biases_offline_has_a_run_a_trial(tmp_path: Path) -> None:
-    pytest.importorskip("wandb")
+def read_offline(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what the one run below `folder` logged, in order, and its summary."""
     from wandb.proto import wandb_internal_pb2
 
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    history, summary = [], dict[str, Any]()
+    for data in records_of(file):
+        record = wandb_internal_pb2.Record.FromString(data)
+        if record.WhichOneof("record_type") == "history":
+            items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+            history.append({name: json.loads(text) for name, text in items.items() if not name.startswith("_")})
+        if record.WhichOneof("record_type") == "summary":
+            summary |= {item.key or "/".join(item.nested_key): item.value_json for item in record.summary.update}
+    return history, summary
+
+
+def test_weights_and_biases_keeps_folds_apart(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    from search.hooks.wandb import Wandb
+
+    follow_folds(tmp_path, Wandb(mode="offline", folder=tmp_path))
+    history, _ = read_offline(tmp_path)
+    assert [row for row in history if "fold_0/loss" in row] == [
+        {"fold_0/loss": float(epoch), "fold_0/epoch": epoch} for epoch in range(2)
+    ]
+    assert [row["fold_1/loss"] for row in history if "fold_1/loss" in row] == [10.0, 11.0, 12.0]
+    assert [row["folds/auc"] for row in history if "folds/auc" in row] == [0.9, 0.91]
+
+
+def test_weights_and_biases_offline_has_a_run_a_trial(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
     from search.hooks.wandb import Wandb
 
     search, lines = followed(tmp_path, study(n_trials=1), Wandb(mode="offline", folder=tmp_path))
     assert lines.lines == []
-    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    steps, summary = 0, dict[str, Any]()
-    for data in records_of(file):
-        record = wandb_internal_pb2.Record.FromString(data)
-        steps += record.WhichOneof("record_type") == "history"
-        if record.WhichOneof("record_type") == "summary":
-            summary |= {item.key or "/".join(item.nested_key): item.value_json for item in record.summary.update}
+    history, summary = read_offline(tmp_path)
     (trial,) = search.trials
-    assert steps == len(trial.intermediate_values)
+    assert len(history) == len(trial.intermediate_values)
     assert json.loads(summary["final/recall"]) == pytest.approx(trial.user_attrs["recall"])
 
 
