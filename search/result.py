@@ -16,10 +16,9 @@ from search.dashboard import drawings
 from search.home import Home
 from search.prepared import Prepared
 from search.records import FIGURES, Best, Summary
-from search.report import gather, marks, plots_model, plots_parameters, plots_search, sections_search, source
+from search.report import gather, plots_model, plots_parameters, plots_search, sections_search, source, svg
 from search.report.data import ReportData, TrialRow, Validation
-from search.report.markup import Html, join, paragraph, tag
-from search.report.numbers import scalar
+from search.report.markup import Html, join, paragraph, scalar, tag
 from search.report.svg import Drawing, Picture
 from search.storage import artifacts
 from search.storage.database import storage_failures
@@ -180,7 +179,7 @@ class StudyResult:
 
     def _judged(self) -> ReportData:
         data = self._data()
-        if not marks.judged(data.trials):
+        if not svg.judged(data.trials):
             raise StudyError(f"no trial of study {self.name!r} has been judged yet")
         return data
 

@@ -7,8 +7,7 @@ from itertools import groupby
 from pneumo_core.data.split import RoleCount
 from pneumo_core.result import Layer
 from search.report.data import DataFlow
-from search.report.markup import Html, join, tag
-from search.report.numbers import count, plural
+from search.report.markup import Html, count, join, plural, tag
 
 _USES = {
     "train": "fits the models",

@@ -1,11 +1,16 @@
-"""From a stored study, and its images where there are some, to `ReportData`."""
+"""From a stored study, and its images where there are some, to `ReportData`.
+
+What others may have written into the database is not trusted to have its type.
+"""
 
 import math
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from importlib import metadata
+from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
@@ -13,10 +18,12 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.result import TrialResult
+from pneumo_core.scoring.operating import Metrics
 from search import objectives, openings, records, stored, stored_trials, trials
+from search.own_metrics import PREFIX
 from search.prepared import Prepared
-from search.report import evidence, rows
-from search.report.data import Definition, Importance, ReportData, TrialRow
+from search.report import evidence
+from search.report.data import Definition, Importance, ReportData, State, TrialRow
 from search.report.evidence import AS_USUAL, Options
 from search.storage import artifacts
 from search.stored import undamaged
@@ -46,10 +53,10 @@ def gather(
     every = trials_of(study).ours
     found = trials.current(every)
     by_number = {trial.number: trial for trial in found}
-    table = tuple(rows.row(trial) for trial in sorted(found, key=lambda trial: trial.number))
+    table = tuple(row_of(trial) for trial in sorted(found, key=lambda trial: trial.number))
     best = _best(found, table)
-    shown = best or rows.nearest_to_feasible(table)
-    wanted = [shown, *rows.top(table, N_TOP)] if shown else rows.top(table, N_TOP)
+    shown = best or nearest_to_feasible(table)
+    wanted = [shown, *top(table, N_TOP)] if shown else top(table, N_TOP)
     whole = results(study, artifact_store, [by_number[row.number] for row in wanted], every)
     objective = stored.read(study).objective
     names = objectives.of(objective).values
@@ -106,7 +113,7 @@ def _result(study: optuna.Study, store: FileSystemArtifactStore, trial: FrozenTr
 def _definition(study: optuna.Study) -> Definition:
     known = stored.read(study)
     definition, mark = known.definition, known.fingerprint
-    data, split, seed = (rows.texts(mark.get(name)) for name in ("data", "split", "study"))
+    data, split, seed = (texts(mark.get(name)) for name in ("data", "split", "study"))
     seed.pop("fidelity", None)
     fidelity = known.fidelity
     facts = {
@@ -121,7 +128,7 @@ def _definition(study: optuna.Study) -> Definition:
     return Definition(
         description=str(definition.get("description", "")),
         facts={name: text for name, text in facts.items() if text},
-        space={name: text for name, text in rows.texts(mark.get("space")).items() if not name.startswith("(")},
+        space={name: text for name, text in texts(mark.get("space")).items() if not name.startswith("(")},
     )
 
 
@@ -168,3 +175,108 @@ def _importance(study: optuna.Study, complete: Sequence[FrozenTrial], name: str,
         warnings.simplefilter("ignore")  # that lower is better, which holds here, and that regimes are small
         with undamaged(study.study_name):
             return Importance(target=name, shares=optuna.importance.get_param_importances(study, target=target))
+
+
+def row_of(trial: FrozenTrial) -> TrialRow:
+    """Return what a report needs of one trial."""
+    attrs = trial.user_attrs
+    failure = mapping(attrs.get("failure"))
+    state = _state(trial)
+    return TrialRow(
+        number=trial.number,
+        state=state,
+        values=_values(trial),
+        constraint=number(trial.constraints.get(trials.CONSTRAINT)),
+        params=trials.shown_params(trial),
+        metrics=_metrics(attrs),
+        own_metrics=_own_metrics(attrs),
+        reported={step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)},
+        seconds=_seconds(trial),
+        n_parameters=_whole(attrs.get("n_parameters")),
+        n_epochs=_whole(attrs.get("n_epochs")),
+        failure=str(failure.get("reason", trials.LOST)) if state == "failed" else "",
+        message=str(failure.get("message", "")),
+        repeats=_whole(attrs.get("repeats")),
+        paused_px=None if trials.rung(trial) is None else _whole(attrs.get(trials.IMAGE_SIZE_PX)),
+        environment=texts(attrs.get("environment")),
+        began=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def nearest_to_feasible(found: Sequence[TrialRow]) -> TrialRow | None:
+    """Return the trial that violates the ceiling least, complete ones before pruned ones; None without any.
+
+    Trials that were paused on smaller images can't be compared with the others, and are left out.
+    """
+    judged = [r for r in found if r.metrics is not None and r.constraint is not None and r.paused_px is None]
+    return min(judged, key=lambda r: (r.state == "pruned", r.constraint, -sum(r.values), r.number), default=None)
+
+
+def top(found: Sequence[TrialRow], n: int) -> list[TrialRow]:
+    """Return up to `n` complete trials: feasible ones by value, then infeasible ones by value."""
+    complete = [r for r in found if r.state in ("feasible", "infeasible")]
+    return sorted(complete, key=lambda r: (r.state != "feasible", -sum(r.values), r.number))[:n]
+
+
+def number(value: Any) -> float | None:
+    """Return `value` as a finite float, None for anything else."""
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if ok else None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a mapping, an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def texts(value: Any) -> dict[str, str]:
+    """Return a mapping as texts, empty for anything else."""
+    return {str(key): str(item) for key, item in mapping(value).items()}
+
+
+def _state(trial: FrozenTrial) -> State:
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "feasible" if records.is_feasible(trial) else "infeasible"
+        case TrialState.PRUNED:
+            return "pruned"
+        case TrialState.FAIL:
+            return "failed"
+        case TrialState.RUNNING:
+            return "running"
+        case _:
+            return "waiting"
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    """Return the time of training; that of a failed trial, which reported none, from its start to its end."""
+    known = number(trial.user_attrs.get("seconds"))
+    if known is None and trial.state == TrialState.FAIL and trial.duration is not None:
+        return trial.duration.total_seconds()
+    return known
+
+
+def _values(trial: FrozenTrial) -> tuple[float, ...]:
+    """Return the objective values; Optuna keeps the last reported metric as the value of a pruned trial."""
+    stored = trial.values if trial.state == TrialState.COMPLETE else trial.user_attrs.get("objective_values")
+    if not isinstance(stored, list | tuple):
+        return ()
+    values = tuple(number(value) for value in stored)
+    return tuple(value for value in values if value is not None) if None not in values else ()
+
+
+def _metrics(attrs: Mapping[str, Any]) -> Metrics | None:
+    found = {field.name: number(attrs.get(field.name)) for field in fields(Metrics)}
+    measured = {name: value for name, value in found.items() if value is not None}
+    return Metrics(**measured) if len(measured) == len(found) else None
+
+
+def _own_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
+    found = {key: number(value) for key, value in attrs.items() if key.startswith(PREFIX)}
+    return {key.removeprefix(PREFIX): value for key, value in found.items() if value is not None}
+
+
+def _whole(value: Any) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)

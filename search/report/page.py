@@ -10,7 +10,7 @@ from pneumo_core.errors import UserError
 from pneumo_core.progress import Progress, silent
 from search.home import Home
 from search.prepared import Prepared
-from search.report import sections_bundle, sections_search, sections_study, sections_trial
+from search.report import sections_search, sections_study, sections_trial
 from search.report import source as sources
 from search.report.data import ReportData
 from search.report.evidence import Options
@@ -71,7 +71,7 @@ def sections(data: ReportData) -> list[Section]:
         ("words", "What the words mean", sections_study.words),
     ]
     if data.bundle is not None:
-        parts.insert(5, ("shifts", "The bundle on changed images", sections_bundle.under_shifts))
+        parts.insert(5, ("shifts", "The bundle on changed images", sections_trial.under_shifts))
     return [Section(id=name, title=title, body=make(data)) for name, title, make in parts]
 
 

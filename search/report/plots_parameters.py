@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.report import marks, svg
+from search.report import svg
 from search.report.data import Importance, TrialRow
 from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, PAPER, WIDE, Picture
 
@@ -49,7 +49,7 @@ def importance(found: Importance) -> Picture:
 
 def parallel(trials: Sequence[TrialRow], parameters: Sequence[str], name: str, shown: TrialRow | None) -> Picture:
     """Draw every judged trial as a line over up to `MAX_AXES` parameters and the value `name`."""
-    found = sorted(marks.judged(trials), key=lambda row: (row is shown, marks.JUDGED.index(row.state)))
+    found = sorted(svg.judged(trials), key=lambda row: (row is shown, svg.JUDGED.index(row.state)))
     columns = {f"parameter {key}": _parameter(key) for key in parameters[:MAX_AXES]} | {f"value {name}": _value}
     scales = [fit([read(row) for row in found]) for read in columns.values()]
 
@@ -81,7 +81,7 @@ def _value(row: TrialRow) -> object:
 
 def _line(axes: Axes, row: TrialRow, y: Sequence[float], shown: bool) -> None:
     alpha = 1.0 if shown else {"feasible": 0.75, "infeasible": 0.45}.get(row.state, 0.25)
-    color = INK if shown else marks.LINES.get(row.state, GREY)
+    color = INK if shown else svg.LINES.get(row.state, GREY)
     axes.plot(range(len(y)), y, "o-", color=color, alpha=alpha, linewidth=2.4 if shown else 1.0, markersize=2.5)
 
 

@@ -9,10 +9,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from pneumo_core.specs import ObjectiveSpec
-from search.report import marks, svg
+from search.report import svg
 from search.report.data import TrialRow
-from search.report.markup import Html
-from search.report.numbers import STATE_WORDS, time_unit
+from search.report.markup import STATE_WORDS, Html, time_unit
 from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, WIDE, Picture
 
 LOG_FROM = 5  # times the smallest: below, a linear axis has better ticks
@@ -28,7 +27,7 @@ def history(trials: Sequence[TrialRow], names: Sequence[str]) -> Picture:
             axes.set_ylabel(svg.plain(names[index]))
         panels[-1].set_xlabel("trial")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        marks.legend(figure, panels[0])
+        svg.legend_of(figure, panels[0])
 
     height = WIDE[1] if len(names) == 1 else 1.5 * WIDE[1]
     alt = f"Value of {len(trials)} trials in order, with the best so far"
@@ -60,7 +59,7 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
         corner.set_title("enlarged: the corner that meets both")
         svg.mark(corner, f"FNR ceiling {objective.fnr_ceiling:.1%}", low_x, least, GREEN)
         svg.mark(corner, f"floor {floor:.0%}", floor, low_y, GREEN)
-        marks.legend(figure, whole)
+        svg.legend_of(figure, whole)
 
     alt = "Recall against specificity of all trials; the corner that meets ceiling and floor is shaded"
     return svg.draw(paint, size=(WIDE[0], 4.6), phone_height=7.6, alt=alt)
@@ -74,11 +73,11 @@ def learning(trials: Sequence[TrialRow], watched: str, step: str = "epoch") -> P
         axes = figure.subplots()
         for row in sorted(reported, key=lambda row: row.state == "feasible"):
             _learning(axes, row)
-        for label, color in (("meets the ceiling", BLUE), ("misses it", marks.LINES["infeasible"]), ("pruned ×", GREY)):
+        for label, color in (("meets the ceiling", BLUE), ("misses it", svg.LINES["infeasible"]), ("pruned ×", GREY)):
             axes.plot([], [], color=color, label=label)
         axes.set(xlabel=step, ylabel=watched)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        marks.legend(figure, axes)
+        svg.legend_of(figure, axes)
 
     alt = f"{watched} of {len(reported)} trials by {step}"
     return svg.draw(paint, size=WIDE, phone_height=3.8, alt=alt)
@@ -91,8 +90,8 @@ def frame_bottom(values: Sequence[float]) -> float:
 
 
 def _history(axes: Axes, trials: Sequence[TrialRow], index: int) -> None:
-    bottom = frame_bottom([row.values[index] for row in marks.judged(trials)])
-    marks.points(axes, trials, lambda row: row.number, lambda row: max(row.values[index], bottom))
+    bottom = frame_bottom([row.values[index] for row in svg.judged(trials)])
+    svg.points(axes, trials, lambda row: row.number, lambda row: max(row.values[index], bottom))
     steps = best_so_far(trials)
     if steps:
         x, y = [row.number for row in steps], [row.values[index] for row in steps]
@@ -109,7 +108,7 @@ def _trade_off(axes: Axes, trials: Sequence[TrialRow], objective: ObjectiveSpec,
     axes.fill_between([floor, 1.1], least, 1.1, color=GREEN, alpha=0.10, linewidth=0)
     axes.axhline(least, color=GREEN, linewidth=1.1, linestyle=(0, (5, 2)))
     axes.axvline(floor, color=GREEN, linewidth=1.1, linestyle=(0, (1, 1.5)))
-    marks.points(axes, trials, marks.specificity, marks.recall)
+    svg.points(axes, trials, svg.specificity, svg.recall)
     front = pareto(trials)
     if len(front) > 1:
         axes.step(*zip(*front, strict=True), where="pre", color=BLUE, linewidth=1, alpha=0.7, label="Pareto front")
@@ -131,7 +130,7 @@ def _learning(axes: Axes, row: TrialRow) -> None:
     epochs = sorted(row.reported)
     x, y = [epoch + 1 for epoch in epochs], [row.reported[epoch] for epoch in epochs]
     width = 1.4 if row.state == "feasible" else 0.9
-    axes.plot(x, y, color=marks.LINES.get(row.state, GREY), linewidth=width, alpha=0.8)
+    axes.plot(x, y, color=svg.LINES.get(row.state, GREY), linewidth=width, alpha=0.8)
     if row.state == "pruned":
         axes.plot(x[-1:], y[-1:], "x", color=GREY, markersize=5)
 
@@ -141,13 +140,13 @@ def cost(trials: Sequence[TrialRow]) -> Html:
 
     def paint(figure: Figure) -> None:
         left, right = svg.halves(figure)
-        marks.points(left, trials, lambda row: row.seconds, marks.pauc)
-        marks.points(right, trials, lambda row: row.n_parameters, marks.pauc)
+        svg.points(left, trials, lambda row: row.seconds, svg.pauc)
+        svg.points(right, trials, lambda row: row.n_parameters, svg.pauc)
         _cost_axis(left, [row.seconds for row in trials])
         _cost_axis(right, [row.n_parameters for row in trials])
         left.set(xlabel="training time, s", ylabel="partial AUC")
         right.set(xlabel="parameters of the model", ylabel="partial AUC")
-        marks.legend(figure, left)
+        svg.legend_of(figure, left)
 
     alt = "Partial AUC against training seconds, and against parameters"
     return svg.draw(paint, size=WIDE, phone_height=6.6, alt=alt)
@@ -163,12 +162,12 @@ def timeline(trials: Sequence[TrialRow]) -> Html:
         axes = figure.subplots()
         for row, began, ended in ran:
             start, length = (began - first).total_seconds() / unit_s, (ended - began).total_seconds() / unit_s
-            axes.barh(row.number, length, left=start, height=0.8, color=marks.BARS.get(row.state, LIGHT))
+            axes.barh(row.number, length, left=start, height=0.8, color=svg.BARS.get(row.state, LIGHT))
         axes.set(xlabel=f"{unit} since the first trial began", ylabel="trial")
         axes.invert_yaxis()
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        seen = [state for state in marks.BARS if any(row.state == state for row, *_ in ran)]
-        handles = [Patch(color=marks.BARS[state], label=STATE_WORDS[state]) for state in seen]
+        seen = [state for state in svg.BARS if any(row.state == state for row, *_ in ran)]
+        handles = [Patch(color=svg.BARS[state], label=STATE_WORDS[state]) for state in seen]
         svg.legend(figure, handles, [STATE_WORDS[state] for state in seen])
 
     height = min(6.0, 1.6 + 0.09 * len(ran))

@@ -1,18 +1,39 @@
-"""The search as a whole: data, history, what mattered, what was lost, what it cost."""
+"""The search as a whole: data, history, tables of trials, what mattered, what was lost, what it cost."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pneumo_core.data.split import RoleCount
 from search import objectives
-from search.report import diagrams, marks, plots_parameters, plots_search, rows, tables
+from search.records import RungCount
+from search.report import diagrams, gather, plots_parameters, plots_search, svg
 from search.report.data import DataFlow, Importance, ReportData, TrialRow
-from search.report.markup import Html, details, facts, figure, join, missing, note, paragraph, table, tag
-from search.report.numbers import STATE_WORDS, count, duration, percent, plural
+from search.report.markup import (
+    STATE_WORDS,
+    Html,
+    count,
+    details,
+    duration,
+    facts,
+    figure,
+    join,
+    missing,
+    note,
+    paragraph,
+    percent,
+    plural,
+    scalar,
+    table,
+    tag,
+)
 
 N_REJECTED = 50  # unusable files named one by one
 N_BEST = 10
 NOTHING = "No trial has been judged yet."
+FOLD = 12  # rows from which a table is folded
+MAX_ROWS = 1000  # of the table of all trials
+N_NUMBERS = 30  # trial numbers named one by one
+_HEAD = ("trial", "", "recall", "FNR", "specificity", "AUC", "partial AUC", "threshold", "training", "weights")
 
 
 def data_flow(data: ReportData) -> Html:
@@ -37,7 +58,7 @@ def data_flow(data: ReportData) -> Html:
 
 def history(data: ReportData) -> Html:
     """Return the optimisation history, the trade-off and the best trials."""
-    if not marks.judged(data.trials):
+    if not svg.judged(data.trials):
         return missing(NOTHING)
     what = "value" if len(data.metric_names) == 1 else "values"
     caption = (
@@ -50,15 +71,15 @@ def history(data: ReportData) -> Html:
             figure(plots_search.history(data.trials, data.metric_names), caption),
             figure(plots_search.trade_off(data.trials, data.objective, data.shown), corner),
             tag("h3", "Best trials"),
-            tables.best(rows.top(data.trials, N_BEST)),
-            details(f"All {plural(len(data.trials), 'trial')} with their settings", tables.every(data.trials)),
+            best_table(gather.top(data.trials, N_BEST)),
+            details(f"All {plural(len(data.trials), 'trial')} with their settings", all_trials_table(data.trials)),
         ]
     )
 
 
 def what_mattered(data: ReportData) -> Html:
     """Return importance and parallel coordinates."""
-    if not marks.judged(data.trials):
+    if not svg.judged(data.trials):
         return missing(NOTHING)
     bars = [_importance(found) for found in data.importances]
     how = (
@@ -81,9 +102,9 @@ def losses(data: ReportData) -> Html:
             drawn,
             _rungs(data),
             tag("h3", f"Pruned: {len(pruned)}"),
-            tables.pruned(pruned) if pruned else paragraph("No trial was pruned."),
+            pruned_table(pruned) if pruned else paragraph("No trial was pruned."),
             tag("h3", f"Failed: {len(failed)}"),
-            tables.failed(failed) if failed else paragraph("No trial failed."),
+            failed_table(failed) if failed else paragraph("No trial failed."),
         ]
     )
 
@@ -96,7 +117,7 @@ def _rungs(data: ReportData) -> Html:
         "continues: as a new trial with the same settings, which takes over weights and training time. The curves "
         "above therefore change images at the rungs."
     )
-    return join([tag("h3", "Cheap trials first"), tables.rungs(data.summary.rungs), note(how)])
+    return join([tag("h3", "Cheap trials first"), rungs_table(data.summary.rungs), note(how)])
 
 
 def cost(data: ReportData) -> Html:
@@ -110,7 +131,7 @@ def cost(data: ReportData) -> Html:
         [
             _times(data.trials, timed) if timed else missing("No trial has been timed yet."),
             note(repeats) if n_repeats else Html(),
-            drawn if timed and marks.judged(data.trials) else Html(),
+            drawn if timed and svg.judged(data.trials) else Html(),
             figure(plots_search.timeline(data.trials), "When each trial ran.") if ran else Html(),
         ]
     )
@@ -118,7 +139,7 @@ def cost(data: ReportData) -> Html:
 
 def parameters_by_weight(data: ReportData) -> list[str]:
     """Return the parameters that varied: the most important first, then the most used."""
-    judged = marks.judged(data.trials)
+    judged = svg.judged(data.trials)
     uses = Counter(name for row in judged for name in row.params)
     varied = [name for name in uses if len({repr(row.params.get(name)) for row in judged}) > 1]
     shares = data.importances[0].shares if data.importances else {}
@@ -173,3 +194,87 @@ def _times(trials: Sequence[TrialRow], timed: Sequence[TrialRow]) -> Html:
             name = STATE_WORDS[state]
             body.append((name, count(len(mine)), duration(sum(mine)), share, duration(sum(mine) / len(mine))))
     return join([facts(pairs), table(("trials", "number", "time", "share", "mean"), body, label="Time by outcome")])
+
+
+def best_table(trials: Sequence[TrialRow]) -> Html:
+    if not trials:
+        return missing("No trial is complete.")
+    own = _own(trials)
+    return table((*_HEAD, *own), [(*_cells(row), *_own_cells(row, own)) for row in trials], label="Best trials")
+
+
+def all_trials_table(trials: Sequence[TrialRow]) -> Html:
+    """Return all trials with their settings."""
+    own = _own(trials)
+    shown = [(*_cells(row), *_own_cells(row, own), _settings(row)) for row in trials[:MAX_ROWS]]
+    cut = note(f"The first {MAX_ROWS} of {len(trials)}.") if len(trials) > MAX_ROWS else Html()
+    return join([table((*_HEAD, *own, "settings"), shown, class_="small", label="All trials"), cut])
+
+
+def pruned_table(trials: Sequence[TrialRow]) -> Html:
+    """Return where each trial was pruned or paused, and how far it had come."""
+    head = ("trial", "", "stopped after epoch", "value then", "best recall", "training")
+    whole = table(head, map(_pruned_cells, trials), label="Pruned trials")
+    return whole if len(trials) <= FOLD else details(f"{len(trials)} pruned trials", whole)
+
+
+def rungs_table(counts: Sequence[RungCount]) -> Html:
+    """Return how many configurations reached each rung of cheap trials, and how many went on."""
+    head = ("rung", "of the image size", "epochs", "paused", "of them continued")
+    body = [
+        (str(index), f"{c.scale:g}", str(c.epochs), str(c.n_reached), str(c.n_promoted))
+        for index, c in enumerate(counts, start=1)
+    ]
+    return table(head, body, label="Rungs")
+
+
+def failed_table(trials: Sequence[TrialRow]) -> Html:
+    """Return the reasons, the most frequent first, each with the last message."""
+    by_reason = Counter(row.failure for row in trials)
+    body = [
+        _reason_cells(reason, [row for row in trials if row.failure == reason]) for reason, _ in by_reason.most_common()
+    ]
+    return table(("reason", "trials", "which", "message of the last"), body, label="Failures")
+
+
+def _cells(row: TrialRow) -> tuple[str, ...]:
+    m = row.metrics
+    rates = (percent(m.recall), percent(m.fnr), percent(m.specificity)) if m else ("–",) * 3
+    areas = tuple(f"{value:.4f}" for value in (m.auc, m.pauc, m.threshold)) if m else ("–",) * 3
+    state = tag("span", STATE_WORDS[row.state], class_=f"state {row.state}")
+    weights = count(row.n_parameters) if row.n_parameters is not None else "–"
+    return (str(row.number), state, *rates, *areas, _took(row), weights)
+
+
+def _own(trials: Sequence[TrialRow]) -> list[str]:
+    """Return the names of the study's own metrics."""
+    return sorted({name for row in trials for name in row.own_metrics})
+
+
+def _own_cells(row: TrialRow, names: Sequence[str]) -> list[str]:
+    return [scalar(row.own_metrics[name]) if name in row.own_metrics else "–" for name in names]
+
+
+def _settings(row: TrialRow) -> str:
+    return ", ".join(f"{name}={scalar(value)}" for name, value in row.params.items())
+
+
+def _pruned_cells(row: TrialRow) -> tuple[str, ...]:
+    last = max(row.reported, default=None)
+    stopped = ("–", "–") if last is None else (str(last + 1), f"{row.reported[last]:.4f}")
+    recall = percent(row.metrics.recall) if row.metrics else "–"
+    how = f"paused at {row.paused_px} px" if row.paused_px else STATE_WORDS[row.state]
+    return (str(row.number), how, *stopped, recall, _took(row))
+
+
+def _reason_cells(reason: str, mine: Sequence[TrialRow]) -> tuple[str, ...]:
+    return reason, count(len(mine)), _numbers(mine), tag("span", mine[-1].message or "no message", class_="message")
+
+
+def _numbers(trials: Iterable[TrialRow]) -> str:
+    found = [str(row.number) for row in trials]
+    return ", ".join(found[:N_NUMBERS]) + (" …" if len(found) > N_NUMBERS else "")
+
+
+def _took(row: TrialRow) -> str:
+    return duration(row.seconds) if row.seconds is not None else "–"

@@ -3,8 +3,21 @@
 from collections import Counter
 
 from search.report.data import Estimate, ReportData, TrialRow
-from search.report.markup import Html, facts, join, missing, note, paragraph, table, tag
-from search.report.numbers import duration, percent, percent_range, plural, scalar
+from search.report.markup import (
+    Html,
+    duration,
+    facts,
+    join,
+    missing,
+    note,
+    paragraph,
+    percent,
+    percent_range,
+    plural,
+    scalar,
+    table,
+    tag,
+)
 from search.watching.describe import describe_tied
 
 _VARIES = "checkpoint"  # of the environment: belongs to a trial, not to what it ran on

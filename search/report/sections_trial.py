@@ -1,13 +1,32 @@
-"""The shown trial: performance, errors as images, and the baselines beside it."""
+"""The shown trial: performance, errors as images, and the baselines beside it; the bundle that `finalize` made."""
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.result import Layer
+from pneumo_core.scoring.shifted import ShiftFigures, spoken, worst
 from search.report import diagrams, plots_model
 from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData
 from search.report.diagrams import n_trained
-from search.report.markup import Html, details, figure, image, join, missing, note, paragraph, table, tag
-from search.report.numbers import area, count, margin, percent, plural, scalar, share
+from search.report.markup import (
+    Html,
+    area,
+    count,
+    details,
+    figure,
+    image,
+    join,
+    margin,
+    missing,
+    note,
+    paragraph,
+    percent,
+    plural,
+    scalar,
+    share,
+    table,
+    tag,
+)
 from search.report.performance import MEASURES
 
 _FIGURES = {
@@ -203,3 +222,45 @@ def _value(key: str, estimate: Estimate) -> Html:
 
 def _margin(_key: str, estimate: Estimate) -> Html:
     return margin(estimate)
+
+
+def under_shifts(data: ReportData) -> Html:
+    """Return recall and specificity of the bundle under each shift, the worst in bold."""
+    bundle = data.bundle
+    if bundle is None or not bundle.under_shifts:
+        return missing("No bundle was measured under shifts: `pneumo finalize` does it and writes this page again.")
+    first = bundle.under_shifts[0]
+    return join(
+        [
+            paragraph(
+                f"The bundle at its threshold {bundle.threshold:.6g}, on {first.n_positive} positive and "
+                f"{first.n_negative} negative images of the test role, as they are and each time changed in one fixed "
+                f"way. {_covered(bundle)}"
+            ),
+            table(("images", "recall", "specificity"), _rows(bundle.under_shifts)),
+        ]
+    )
+
+
+def _covered(bundle: Bundle) -> str:
+    if bundle.shifts:
+        return "The certificate covers these changes, one at a time, and no others."
+    return "The certificate covers none of them: it is about images as they are."
+
+
+def _rows(found: Sequence[ShiftFigures]) -> list[tuple[str, str, str]]:
+    least_recall, least_specificity = worst(found)
+    return [
+        (
+            spoken(f.shift),
+            _cell(f.recall, f.recall_ci, f.shift == least_recall),
+            _cell(f.specificity, f.specificity_ci, f.shift == least_specificity),
+        )
+        for f in found
+    ]
+
+
+def _cell(value: float, interval: Sequence[float], is_worst: bool) -> Html:
+    figure = percent(value)
+    low, high = (percent(end) for end in interval)
+    return join([tag("strong", figure) if is_worst else Html(figure), f" ({low} to {high})"])

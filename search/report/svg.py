@@ -1,17 +1,21 @@
-"""Matplotlib figures as pictures that a page carries: text stays text, colours follow the reader's light or dark."""
+"""Matplotlib figures as pictures that a page carries, and how trials look in all of them.
+
+Text stays text, colours follow the reader's light or dark.
+"""
 
 import base64
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.report.markup import Html, clean, tag
+from search.report.data import State, TrialRow
+from search.report.markup import STATE_WORDS, Html, clean, tag
 
 # Okabe & Ito (2008): distinguishable with any colour vision. Markers differ as well, for print in grey.
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#56b4e9", "#e69f00"
@@ -32,6 +36,17 @@ PHONE_PX = 640  # of a screen: up to here pictures are drawn anew for it
 FONTS = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 Paint = Callable[[Figure], None]
+
+JUDGED: tuple[State, ...] = ("pruned", "infeasible", "feasible")  # in the order they are drawn
+LINES: Mapping[State, str] = {"feasible": BLUE, "infeasible": ORANGE, "pruned": GREY}
+BARS: Mapping[State, str] = {"feasible": BLUE, "infeasible": ORANGE, "pruned": LIGHT, "failed": INK}
+_POINTS: Mapping[State, Mapping[str, Any]] = {
+    "feasible": {"marker": "o", "s": 34, "color": BLUE, "linewidth": 0},
+    "infeasible": {"marker": "^", "s": 34, "facecolors": "none", "edgecolors": ORANGE, "linewidth": 1.2},
+    "pruned": {"marker": "x", "s": 20, "color": GREY, "linewidth": 1.0, "alpha": 0.8},
+}
+
+Read = Callable[[TrialRow], float | None]
 
 
 class Drawing(Figure):
@@ -148,3 +163,36 @@ def _uri(svg: str) -> Html:
 
 def _variable(color: str) -> str:
     return f"--c{color[1:]}"
+
+
+def points(axes: Axes, trials: Sequence[TrialRow], x: Read, y: Read) -> None:
+    """Draw every judged trial that has both coordinates."""
+    for state in JUDGED:
+        mine = [(x(row), y(row)) for row in judged(trials) if row.state == state]
+        known = [(a, b) for a, b in mine if a is not None and b is not None]
+        if known:
+            across, up = zip(*known, strict=True)
+            label = f"{STATE_WORDS[state]} ({len(known)})"
+            axes.scatter(across, up, label=label, zorder=JUDGED.index(state) + 2, **_POINTS[state])
+
+
+def judged(trials: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the trials that have values and metrics."""
+    return [row for row in trials if row.metrics is not None and row.values and row.state in JUDGED]
+
+
+def legend_of(figure: Figure, axes: Axes) -> None:
+    """Put the legend of `axes` above the figure."""
+    legend(figure, *axes.get_legend_handles_labels())
+
+
+def recall(row: TrialRow) -> float | None:
+    return row.metrics.recall if row.metrics else None
+
+
+def specificity(row: TrialRow) -> float | None:
+    return row.metrics.specificity if row.metrics else None
+
+
+def pauc(row: TrialRow) -> float | None:
+    return row.metrics.pauc if row.metrics else None

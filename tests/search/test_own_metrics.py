@@ -11,7 +11,7 @@ from pneumo_core.data import folds, preprocess
 from pneumo_core.errors import StudyError
 from pneumo_core.result import TrialResult
 from search import own_metrics, trials
-from search.report import rows, tables
+from search.report import gather, sections_search
 from studies import load
 from studies.spec import StudySpec
 from tests.search.report import made
@@ -75,10 +75,10 @@ def test_a_metric_that_fails_says_why_and_the_others_stand(studied: made.Made) -
 def test_rows_and_tables_show_it(studied: made.Made) -> None:
     trial, _ = studied.ask()
     trials.finish(studied.study, trial, result_of(studied), metric_cost=0.25, metric_wrong="a text")
-    row = rows.row(studied.study.trials[trial.number])
+    row = gather.row_of(studied.study.trials[trial.number])
     assert row.own_metrics == {"cost": 0.25}
-    assert ">cost</th>" in tables.best([row])
-    assert ">0.25</td>" in tables.every([row])
+    assert ">cost</th>" in sections_search.best_table([row])
+    assert ">0.25</td>" in sections_search.all_trials_table([row])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pneumo_core.result import Layer
 from pneumo_core.scoring import intervals, metrics
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
-from search.report import diagrams, gallery, markup, numbers, performance, plots_parameters, plots_search, svg
+from search.report import diagrams, gallery, gather, markup, performance, plots_parameters, plots_search, svg
 from search.report.data import TrialRow, Validation
 from tests.search.report.pages import parse
 from tests.search.watching.test_view import RESULT
@@ -166,7 +166,7 @@ def test_absent_values_stand_below_the_smallest() -> None:
 
 @pytest.mark.parametrize(("seconds", "unit"), [(30, "seconds"), (1000, "minutes"), (3 * 3600, "hours"), (1e6, "days")])
 def test_time_unit(seconds: float, unit: str) -> None:
-    assert numbers.time_unit(seconds)[1] == unit
+    assert markup.time_unit(seconds)[1] == unit
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_time_unit(seconds: float, unit: str) -> None:
     [(0.04, "0.0 s"), (7.04, "7.0 s"), (59.7, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (90061, "1 d 1 h")],
 )
 def test_duration(seconds: float, text: str) -> None:
-    assert numbers.duration(seconds) == text
+    assert markup.duration(seconds) == text
 
 
 def test_texts_are_escaped_wherever_they_are_put() -> None:
@@ -243,10 +243,8 @@ def test_a_deep_network_is_drawn_in_boxes_of_neighbours() -> None:
 def test_a_trial_that_never_ran_has_an_empty_row() -> None:
     from optuna.trial import TrialState, create_trial
 
-    from search.report import rows
-
-    made = rows.row(create_trial(state=TrialState.WAITING))
+    made = gather.row_of(create_trial(state=TrialState.WAITING))
     assert (made.state, made.metrics, made.values) == ("waiting", None, ())
-    assert rows.number(math.nan) is None
-    assert rows.number(True) is None
-    assert rows.texts(SimpleNamespace()) == {}
+    assert gather.number(math.nan) is None
+    assert gather.number(True) is None
+    assert gather.texts(SimpleNamespace()) == {}
