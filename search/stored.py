@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pneumo_core import codec
 from pneumo_core.errors import PneumoError, StudyError, describe
 from pneumo_core.specs import ObjectiveSpec
+from pneumo_core.tuner.dialogue import DRAWN
 from search.home import is_id
 from studies.spec import BudgetSpec, FidelitySpec, SourceSpec
 
@@ -70,6 +71,14 @@ class StoredStudy:
     @property
     def fingerprint(self) -> Mapping[str, Section]:
         return self._sections("fingerprint")
+
+    @property
+    def space(self) -> dict[str, str]:
+        """What each parameter may be, without the numbers that a sampler draws to make one, and without marks."""
+        found = self._section("space")
+        return {
+            name: str(text) for name, text in found.items() if not name.startswith("(") and not name.endswith(DRAWN)
+        }
 
     @property
     def code(self) -> Mapping[str, Section]:

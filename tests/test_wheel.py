@@ -1,7 +1,6 @@
 """A wheel, away from the checkout: everything that the program reads is in it."""
 
 import os
-import re
 import subprocess
 import sys
 import zipfile
@@ -40,8 +39,3 @@ def test_a_wheel_works_outside_a_checkout(unpacked: Path, tmp_path: Path) -> Non
         )
         assert done.returncode == 0, done.stderr
         assert str(unpacked) in done.stdout or "learning_rate" in done.stdout
-
-
-def test_pictures_of_the_readme_show_on_a_package_index(unpacked: Path) -> None:
-    [metadata] = unpacked.glob("*.dist-info/METADATA")
-    assert not re.findall(r"!\[[^\]]*\]\((?!https://)", metadata.read_text("utf-8"))

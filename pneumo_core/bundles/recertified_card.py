@@ -1,4 +1,4 @@
-"""The model card of a bundle whose threshold was certified anew: what is new comes first, the old card follows."""
+"""Card and report of a bundle whose threshold was certified anew: what is new comes first, the old text follows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,36 @@ from pneumo_core.bundles.promise import promise
 from pneumo_core.scoring.halves import Halves, Spread
 
 _BEGIN, _END = "<!-- certified anew -->", "<!-- the card of finalize -->"
+_FIGURES = "model-index:"  # a field of a card's metadata
 
 
 def card(bundle: Bundle, old: str) -> str:
     """Return the card of `bundle`, certified by the last of its certifications; `old` is the card before."""
-    first = old.split(_END, 1)[-1].lstrip()
-    return f"{_BEGIN}\n{_section(bundle)}\n{_END}\n\n{first}"
+    header, body = _header(old)
+    return f"{header}{_BEGIN}\n{_section(bundle)}\n{_END}\n\n{body.split(_END, 1)[-1].lstrip()}"
+
+
+def _header(old: str) -> tuple[str, str]:
+    """Return the metadata of the card `old` without the figures of a threshold before, and the rest of the card."""
+    if not old.startswith("---\n"):
+        return "", old
+    fields, body = old.removeprefix("---\n").split("\n---\n", 1)
+    kept = [
+        line.replace('"uncertified"', '"certified"') for line in fields.split("\n") if not line.startswith(_FIGURES)
+    ]
+    return "\n".join(("---", *kept, "---", "")), body
+
+
+def report(bundle: Bundle, old: str) -> str:
+    """Return the page `old` of the bundle before, which says first that it is about another threshold."""
+    made = bundle.certifications[-1]
+    first = (
+        f'<p class="verdict bad"><strong>The threshold was certified anew on {made.time}: {made.threshold:.6g}.'
+        f"</strong> This page is about the search and about the threshold that `finalize` set, "
+        f"{bundle.certifications[0].threshold:.6g}. MODEL_CARD.md has the new figures.</p>"
+    )
+    head, main, rest = old.partition("<main>")
+    return f"{head}{main}{_BEGIN}{first}{_END}{rest.split(_END, 1)[-1]}" if main else old
 
 
 def _section(bundle: Bundle) -> str:
@@ -22,9 +46,9 @@ def _section(bundle: Bundle) -> str:
     certificates = "\n".join(f"- {certificate}" for certificate in made.certificates.values())
     return (
         f"# Threshold certified anew on {made.time}\n\n"
-        f"**The threshold is {made.threshold:.6g}. It takes the place of that of the card below**, "
-        f"{before.threshold:.6g}; the networks are unchanged. The card's figures and `report.html` are those of the "
-        f"old threshold.\n\n{promise(bundle)}\n\n"
+        f"**The threshold is {made.threshold:.6g}.** It takes the place of {before.threshold:.6g}; the networks are "
+        f"unchanged. The figures of the card below and of `report.html` are those of the threshold that `finalize` "
+        f"set, {bundle.certifications[0].threshold:.6g}.\n\n{promise(bundle)}\n\n"
         f"It was set on {c.n_images} images of {c.n_patients} patients of another source; {c.n_positive_images} are "
         f"positive, of {c.n_positive_patients} patients. The promise is about patients drawn as these were.\n\n"
         f"{certificates}\n\n{_comparison(made, before)}\n\nHistory:\n\n{_history(bundle)}\n"

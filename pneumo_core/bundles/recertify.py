@@ -143,13 +143,14 @@ def write(folder: Path, out: Path, about: Bundle, images: Labelled, scores: Floa
 
     def fill(place: Path) -> None:
         for name in about.files:
-            if name not in (bundles.CARD, reference.FILE):
+            if name not in (bundles.CARD, bundles.REPORT, reference.FILE):
                 shutil.copyfile(folder / name, place / name)
         rows = reference.kept_rows(len(scores))
         kept = reference.sample(images.traces.take(rows), scores[rows], [images.groups[row] for row in rows])
         reference.write(place, kept)
-        old = (folder / bundles.CARD).read_text("utf-8")
-        (place / bundles.CARD).write_text(recertified_card.card(about, old), "utf-8")
+        for name, renew in ((bundles.CARD, recertified_card.card), (bundles.REPORT, recertified_card.report)):
+            if name in about.files:
+                (place / name).write_text(renew(about, (folder / name).read_text("utf-8")), "utf-8")
 
     return bundles.write(out, about, fill)
 

@@ -20,7 +20,7 @@ class RocCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationCurve:
-    """Mean score against observed share of positives per bin, with the share's 95 % Wilson interval."""
+    """Mean score against observed share of positives per bin, with the share's 95 % interval."""
 
     mean_score: Floats  # (b,) rising
     share_positive: Floats  # (b,)
@@ -49,13 +49,17 @@ def roc(y: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve:
     )
 
 
-def calibration(y: npt.ArrayLike, scores: npt.ArrayLike, n_bins: int = 10) -> CalibrationCurve:
-    """Return the reliability curve over at most `n_bins` bins of equal mass (`metrics.equal_mass_bins`)."""
+def calibration(y: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike, n_bins: int = 10) -> CalibrationCurve:
+    """Return the reliability curve over at most `n_bins` bins of equal mass (`metrics.equal_mass_bins`).
+
+    `groups` (n,) names the patient of each image: several of one patient tell less (`intervals.clustered`).
+    """
     labels, values = metrics.check_probabilities(y, scores)
     _, bins = np.unique(metrics.equal_mass_bins(values, n_bins), return_inverse=True)
     n = np.bincount(bins)  # (b,)
     n_positives = np.bincount(bins, weights=labels)
-    bands = [intervals.wilson(int(hits), int(size)) for hits, size in zip(n_positives, n, strict=True)]
+    patients = np.asarray(groups)
+    bands = [intervals.clustered(labels[bins == one], patients[bins == one]) for one in range(len(n))]
     return CalibrationCurve(
         mean_score=np.bincount(bins, weights=values) / n,
         share_positive=n_positives / n,

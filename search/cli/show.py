@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pneumo_core.tuner.dialogue import DRAWN
 from search import printing
 from search.cli.again import next_command
 from search.records import Summary
@@ -84,7 +85,8 @@ def show_spaces(console: Console, only: str | None) -> None:
         study = load.load(name)
         table = printing.table(("parameter", "range"), title=f"{study.spec.name}: {study.spec.description}")
         for key, parameter in sorted(study.draws.parameters.items()):
-            printing.add(table, key, parameter)
+            if not key.endswith(DRAWN):
+                printing.add(table, key, parameter)
         printing.show(console, table)
         printing.say(console, "")
 

@@ -15,7 +15,6 @@ def note(study: optuna.Study) -> str:
     definition, mark = known.definition, known.fingerprint if known.is_ours else {}
     description = str(definition.get("description", ""))
     search = {name: definition.get(name) for name in ("sampler", "pruner", "trials")}
-    space = {name: text for name, text in mark.get("space", {}).items() if not name.startswith("(")}
     parts = (
         f"# {study.study_name}",
         description,
@@ -25,7 +24,7 @@ def note(study: optuna.Study) -> str:
         _table("Search", search),
         _table("Data", mark.get("data", {})),
         _table("Split", mark.get("split", {})),
-        _table("Space", space),
+        _table("Space", known.space),
     )
     return "\n\n".join(part for part in parts if part)
 

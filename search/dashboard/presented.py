@@ -9,14 +9,16 @@ import copy
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from pneumo_core.tuner.dialogue import DRAWN
 from search.records import FIGURES, is_feasible
-from search.trials import CONSTRAINT, IMAGE_SIZE_PX, rung
+from search.trials import CONSTRAINT, IMAGE_SIZE_PX, rung, shown_params
 
 LEGACY, SEPARATE = "constraints", "constraints:"
 ARTIFACT = "artifacts:"
@@ -24,6 +26,11 @@ _WRITTEN = re.compile(r"(dashboard:(?:\d+:)?)note_str:(\d+)")  # a piece of a no
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_CELL = 200  # characters of a setting in a note
 WITHOUT = [1.0]  # a finished trial that never said its constraint isn't feasible, here as everywhere
+
+
+LOG_FROM = 10  # times the smallest: such a range is shown on a log axis
+
+Ranges = Mapping[str, BaseDistribution]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +47,11 @@ class Artifact:
         return f"{ARTIFACT}{self.artifact_id}", json.dumps({**meta, "encoding": None})
 
 
-def trial(found: FrozenTrial, artifacts: Iterable[Artifact] = ()) -> FrozenTrial:
+def trial(found: FrozenTrial, ranges: Ranges, artifacts: Iterable[Artifact] = ()) -> FrozenTrial:
     """Return a copy of `found` with the feasibility that the dashboard reads, and `artifacts` before its own.
 
-    Nested attributes are left to the trial's note: as JSON on one line they are wider than any screen.
+    Nested attributes are left to the trial's note: as JSON on one line they are wider than any screen. Parameters are
+    those of the model, within `ranges`: what a sampler drew to make them stays in the database.
     """
     attrs = {key: value for key, value in found.system_attrs.items() if not key.startswith(SEPARATE)}
     if found.state in JUDGED:
@@ -51,7 +59,30 @@ def trial(found: FrozenTrial, artifacts: Iterable[Artifact] = ()) -> FrozenTrial
     shown = copy.copy(found)
     shown.system_attrs = dict(artifact.attribute() for artifact in artifacts) | attrs
     shown.user_attrs = narrow(found.user_attrs)
+    shown.params = shown_params(found)
+    shown.distributions = {name: ranges.get(name, found.distributions[name]) for name in shown.params}
     return shown
+
+
+def ranges(found: Iterable[FrozenTrial]) -> Ranges:
+    """Return, of each parameter that is made of a drawn number, the range that its values span.
+
+    In the database such a value is a range of its own, by which no picture could compare trials.
+    """
+    values = defaultdict[str, list[float]](list)
+    for one in found:
+        for name in one.params:
+            if name.endswith(DRAWN) and (made := name.removesuffix(DRAWN)) in one.params:
+                values[made].append(one.params[made])
+    return {name: _range(numbers) for name, numbers in values.items()}
+
+
+def _range(numbers: Sequence[float]) -> BaseDistribution:
+    low, high = min(numbers), max(numbers)
+    log = low > 0 and high >= LOG_FROM * low
+    if all(isinstance(number, int) for number in numbers):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
 
 
 def note(found: FrozenTrial) -> str:

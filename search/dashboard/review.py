@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pneumo_core.errors import StorageError
 from search import records
 from search.dashboard import presented
-from search.dashboard.presented import Artifact
+from search.dashboard.presented import Artifact, Ranges
 
 ArtifactsOf = Callable[[FrozenTrial], Iterable[Artifact]]
 
@@ -54,13 +54,15 @@ class ReviewStorage(BaseStorage):
         return self._inner.get_study_directions(self._checked(study_id))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._presented(self._inner.get_trial(trial_id))
+        every = self._inner.get_all_trials(self._study_id, deepcopy=False)
+        return self._presented(self._inner.get_trial(trial_id), presented.ranges(every))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        found = self._inner.get_all_trials(self._checked(study_id), deepcopy, states)
-        return [self._presented(trial) for trial in found]
+        every = self._inner.get_all_trials(self._checked(study_id), deepcopy)
+        ranges = presented.ranges(every)
+        return [self._presented(trial, ranges) for trial in every if states is None or trial.state in states]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """Return the best feasible trial, or where there is none the best: the dashboard can't do without one."""
@@ -107,8 +109,8 @@ class ReviewStorage(BaseStorage):
             raise KeyError(study_id)  # what Optuna's storages raise
         return study_id
 
-    def _presented(self, trial: FrozenTrial) -> FrozenTrial:
-        return presented.trial(trial, self._artifacts_of(trial))
+    def _presented(self, trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
+        return presented.trial(trial, ranges, self._artifacts_of(trial))
 
     def _with_notes(self, attrs: dict[str, Any]) -> dict[str, Any]:
         trials = self._inner.get_all_trials(self._study_id, deepcopy=False)

@@ -59,7 +59,6 @@ def facts(study: optuna.Study, prepared: Prepared) -> Facts:
     manifest, split = prepared.manifest, prepared.split
     summary = records.summarise(study, "sqlite:///-")
     known = stored.read(study)
-    space = known.fingerprint.get("space", {})
     return Facts(
         roles=tuple(of for of in role_counts(manifest, split) if of.role != EXCLUDED),
         is_kermany=is_kermany(manifest),
@@ -68,7 +67,7 @@ def facts(study: optuna.Study, prepared: Prepared) -> Facts:
         split_notes=split.notes,
         n_rejected=len(manifest.rejected),
         definition=known.definition,
-        space={name: str(value) for name, value in space.items() if not name.startswith("(")},
+        space=known.space,
         n_complete=summary.n_complete,
         n_pruned=summary.n_pruned,
         n_failed=summary.n_failed,

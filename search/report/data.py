@@ -18,6 +18,8 @@ from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search.records import Scalar, Summary
 
+NOTICEABLE = 0.1  # a correlation of ranks below this moves few images
+
 State = Literal["feasible", "infeasible", "pruned", "failed", "running", "waiting"]
 
 
@@ -89,6 +91,7 @@ class Performance:
 
     y: Bools  # (n,)
     scores: Floats  # (n,); under shifts those of the images as they are, then those under their shifts
+    groups: tuple[str, ...]  # (n,) patients
     assessment: Assessment
     region: tuple[Interval, Interval]  # of recall and specificity, jointly 95 %
 
@@ -143,6 +146,23 @@ class Compared:
     scores: Floats  # (n,)
     estimates: Mapping[str, Estimate]  # auc, recall (at the floor), specificity (at the ceiling)
     margins: Mapping[str, Estimate]  # the same keys; empty for the shown trial itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaning:
+    """How far the shown trial's scores follow one fact of the images."""
+
+    fact: str
+    class_auc: float  # how well the fact alone tells the classes; above 0.5 where ill images have more of it
+    within: Mapping[int, Estimate]  # by class, 0 and 1: rank correlation with the scores, where both vary
+
+    def follows(self, label: int) -> bool:
+        """Whether scores within the class rise towards what the other class looks like, beyond chance."""
+        found = self.within.get(label)
+        if found is None or abs(self.class_auc - 0.5) < NOTICEABLE / 2:
+            return False
+        sign = 1 if self.class_auc > 0.5 else -1
+        return sign * found.value >= NOTICEABLE and min(sign * found.interval.low, sign * found.interval.high) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +227,21 @@ class ReportData:
     performance: Performance | None = None  # of `shown`
     no_performance: str = ""
     compared: tuple[Compared, ...] = ()  # the shown trial first
+    leanings: tuple[Leaning, ...] = ()  # of `shown`
+    no_leanings: str = ""  # why there are none
     missed: Gallery | None = None
     false_alarms: Gallery | None = None
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether trials are judged on each image twice, as it is and under one shift; folds never are."""
+        return bool(self.objective.shifts) and self.n_folds is None
 
     @property
     def judged_on(self) -> str:
         if self.n_folds is not None:
             return "images held out of training"
-        return "validation, as it is and under shifts" if self.objective.shifts else "validation"
+        return "validation, as it is and under shifts" if self.is_shifted else "validation"
 
     @property
     def step(self) -> str:

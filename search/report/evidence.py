@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pneumo_core.data.manifest import Manifest
+from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress, silent
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring import metrics
@@ -13,8 +15,8 @@ from pneumo_core.scoring.metrics import Floats
 from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import DataSpec
 from search.prepared import Prepared
-from search.report import gallery, performance, source
-from search.report.data import ReportData, Validation
+from search.report import gallery, leaning, performance, source
+from search.report.data import Leaning, ReportData, Validation
 from search.report.gallery import OverlaysFor
 from search.report.source import Images
 
@@ -49,25 +51,39 @@ def add_images(data: ReportData, prepared: Prepared, shown_on: DataSpec | None, 
         return dataclasses.replace(data, no_performance=why)
     if not _agree(*performance.judged(images.validation, result), data.shown.metrics):
         return dataclasses.replace(data, no_performance=_other_figures(data.shown.number))
-    return _add_scores(data, images, result, Path(prepared.manifest.source), options)
+    return _add_scores(data, images, result, prepared, options)
 
 
-def _add_scores(data: ReportData, images: Images, result: TrialResult, folder: Path, options: Options) -> ReportData:
+def _add_scores(
+    data: ReportData, images: Images, result: TrialResult, prepared: Prepared, options: Options
+) -> ReportData:
     validation, n, threshold = images.validation, options.n_resamples, result.metrics.threshold
+    folder = Path(prepared.manifest.source)
     scores = np.asarray(result.scores, dtype=np.float64)  # of the images as they are
     wrong = np.concatenate(gallery.shown_rows(validation, scores, threshold)).tolist()
     one_model = data.n_folds is None  # over folds each image was scored by another one, and none of them is kept
     files = {row: folder / validation.paths[row] for row in wrong}
     overlays = options.overlays_for(files) if options.overlays_for and one_model else {}
     missed, false_alarms = gallery.galleries(validation, scores, threshold, overlays, folder)
+    leanings, no_leanings = _leanings(images, scores, prepared.manifest, options)
     return dataclasses.replace(
         data,
+        leanings=leanings,
+        no_leanings=no_leanings,
         validation=validation,
         performance=performance.measure(*performance.judged(validation, result), threshold, data.objective, n),
         compared=performance.compare(images, scores, data.objective, n, options.progress),
         missed=missed,
         false_alarms=false_alarms,
     )
+
+
+def _leanings(images: Images, scores: Floats, manifest: Manifest, options: Options) -> tuple[tuple[Leaning, ...], str]:
+    """Return how far `scores` (n,) lean on shortcuts, or why that isn't known."""
+    try:
+        return leaning.measure(images, scores, manifest, options.n_resamples, options.progress), ""
+    except DataError as error:
+        return (), f"Not measured: {error}."
 
 
 def _agree(validation: Validation, scores: Floats, stored: Metrics) -> bool:

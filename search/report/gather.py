@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.result import TrialResult
 from pneumo_core.scoring.operating import Metrics
+from pneumo_core.tuner.dialogue import DRAWN
 from search import objectives, openings, records, stored, stored_trials, trials
 from search.own_metrics import PREFIX
 from search.prepared import Prepared
@@ -128,7 +129,7 @@ def _definition(study: optuna.Study) -> Definition:
     return Definition(
         description=str(definition.get("description", "")),
         facts={name: text for name, text in facts.items() if text},
-        space={name: text for name, text in texts(mark.get("space")).items() if not name.startswith("(")},
+        space=known.space,
     )
 
 
@@ -174,7 +175,9 @@ def _importance(study: optuna.Study, complete: Sequence[FrozenTrial], name: str,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that lower is better, which holds here, and that regimes are small
         with undamaged(study.study_name):
-            return Importance(target=name, shares=optuna.importance.get_param_importances(study, target=target))
+            found = optuna.importance.get_param_importances(study, target=target)
+    shares = {name.removesuffix(DRAWN): share for name, share in found.items() if name + DRAWN not in found}
+    return Importance(target=name, shares=shares)
 
 
 def row_of(trial: FrozenTrial) -> TrialRow:

@@ -6,6 +6,7 @@ come from a database that others may have written, so the safe way is the short 
 
 import base64
 import html
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,18 @@ class Section:
     body: Html
 
 
-def percent(value: float, decimals: int = 1) -> str:
-    return f"{100 * value:.{decimals}f}{SPACE}%"
+def percent(value: float, decimals: int = 1, beside: float | None = None) -> str:
+    """Return a share in percent; with more decimals where the limit `beside` would read the same without being it."""
+    text = f"{100 * value:.{decimals}f}{SPACE}%"
+    if beside is None or decimals > 4 or math.isclose(value, beside, abs_tol=1e-9) or text != percent(beside, decimals):
+        return text
+    return percent(value, decimals + 1, beside)
+
+
+def limit(value: float) -> str:
+    """Return a limit that somebody set, in percent: one decimal, or as many as it was set with."""
+    rounded = f"{100 * value:.1f}"
+    return f"{rounded if math.isclose(float(rounded), 100 * value) else f'{100 * value:.6g}'}{SPACE}%"
 
 
 def percent_range(estimate: Estimate) -> str:
@@ -121,12 +132,14 @@ def percent_range(estimate: Estimate) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f}{SPACE}%"
 
 
-def share(estimate: Estimate | None) -> Html:
-    """Return a proportion with its 95 % interval and its counts."""
+def share(estimate: Estimate | None, beside: float | None = None) -> Html:
+    """Return a proportion with its 95 % interval and its counts; `beside` a limit as in `percent`."""
     if estimate is None:
         return Html("–")
     counts = f" · {estimate.hits} of {estimate.n}" if estimate.n is not None else ""
-    return join([percent(estimate.value), " ", tag("span", f"({percent_range(estimate)}){counts}", class_="ci")])
+    return join(
+        [percent(estimate.value, beside=beside), " ", tag("span", f"({percent_range(estimate)}){counts}", class_="ci")]
+    )
 
 
 def area(estimate: Estimate) -> Html:

@@ -63,6 +63,7 @@ def sections(data: ReportData) -> list[Section]:
         ("network", "Network", sections_trial.network),
         ("errors", "Errors as images", sections_trial.errors),
         ("baselines", "Trivial baselines", sections_trial.baselines),
+        ("shortcuts", "Shortcuts", sections_trial.shortcuts),
         ("parameters", "What mattered", sections_search.what_mattered),
         ("losses", "Pruned and failed", sections_search.losses),
         ("cost", "Time and cost", sections_search.cost),
@@ -71,7 +72,7 @@ def sections(data: ReportData) -> list[Section]:
         ("words", "What the words mean", sections_study.words),
     ]
     if data.bundle is not None:
-        parts.insert(5, ("shifts", "The bundle on changed images", sections_trial.under_shifts))
+        parts.insert(5, ("shifts", "The bundle on changed images", sections_study.under_shifts))
     return [Section(id=name, title=title, body=make(data)) for name, title, make in parts]
 
 

@@ -63,7 +63,7 @@ def measure(
         n_resamples=n_resamples,
     )
     region = _region(assessment.confusion, len(validation.y) // len(set(validation.paths)))
-    return Performance(y=validation.y, scores=scores, assessment=assessment, region=region)
+    return Performance(y=validation.y, scores=scores, groups=validation.groups, assessment=assessment, region=region)
 
 
 def proportion(hits: Bools, groups: npt.NDArray[np.generic]) -> Estimate:

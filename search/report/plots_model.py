@@ -13,8 +13,8 @@ from pneumo_core.scoring import curves
 from pneumo_core.scoring.metrics import Bools
 from pneumo_core.specs import ObjectiveSpec
 from search.report import svg
-from search.report.data import Compared, Performance
-from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, THIRD, WIDE, YELLOW, Picture
+from search.report.data import Compared, Leaning, Performance
+from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, NARROW, ORANGE, PURPLE, SKY, THIRD, WIDE, YELLOW, Picture
 
 _OTHERS = ((PURPLE, (0, (5, 2))), (YELLOW, (0, (2, 1.5))))  # colour and dashes
 _TOP = (SKY, GREEN, PURPLE, YELLOW, GREY, LIGHT)
@@ -50,7 +50,7 @@ def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Picture:
         for axes, label, color in ((top, 1, ORANGE), (bottom, 0, SKY)):
             axes.hist(found.scores[y == bool(label)], bins=bins, color=color)
             axes.axvline(found.threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-            axes.set(title=svg.plain(classes[label]), ylabel="images")
+            axes.set(title=svg.plain(classes[label]), ylabel="scores")
             axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
         svg.mark(top, f"threshold {found.threshold:.3f}", found.threshold, top.get_ylim()[1] * 0.86, INK)
         bottom.set_xlabel("score")
@@ -60,7 +60,7 @@ def scores(y: Bools, found: Performance, classes: tuple[str, str]) -> Picture:
 
 def calibration(y: Bools, found: Performance) -> Picture:
     """Draw how often images of a score are ill, with 95 % intervals."""
-    curve = curves.calibration(y, found.scores)
+    curve = curves.calibration(y, found.scores, found.groups)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -82,6 +82,27 @@ def calibration(y: Bools, found: Performance) -> Picture:
         axes.legend(loc="lower right")
 
     return svg.draw(paint, size=THIRD, alt=f"Calibration curve over {len(curve.n)} groups of images")
+
+
+def leanings(found: Sequence[Leaning], classes: tuple[str, str]) -> Picture:
+    """Draw how the scores follow each fact within each class, with 95 % intervals."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
+        for label, (color, marker, shift) in enumerate(((SKY, "s", 0.14), (ORANGE, "o", -0.14))):
+            known = [(place, one.within[label]) for place, one in enumerate(found) if label in one.within]
+            for place, estimate in known:
+                ends = [estimate.interval.low, estimate.interval.high]
+                axes.plot(ends, [place + shift] * 2, color=color, linewidth=1.4)
+            x, y = [estimate.value for _, estimate in known], [place + shift for place, _ in known]
+            axes.plot(x, y, marker, color=color, markersize=6, label=f"within {svg.plain(classes[label], 30)}")
+        axes.set_yticks(range(len(found)), [one.fact for one in found])
+        axes.set(xlim=(-1, 1), ylim=(len(found) - 0.5, -0.5), xlabel="rank correlation of score and fact")
+        svg.legend_of(figure, axes)
+
+    alt = f"Rank correlation of scores with {', '.join(one.fact for one in found)} within each class"
+    return svg.draw(paint, size=(NARROW[0], 2.6), alt=alt)
 
 
 def decision(y: Bools, found: Performance) -> Picture:

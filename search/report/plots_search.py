@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from pneumo_core.specs import ObjectiveSpec
 from search.report import svg
 from search.report.data import TrialRow
-from search.report.markup import STATE_WORDS, Html, time_unit
+from search.report.markup import STATE_WORDS, Html, limit, time_unit
 from search.report.svg import BLUE, GREEN, GREY, INK, LIGHT, WIDE, Picture
 
 LOG_FROM = 5  # times the smallest: below, a linear axis has better ticks
@@ -57,8 +57,8 @@ def trade_off(trials: Sequence[TrialRow], objective: ObjectiveSpec, shown: Trial
             low_x, low_y = min(low_x, shown.metrics.specificity - 0.02), min(low_y, shown.metrics.recall - 0.02)
         corner.set(xlim=(low_x, 1 + 0.04 * (1 - low_x)), ylim=(low_y, 1 + 0.04 * (1 - low_y)))
         corner.set_title("enlarged: the corner that meets both")
-        svg.mark(corner, f"FNR ceiling {objective.fnr_ceiling:.1%}", low_x, least, GREEN)
-        svg.mark(corner, f"floor {floor:.0%}", floor, low_y, GREEN)
+        svg.mark(corner, f"FNR ceiling {limit(objective.fnr_ceiling)}", low_x, least, GREEN)
+        svg.mark(corner, f"floor {limit(floor)}", floor, low_y, GREEN)
         svg.legend_of(figure, whole)
 
     alt = "Recall against specificity of all trials; the corner that meets ceiling and floor is shaded"

@@ -239,7 +239,13 @@ def failed_table(trials: Sequence[TrialRow]) -> Html:
 
 def _cells(row: TrialRow) -> tuple[str, ...]:
     m = row.metrics
-    rates = (percent(m.recall), percent(m.fnr), percent(m.specificity)) if m else ("–",) * 3
+    ceiling = None if m is None or row.constraint is None else m.fnr - row.constraint
+    found_share = None if ceiling is None else 1 - ceiling
+    rates = (
+        (percent(m.recall, beside=found_share), percent(m.fnr, beside=ceiling), percent(m.specificity))
+        if m
+        else ("–",) * 3
+    )
     areas = tuple(f"{value:.4f}" for value in (m.auc, m.pauc, m.threshold)) if m else ("–",) * 3
     state = tag("span", STATE_WORDS[row.state], class_=f"state {row.state}")
     weights = count(row.n_parameters) if row.n_parameters is not None else "–"

@@ -1,13 +1,17 @@
-"""What the study is, and what everything ran on."""
+"""What the study is and came to, what everything ran on, and the bundle that `finalize` made of it."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+from pneumo_core.bundles.bundle import Bundle
+from pneumo_core.scoring.shifted import ShiftFigures, spoken, worst
 from search.report.data import Estimate, ReportData, TrialRow
 from search.report.markup import (
     Html,
     duration,
     facts,
     join,
+    limit,
     missing,
     note,
     paragraph,
@@ -45,8 +49,8 @@ def definition(data: ReportData) -> Html:
     d, objective, shown = data.definition, data.objective, data.shown
     goal = {
         "objective": objective.kind,
-        "FNR ceiling": percent(objective.fnr_ceiling),
-        "specificity floor": percent(objective.specificity_floor),
+        "FNR ceiling": limit(objective.fnr_ceiling),
+        "specificity floor": limit(objective.specificity_floor),
     }
     ends = {"storage": data.summary.storage, "test role opened": plural(data.n_openings, "time")}
     settings = shown.params if shown else {}
@@ -99,24 +103,27 @@ def summary(data: ReportData) -> Html:
 
 def verdict(data: ReportData) -> Html:
     """Say in one sentence whether the ceiling is met."""
-    ceiling = f"the ceiling of {percent(data.objective.fnr_ceiling)} on the false-negative rate (FNR)"
+    ceiling = f"the ceiling of {limit(data.objective.fnr_ceiling)} on the false-negative rate (FNR)"
     best, shown = data.best, data.shown
     if best and best.metrics:
-        text = f"Trial {best.number} meets {ceiling} on {data.judged_on}: {_point(best)}."
+        text = f"Trial {best.number} meets {ceiling} on {data.judged_on}: {_point(best, data)}."
         tied = data.summary.best and describe_tied(data.summary.best)
         text = f"{text} {tied}" if tied else text
         return paragraph(tag("strong", "Feasible. "), text, _bound(data), class_="verdict good")
     if shown and shown.metrics:
-        text = f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown)}. It is shown below."
+        text = (
+            f"No trial meets {ceiling} yet. Nearest is trial {shown.number}: {_point(shown, data)}. It is shown below."
+        )
         return paragraph(tag("strong", "No feasible trial. "), text, class_="verdict bad")
     n_failed = data.summary.n_failed
     counts = f"{plural(n_failed, 'trial')} failed" if n_failed else "no trial has finished yet"
     return paragraph(tag("strong", "No result. "), f"There is nothing to judge: {counts}.", class_="verdict bad")
 
 
-def _point(row: TrialRow) -> str:
+def _point(row: TrialRow, data: ReportData) -> str:
     assert row.metrics is not None
-    return f"FNR {percent(row.metrics.fnr)} at specificity {percent(row.metrics.specificity)}"
+    fnr = percent(row.metrics.fnr, beside=data.objective.fnr_ceiling)
+    return f"FNR {fnr} at specificity {percent(row.metrics.specificity)}"
 
 
 def _bound(data: ReportData) -> str:
@@ -124,19 +131,18 @@ def _bound(data: ReportData) -> str:
     if data.performance is None:
         return ""
     upper = data.performance.estimates["fnr"].interval.high
+    reached = percent(upper, beside=data.objective.fnr_ceiling)
     enough = "which is" if upper <= data.objective.fnr_ceiling else "too few patients to show that it is"
-    return (
-        f" Its 95 % interval reaches {percent(upper)}: {enough} under the ceiling, even if these images chose nothing."
-    )
+    return f" Its 95 % interval reaches {reached}: {enough} under the ceiling, even if these images chose nothing."
 
 
 def _cards(data: ReportData, row: TrialRow) -> Html:
     assert row.metrics is not None
-    m, found = row.metrics, data.performance
+    m, found, ceiling = row.metrics, data.performance, data.objective.fnr_ceiling
     known = found.estimates if found else {}
     cards = [
-        _card("Recall", percent(m.recall), _under(known.get("recall"))),
-        _card("FNR (missed)", percent(m.fnr), _under(known.get("fnr"))),
+        _card("Recall", percent(m.recall, beside=1 - ceiling), _under(known.get("recall"))),
+        _card("FNR (missed)", percent(m.fnr, beside=ceiling), _under(known.get("fnr"))),
         _card("Specificity", percent(m.specificity), _under(known.get("specificity"))),
         _card("AUC", f"{m.auc:.3f}", _range(known["auc"]) if found else ""),
         _card("Threshold", scalar(m.threshold), "trial " + str(row.number)),
@@ -174,3 +180,45 @@ def _progress(data: ReportData) -> Html:
     trained_s = sum(row.seconds or 0.0 for row in data.trials if row.repeats is None)
     live = " The search is still running: this is its state when the report was made." if s.n_running else ""
     return paragraph(f"{plural(len(data.trials), 'trial')}: {states}; {duration(trained_s)} of computing.{live}")
+
+
+def under_shifts(data: ReportData) -> Html:
+    """Return recall and specificity of the bundle under each shift, the worst in bold."""
+    bundle = data.bundle
+    if bundle is None or not bundle.under_shifts:
+        return missing("No bundle was measured under shifts: `pneumo finalize` does it and writes this page again.")
+    first = bundle.under_shifts[0]
+    return join(
+        [
+            paragraph(
+                f"At the threshold that `finalize` set, {bundle.threshold:.6g}, on {first.n_positive} positive and "
+                f"{first.n_negative} negative images of the test role, as they are and each time changed in one fixed "
+                f"way. {_covered(bundle)}"
+            ),
+            table(("images", "recall", "specificity"), _rows(bundle.under_shifts)),
+        ]
+    )
+
+
+def _covered(bundle: Bundle) -> str:
+    if bundle.shifts:
+        return "The certificate covers these changes, one at a time, and no others."
+    return "The certificate covers none of them: it is about images as they are."
+
+
+def _rows(found: Sequence[ShiftFigures]) -> list[tuple[str, str, str]]:
+    least_recall, least_specificity = worst(found)
+    return [
+        (
+            spoken(f.shift),
+            _cell(f.recall, f.recall_ci, f.shift == least_recall),
+            _cell(f.specificity, f.specificity_ci, f.shift == least_specificity),
+        )
+        for f in found
+    ]
+
+
+def _cell(value: float, interval: Sequence[float], is_worst: bool) -> Html:
+    figure = percent(value)
+    low, high = (percent(end) for end in interval)
+    return join([tag("strong", figure) if is_worst else Html(figure), f" ({low} to {high})"])

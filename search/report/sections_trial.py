@@ -1,12 +1,10 @@
-"""The shown trial: performance, errors as images, and the baselines beside it; the bundle that `finalize` made."""
+"""The shown trial: performance, errors as images, and the baselines beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.result import Layer
-from pneumo_core.scoring.shifted import ShiftFigures, spoken, worst
 from search.report import diagrams, plots_model
-from search.report.data import Compared, Estimate, Gallery, ImageCard, Performance, ReportData
+from search.report.data import Compared, Estimate, Gallery, ImageCard, Leaning, Performance, ReportData
 from search.report.diagrams import n_trained
 from search.report.markup import (
     Html,
@@ -16,6 +14,7 @@ from search.report.markup import (
     figure,
     image,
     join,
+    limit,
     margin,
     missing,
     note,
@@ -65,15 +64,16 @@ def performance(data: ReportData) -> Html:
         "nothing (two Clopper–Pearson intervals)."
     )
     matrix = tag("div", tag("h3", "Confusion matrix"), _confusion(found, _classes(data)), _kinds(found))
+    figures = tag("div", tag("h3", "All figures"), _figures(found, data.objective.fnr_ceiling))
     twice = (
         "Trials of this study are judged on each image twice: as it is, and under one fixed shift. So are the figures "
         "here; intervals allow for it. Errors and baselines below are of the images as they are."
     )
     return join(
         [
-            note(twice) if data.objective.shifts and data.n_folds is None else Html(),
+            note(twice) if data.is_shifted else Html(),
             figure(plots_model.roc(found.y, found, data.objective, data.compared), region),
-            tag("div", matrix, tag("div", tag("h3", "All figures"), _figures(found)), class_="pair"),
+            tag("div", matrix, figures, class_="pair"),
             _scores(found, _classes(data)),
             _training(data),
         ]
@@ -85,11 +85,12 @@ def errors(data: ReportData) -> Html:
     if data.missed is None or data.false_alarms is None:
         return missing(data.no_data or data.no_performance)
     negative, positive = _classes(data)
+    as_they_are = " among the images as they are" if data.is_shifted else ""
     return join(
         [
-            tag("h3", f"Missed: {plural(data.missed.n, 'false negative')}"),
+            tag("h3", f"Missed{as_they_are}: {plural(data.missed.n, 'false negative')}"),
             _gallery(data.missed, f"{positive} that the trial calls {negative}; lowest score, the surest miss, first."),
-            tag("h3", f"False alarms: {plural(data.false_alarms.n, 'false positive')}"),
+            tag("h3", f"False alarms{as_they_are}: {plural(data.false_alarms.n, 'false positive')}"),
             _gallery(data.false_alarms, f"{negative} that the trial calls {positive}; highest score first."),
         ]
     )
@@ -99,7 +100,7 @@ def baselines(data: ReportData) -> Html:
     """Return the shown trial beside models that should be easy to beat."""
     if not data.compared:
         return missing(data.no_data or data.no_performance)
-    floor, ceiling = percent(data.objective.specificity_floor, 0), percent(data.objective.fnr_ceiling)
+    floor, ceiling = percent(data.objective.specificity_floor, 0), limit(data.objective.fnr_ceiling)
     head = ("model", "AUC", f"recall at specificity ≥ {floor}", f"specificity at FNR ≤ {ceiling}")
     by_fold = f"and scored by patient-grouped folds, {data.n_folds} of them"
     fitted = "on the train role, scored on validation" if data.n_folds is None else by_fold
@@ -107,6 +108,8 @@ def baselines(data: ReportData) -> Html:
         f"Fitted {fitted}. Intervals: 95 %, of AUC and of margins from 2 000 resamples of patients, margins "
         "with both models on the same resample. Every threshold follows its model's own scores here, the trial's too."
     )
+    if data.is_shifted:
+        how += " All rows are of the images as they are, the trial's too; its figures above are of both."
     values = [_compared(row, row.estimates, _value) for row in data.compared]
     margins = [_compared(row, row.margins, _margin) for row in data.compared[1:]]
     return join(
@@ -118,6 +121,44 @@ def baselines(data: ReportData) -> Html:
             note(how),
         ]
     )
+
+
+def shortcuts(data: ReportData) -> Html:
+    """Return how far the shown trial's scores follow facts of the images that are no disease."""
+    if not data.leanings:
+        return missing(data.no_leanings or data.no_data or data.no_performance)
+    classes = _classes(data)
+    head = ("fact of the image", "tells the classes apart, AUC", *(f"within {name}" for name in classes))
+    how = (
+        "Sharpness and brightness at one size, aspect (width over height) of the original. Within a class: Spearman's "
+        "rank correlation of score and fact, its 95 % interval from resamples of patients; 0: the score does not "
+        "depend on it. Disease changes sharpness and brightness a little, so a correlation is a reason to look, and "
+        "none is no proof. `pneumo data check` shows more facts, docs/shortcuts.md what breaks each."
+    )
+    return join(
+        [
+            paragraph(leaning_words(data.leanings, classes)),
+            figure(plots_model.leanings(data.leanings, classes)),
+            table(head, [_leaning(one) for one in data.leanings], label="Scores against facts of the images"),
+            note(how),
+        ]
+    )
+
+
+def leaning_words(found: Sequence[Leaning], classes: tuple[str, str]) -> str:
+    """Say which facts the scores follow within a class towards what the other class looks like."""
+    followed = [f"{one.fact} (among {classes[label]})" for one in found for label in (0, 1) if one.follows(label)]
+    if not followed:
+        return "Within each class the trial's scores follow none of these facts as a shortcut would make them."
+    return (
+        f"The trial's scores still lean on {', '.join(followed)}: within that class, images that look like the other "
+        "class in this respect get scores nearer to it."
+    )
+
+
+def _leaning(one: Leaning) -> list[str]:
+    within = [one.within.get(label) for label in (0, 1)]
+    return [one.fact, f"{one.class_auc:.3f}", *(margin(found, 2) if found else "–" for found in within)]
 
 
 def beaten(compared: Sequence[Compared]) -> str:
@@ -185,8 +226,11 @@ def _kinds(found: Performance) -> Html:
     )
 
 
-def _figures(found: Performance) -> Html:
-    body: list[tuple[str, str]] = [(label, share(found.estimates.get(key))) for key, label in _FIGURES.items()]
+def _figures(found: Performance, ceiling: float) -> Html:
+    limits = {"recall": 1 - ceiling, "fnr": ceiling}
+    body: list[tuple[str, str]] = [
+        (label, share(found.estimates.get(key), limits.get(key))) for key, label in _FIGURES.items()
+    ]
     body += [
         ("ill patients with a missed image", share(found.patients_missed)),
         ("AUC", area(found.estimates["auc"])),
@@ -222,45 +266,3 @@ def _value(key: str, estimate: Estimate) -> Html:
 
 def _margin(_key: str, estimate: Estimate) -> Html:
     return margin(estimate)
-
-
-def under_shifts(data: ReportData) -> Html:
-    """Return recall and specificity of the bundle under each shift, the worst in bold."""
-    bundle = data.bundle
-    if bundle is None or not bundle.under_shifts:
-        return missing("No bundle was measured under shifts: `pneumo finalize` does it and writes this page again.")
-    first = bundle.under_shifts[0]
-    return join(
-        [
-            paragraph(
-                f"The bundle at its threshold {bundle.threshold:.6g}, on {first.n_positive} positive and "
-                f"{first.n_negative} negative images of the test role, as they are and each time changed in one fixed "
-                f"way. {_covered(bundle)}"
-            ),
-            table(("images", "recall", "specificity"), _rows(bundle.under_shifts)),
-        ]
-    )
-
-
-def _covered(bundle: Bundle) -> str:
-    if bundle.shifts:
-        return "The certificate covers these changes, one at a time, and no others."
-    return "The certificate covers none of them: it is about images as they are."
-
-
-def _rows(found: Sequence[ShiftFigures]) -> list[tuple[str, str, str]]:
-    least_recall, least_specificity = worst(found)
-    return [
-        (
-            spoken(f.shift),
-            _cell(f.recall, f.recall_ci, f.shift == least_recall),
-            _cell(f.specificity, f.specificity_ci, f.shift == least_specificity),
-        )
-        for f in found
-    ]
-
-
-def _cell(value: float, interval: Sequence[float], is_worst: bool) -> Html:
-    figure = percent(value)
-    low, high = (percent(end) for end in interval)
-    return join([tag("strong", figure) if is_worst else Html(figure), f" ({low} to {high})"])

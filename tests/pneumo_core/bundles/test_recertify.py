@@ -43,8 +43,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     scores = evaluate.scores(predictor.load(folder / "bare"), manifest, manifest.records)
 
     def fill(made: Path) -> None:
+        (made / bundle.REPORT).write_text("<html><main><h1>At threshold 0.5</h1></main></html>")
         for file in (folder / "bare").iterdir():
             shutil.copyfile(file, made / file.name)
+        (made / bundle.CARD).write_text('---\ntags: ["uncertified"]\nmodel-index: [0.9]\n---\n# Model card\n')
         trained_on.write(made, [record.digest for record in manifest.records], traces.looks)
         reference.write(made, reference.sample(traces, scores, list(grouped(manifest.records))))
 
@@ -52,10 +54,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     return folder
 
 
-def certify(place: Path, source: Path, out: str, **more: object) -> dict[str, object]:
+def certify(place: Path, source: Path, out: str, *, old: str = "b", **more: object) -> dict[str, object]:
     wanted = {"ceiling": 0.1, "confidence": 0.9, **more}
     request = Certify(
-        bundle=str(place / "b"),
+        bundle=str(place / old),
         source=SourceSpec(source=str(source)),
         cache=str(place / "cache"),
         out=str(place / out),
@@ -100,6 +102,20 @@ def test_the_history_grows_and_drift_is_measured_against_the_last_images(place: 
     here = bundle_process.serve(MeasureDrift(bundle=str(place / "again"), folder=str(theirs)), silent)
     assert here["n"] == here["n_reference"] == 160
     assert here["verdict"] == "alike"
+
+
+def test_card_and_report_say_that_they_are_about_the_threshold_before(place: Path, theirs: Path) -> None:
+    for old, out in (("b", "reported"), ("reported", "reported again")):
+        certify(place, theirs, out, old=old)
+        page, now = (place / out / bundle.REPORT).read_text(), bundle.read(place / out)
+        card = (place / out / bundle.CARD).read_text()
+        assert card.startswith('---\ntags: ["certified"]\n---\n<!-- certified anew -->')
+        assert card.count("certified anew on") == card.count("# Model card") == 1
+        assert "threshold that `finalize` set, 0.5.\n" in card
+        assert page.index("certified anew") < page.index("At threshold 0.5")
+        assert page.count("certified anew on") == 1
+        assert f": {now.threshold:.6g}." in page
+        assert "that `finalize` set, 0.5." in page
 
 
 def test_images_that_taught_the_networks_are_refused_also_when_they_were_changed(

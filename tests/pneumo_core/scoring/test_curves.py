@@ -48,22 +48,30 @@ def test_calibration_equals_scikit_learn_without_ties() -> None:
     rng = np.random.default_rng(0)
     scores = rng.uniform(size=500)
     y = rng.uniform(size=500) < scores
-    found = curves.calibration(y, scores, n_bins=10)
+    found = curves.calibration(y, scores, np.arange(500), n_bins=10)
     share, mean = calibration_curve(y, scores, n_bins=10, strategy="quantile")
     assert found.share_positive == pytest.approx(share, abs=1e-12)
     assert found.mean_score == pytest.approx(mean, abs=1e-12)
     assert found.n.tolist() == [50] * 10
-    assert (found.low[3], found.high[3]) == (
-        wilson(round(share[3] * 50), 50).low,
-        wilson(round(share[3] * 50), 50).high,
-    )
+    expected = wilson(round(share[3] * 50), 50)
+    assert (found.low[3], found.high[3]) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_an_image_that_is_there_twice_narrows_no_interval() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(size=300)
+    y = rng.uniform(size=300) < scores
+    once = curves.calibration(y, scores, np.arange(300))
+    twice = curves.calibration(np.tile(y, 2), np.tile(scores, 2), np.tile(np.arange(300), 2))
+    assert twice.share_positive == pytest.approx(once.share_positive)
+    assert (twice.high - twice.low) == pytest.approx(once.high - once.low, rel=0.1)
 
 
 @properties
 @given(labelled_scores(), st.integers(1, 12))
 def test_calibration_bins_share_out_everyone(data: tuple[np.ndarray, np.ndarray], n_bins: int) -> None:
     y, scores = data
-    found = curves.calibration(y, scores, n_bins)
+    found = curves.calibration(y, scores, np.arange(len(y)), n_bins)
     assert found.n.sum() == len(y)
     assert found.n.min() > 0
     assert (np.diff(found.mean_score) > 0).all()

@@ -18,6 +18,7 @@ import pytest
 from optuna.artifacts import upload_artifact
 
 from pneumo_core.errors import StorageError, StudyError, UserError
+from search import trials
 from search.dashboard import app, open
 from search.dashboard.pictures import Labels
 from search.dashboard.presented import with_notes
@@ -86,6 +87,38 @@ def test_feasibility_and_best_trial_are_true_and_the_database_is_as_before(tmp_p
     assert not [pair for pair in attributes if pair["value"].startswith(("{", "["))]  # wider than any screen
     assert "made for a test" in found["note"]["body"]
     assert hashlib.sha256((tmp_path / "pneumo.db").read_bytes()).hexdigest() == before
+
+
+def test_people_see_the_values_of_the_model_not_the_numbers_of_the_sampler(tmp_path: Path) -> None:
+    study = studies.make(tmp_path)
+    study.set_user_attr("fingerprint", {"space": {"units": "int in [2, 64]", "units (drawn)": "int in [0, 5]"}})
+    for units, rate in ((4, 0.5), (32, 0.01), (64, 0.02)):
+        trial = study.ask()
+        trial.suggest_int("units (drawn)", 0, 5)
+        trial.suggest_int("units", units, units)
+        trial.suggest_float("rate (drawn)", 0.0, 1.0)
+        trial.suggest_float("rate", rate, rate)
+        trials.finish(study, trial, studies.result(GOOD))
+    with served(study, tmp_path) as port:
+        found = detail(port, study)
+        one = json.loads(request(port, f"/api/studies/{study._study_id}?after=2")[1])["trials"][0]
+        importance = json.loads(request(port, f"/api/studies/{study._study_id}/param_importances")[1])
+    shown = [{param["name"]: param["param_external_value"] for param in trial["params"]} for trial in found["trials"]]
+    assert shown == [
+        {"units": "4", "rate": "0.5"},
+        {"units": "32", "rate": "0.01"},
+        {"units": "64", "rate": "0.02"},
+    ]
+    assert one["params"] == found["trials"][2]["params"]
+    ranges = {space["name"]: space["distribution"] for space in found["union_search_space"]}
+    assert {name: (x["low"], x["high"], x["log"]) for name, x in ranges.items()} == {
+        "units": (4, 64, True),
+        "rate": (0.01, 0.5, True),
+    }
+    assert {each["name"] for each in importance["param_importances"][0]} <= {"units", "rate"}
+    assert "| units |" in found["note"]["body"]
+    assert "(drawn)" not in json.dumps(found)
+    assert study.trials[1].params["units (drawn)"] >= 0  # and the database has them
 
 
 def test_without_a_feasible_trial_none_is_best(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from pneumo_core.result import Layer, Stopped, TrialResult
-from pneumo_core.scoring.operating import judge
+from pneumo_core.scoring.operating import judge, pooled
 from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from search import fingerprint, trials
 from search.home import Home
@@ -98,7 +98,10 @@ class Made:
         y = images(self.prepared, DATA, self.spec.folds).validation.y
         noise = np.random.default_rng(seed).normal(size=len(y))
         scores = np.round(1 / (1 + np.exp(-(quality * (y - 0.5) + noise))), 6)
-        judged = judge(y, scores, self.spec.objective)
+        shifted = None  # the same, less well told apart
+        if self.spec.objective.shifts and self.spec.folds is None:
+            shifted = np.round(1 / (1 + np.exp(-(0.6 * quality * (y - 0.5) + noise[::-1]))), 6)
+        judged = judge(*pooled(y, scores, shifted), self.spec.objective)
         epoch = {"loss": 0.5, "val_loss": 0.6, "auc": judged.metrics.auc, "seconds": 1.0}
         return TrialResult(
             values=judged.values,
@@ -111,6 +114,7 @@ class Made:
             stopped=stopped,
             history=tuple(epoch for _ in range(n_epochs)),
             scores=tuple(scores.tolist()),
+            shifted_scores=() if shifted is None else tuple(shifted.tolist()),
             environment={"backend": "none", "devices": "CPU"},
             n_folds=self.spec.folds,
             layers=LAYERS,

@@ -33,7 +33,7 @@ def check(html: str) -> Page:
     assert {reference for reference in page.references if reference.startswith("#")} <= own
     assert "http:" not in html
     assert "https:" not in html
-    assert page.tags["section"] == 13
+    assert page.tags["section"] == 14
     return page
 
 

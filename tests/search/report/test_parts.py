@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from optuna.distributions import FloatDistribution
 from PIL import Image
 
 from pneumo_core.result import Layer
@@ -115,6 +117,16 @@ def test_gallery_is_capped_and_says_how_many_there_are(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("n", "expected"), [(3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (9, [0, 2, 4, 6, 8])])
 def test_spread_takes_both_ends(n: int, expected: list[int]) -> None:
     assert gallery.spread(np.arange(n), 5).tolist() == expected
+
+
+def test_importance_is_of_the_parameters_that_people_see() -> None:
+    study = optuna.create_study(direction="maximize")
+    for x in np.linspace(0, 1, 20):
+        trial = study.ask({"units (drawn)": FloatDistribution(0, 1), "rate": FloatDistribution(0, 1)})
+        trial.suggest_int("units", round(64 * x), round(64 * x))
+        study.tell(trial, trial.params["units (drawn)"])
+    (found, _) = gather.importances(study, study.trials, ["recall"])
+    assert list(found.shares) == ["units", "rate"]
 
 
 def test_best_so_far_rises() -> None:
