@@ -175,9 +175,9 @@ def _importance(study: optuna.Study, complete: Sequence[FrozenTrial], name: str,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that lower is better, which holds here, and that regimes are small
         with undamaged(study.study_name):
-            found = optuna.importance.get_param_importances(study, target=target)
-    shares = {name.removesuffix(DRAWN): share for name, share in found.items() if name + DRAWN not in found}
-    return Importance(target=name, shares=shares)
+            shares = optuna.importance.get_param_importances(study, target=target)
+    shown = {key.removesuffix(DRAWN): share for key, share in shares.items() if key + DRAWN not in shares}
+    return Importance(target=name, shares=shown)
 
 
 def row_of(trial: FrozenTrial) -> TrialRow:

@@ -13,9 +13,11 @@ import tensorflow as tf
 from keras import layers
 
 from pneumo_core.models import model
-from pneumo_core.specs import KerasTunerSpec, TrialSpec
+from pneumo_core.specs import KerasTunerSpec, ObjectiveSpec, TrialSpec
+from pneumo_core.training.trial import run_trial
 from pneumo_core.tuner import drawing, source
 from pneumo_core.tuner.dialogue import Open, Question, Scalar
+from tests.pneumo_core.images import arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -129,6 +131,20 @@ def draw(made: Any, **answers: Scalar) -> TrialSpec:
     name = getattr(made, "__name__", "x")
     hypermodel = source._hypermodel(name, made, {})
     return drawing.draw(Open(source="x.py", attribute="x", train={"epochs": 3}), hypermodel, ask)
+
+
+TAKEN = (NoInit, TunesBatch, residual, two_columns, logits, augmenting)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", TAKEN)
+def test_it_trains(made: Any) -> None:
+    spec = draw(made)
+    images = arrays(side_px=SIDE, channels=spec.data.channels)
+    result = run_trial(spec, ObjectiveSpec(), images, 1, lambda *_: False)
+    assert (result.n_epochs, result.stopped) == (3, "completed")
+    assert len(set(result.scores)) > 1
+    assert np.isfinite([epoch["loss"] for epoch in result.history]).all()
 
 
 @pytest.mark.parametrize(
