@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from pneumo_core.errors import StudyError, UserError, nearest
+from pneumo_core.errors import StudyError, UserError
 from pneumo_core.result import TrialResult
-from search import objectives, own_metrics, records, stored, stored_trials
+from search import own_metrics, records, stored, stored_trials
 from search.coordinator import Ending
 from search.dashboard import drawings
 from search.home import Home
@@ -100,24 +100,6 @@ class StudyResult:
         """Draw recall against specificity of all trials, with the ceiling and the floor."""
         data = self._judged()
         return plots_search.trade_off(data.trials, data.objective, data.shown).figure
-
-    def plot_learning(self) -> Drawing:
-        """Draw what the pruner saw of every trial, epoch by epoch."""
-        data = self._judged()
-        return plots_search.learning(data.trials, objectives.of(data.objective).watched, data.step).figure
-
-    def plot_importances(self, target: str | None = None) -> Drawing:
-        """Draw how much each parameter tells about `target`: a value of the study (default), or "feasibility".
-
-        Raises `StudyError` where trials are too few or too alike.
-        """
-        known = {found.target: found for found in self._judged().importances}
-        wanted = target or next(iter(known))
-        if wanted not in known:
-            raise ValueError(f"`target` must be one of the study's, got {wanted!r}{nearest(wanted, known)}")
-        if not known[wanted].shares:
-            raise StudyError(f"importance for {wanted!r} can't be computed: {known[wanted].reason}")
-        return plots_parameters.importance(known[wanted]).figure
 
     def plot_parameters(self) -> Drawing:
         """Draw every trial as a line over its parameters, the most important first, and its value."""
