@@ -234,8 +234,8 @@ class ReportData:
 
     @property
     def is_shifted(self) -> bool:
-        """Whether trials are judged on each image twice, as it is and under one shift; folds never are."""
-        return bool(self.objective.shifts) and self.n_folds is None
+        """Whether trials are judged on each image twice, as it is and under one shift."""
+        return bool(self.objective.shifts)
 
     @property
     def judged_on(self) -> str:
