@@ -21,6 +21,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
+from rich.text import Text
 
 from pneumo_core import codec
 from pneumo_core.specs import TrialSpec
@@ -120,17 +121,25 @@ def terminal(study: optuna.Study, url: str, home: Home) -> str:
     summary = replace(
         summary, n_complete=summary.n_complete - n_complete, n_pruned=summary.n_pruned - len(ended) + n_complete
     )
-    console = Console(width=COLUMNS, record=True, force_terminal=True, file=io.StringIO())
+    seen = io.StringIO()
+    console = Console(width=COLUMNS, force_terminal=True, file=seen)
     view = LiveView(console, total, RUNNING, lambda: summary)
+    seconds = {trial.number: results[trial.number].seconds for trial in done}
+    view._began_s -= sum(seconds.values()) / RUNNING
     for trial in done:
         view.started(trial.number, spec_of(trial))
+        view._rows[trial.number].began_s -= seconds[trial.number]
     for trial in done[:-RUNNING]:
         view.finished(trial.number, results[trial.number])
     for trial in done[-RUNNING:]:
         history = results[trial.number].history
-        view.epoch(trial.number, len(history) // 2, history[len(history) // 2])
+        middle = len(history) // 2
+        view.epoch(trial.number, middle, history[middle])
+        view._rows[trial.number].began_s += seconds[trial.number] * (1 - (middle + 1) / len(history))
     console.print(view._render())
-    return console.export_svg(title=f"pneumo launch {study.study_name} --workers {RUNNING}")
+    shown = Console(width=COLUMNS, record=True, file=io.StringIO())
+    shown.print(Text.from_ansi(seen.getvalue()))  # long lines wrap, as in a terminal
+    return shown.export_svg(title=f"pneumo launch {study.study_name} --workers {RUNNING}")
 
 
 def spec_of(trial: FrozenTrial) -> TrialSpec:
