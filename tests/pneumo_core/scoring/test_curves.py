@@ -106,6 +106,6 @@ def test_impossible_threshold_probabilities_are_refused(probabilities: list[floa
 
 
 def test_scores_that_are_no_probabilities_are_refused() -> None:
-    for function in (curves.calibration, curves.decision):
+    for function in (lambda y, scores: curves.calibration(y, scores, [0, 1]), curves.decision):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\], got \[-1, 2\]"):
             function([0, 1], [-1.0, 2.0])
