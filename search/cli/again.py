@@ -7,8 +7,6 @@ from typing import Any
 
 import typer
 
-from search.storage.database import redacted
-
 ONCE = {"as_json", "extend", "quiet", "timeout", "trials", "verbose", "wait", "warm_start"}  # said of one run alone
 
 
@@ -44,4 +42,6 @@ def _text(value: Any) -> str:
 
 
 def _without_password(storage: str) -> str:
+    from search.storage.database import redacted
+
     return storage if storage.startswith(("env:", "file:")) else redacted(storage)
