@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.tuner.dialogue import DRAWN
 from search.records import FIGURES, is_feasible
+from search.report.markup import limit, percent
 from search.trials import CONSTRAINT, IMAGE_SIZE_PX, rung, shown_params
 
 LEGACY, SEPARATE = "constraints", "constraints:"
@@ -103,9 +104,10 @@ def verdict(found: FrozenTrial) -> str:
     if not isinstance(fnr, float) or over is None:
         return f"{paused}**{word}**."
     where = "above" if over > 0 else "at or below"
-    cleared = f" Specificity {100 * specificity:.1f} %." if isinstance(specificity, float) else ""
-    ceiling = f"the ceiling of {100 * (fnr - over):.1f} %"
-    return f"{paused}**{word}**: the false-negative rate of {100 * fnr:.1f} % is {where} {ceiling}.{cleared}"
+    cleared = f" Specificity {percent(specificity)}." if isinstance(specificity, float) else ""
+    ceiling = fnr - over
+    rate = f"the false-negative rate of {percent(fnr, beside=ceiling)} is {where} the ceiling of {limit(ceiling)}"
+    return f"{paused}**{word}**: {rate}.{cleared}"
 
 
 def narrow(attrs: Mapping[str, Any]) -> dict[str, Any]:

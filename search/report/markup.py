@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pneumo_core.text import escaped
 from search.report.data import Estimate, State
 
 SPACE = "\u00a0"  # doesn't break
@@ -24,8 +25,6 @@ STATE_WORDS: dict[State, str] = {
     "running": "running",
     "waiting": "waiting",
 }
-
-from pneumo_core.text import escaped
 
 _VOID = {"img", "link", "meta", "source"}
 _MAX_TEXT = 2000  # characters of one text from the database

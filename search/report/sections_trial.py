@@ -46,7 +46,7 @@ def network(data: ReportData) -> Html:
     layers = result.layers
     trained = f"{count(n_trained(layers))} of {plural(result.n_parameters, 'parameter')} are in layers that train"
     caption = f"From image to score: {trained}. The width of a box shows the side of its maps."
-    whole = table(("layer", "kind", "gives", "parameters"), map(_layer, layers), label="Layers")
+    whole = table(("layer", "kind", "gives", "parameters"), map(_layer, layers), class_="long", label="Layers")
     return join([figure(diagrams.network(layers), caption), details(f"All {len(layers)} layers as a table", whole)])
 
 
@@ -133,32 +133,33 @@ def shortcuts(data: ReportData) -> Html:
         "Sharpness and brightness at one size, aspect (width over height) of the original. Within a class: Spearman's "
         "rank correlation of score and fact, its 95 % interval from resamples of patients; 0: the score does not "
         "depend on it. Disease changes sharpness and brightness a little, so a correlation is a reason to look, and "
-        "none is no proof. `pneumo data check` shows more facts, docs/shortcuts.md what breaks each."
+        "none is no proof. docs/shortcuts.md says what breaks each; more facts: "
     )
     return join(
         [
             paragraph(leaning_words(data.leanings, classes)),
             figure(plots_model.leanings(data.leanings, classes)),
             table(head, [_leaning(one) for one in data.leanings], label="Scores against facts of the images"),
-            note(how),
+            note(how, tag("code", "pneumo data check"), "."),
         ]
     )
 
 
 def leaning_words(found: Sequence[Leaning], classes: tuple[str, str]) -> str:
     """Say which facts the scores follow within a class towards what the other class looks like."""
-    followed = [f"{one.fact} (among {classes[label]})" for one in found for label in (0, 1) if one.follows(label)]
+    among = {one.fact: [classes[label] for label in (0, 1) if one.follows(label)] for one in found}
+    followed = [f"{fact} (among {' and '.join(names)})" for fact, names in among.items() if names]
     if not followed:
         return "Within each class the trial's scores follow none of these facts as a shortcut would make them."
     return (
-        f"The trial's scores still lean on {', '.join(followed)}: within that class, images that look like the other "
-        "class in this respect get scores nearer to it."
+        f"The trial's scores still lean on {', '.join(followed)}: there, images that look like the other class in this "
+        "respect get scores nearer to it."
     )
 
 
 def _leaning(one: Leaning) -> list[str]:
     within = [one.within.get(label) for label in (0, 1)]
-    return [one.fact, f"{one.class_auc:.3f}", *(margin(found, 2) if found else "–" for found in within)]
+    return [one.fact, f"{one.class_auc:.3f}", *(margin(found, 2) if found else "all alike" for found in within)]
 
 
 def beaten(compared: Sequence[Compared]) -> str:
