@@ -13,7 +13,17 @@ from search.watching.describe import describe_tied
 from studies.spec import FidelitySpec
 
 FIGURES = {"recall": 0.9, "fnr": 0.1, "specificity": 0.92, "threshold": 0.4, "auc": 0.97, "pauc": 0.8}
-ATTRS = {**FIGURES, "spec": {}}  # what tells a trial of this program
+ATTRS = {
+    **FIGURES,
+    "spec": {},
+    "seconds": 2.0,
+    "best_epoch": 1,
+    "n_epochs": 1,
+    "n_parameters": 9,
+    "stopped": "completed",
+}
+ATTRS |= {"objective_values": [0.9], "environment": {}}
+"""What tells a trial of this program, and what one always has."""
 
 
 def trial(
