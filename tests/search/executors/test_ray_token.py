@@ -14,7 +14,8 @@ from tests.commands import ROOT
 STARTED = """
 import os, subprocess, sys
 from search.executors import ray_cluster
-executor = ray_cluster.connect(None)
+from search.executors.devices import Machine
+executor = ray_cluster.connect(None, Machine(workers=1))
 address = ray_cluster.ray.get_runtime_context().gcs_address
 print(subprocess.run([sys.executable, "-c", sys.argv[1], address], capture_output=True, text=True,
                      env=os.environ | {"RAY_AUTH_MODE": "disabled"}).stdout)
