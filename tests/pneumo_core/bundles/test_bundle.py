@@ -23,8 +23,6 @@ from tests.pneumo_core import made_bundles
 from tests.pneumo_core.made_bundles import CNN, DENSE
 from tests.pneumo_core.peak import peak_below
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,8 +22,6 @@ from pneumo_core.scoring.average import average
 from tests.pneumo_core import made_bundles, pictures
 from tests.pneumo_core.made_bundles import CNN, DENSE
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
-
 CONTRACT = (
     *("n", "n_positive", "auc", "auc_ci", "accuracy", "threshold", "recall", "recall_ci", "fnr", "fnr_upper"),
     *("specificity", "specificity_ci"),

@@ -24,8 +24,6 @@ from pneumo_core.progress import silent
 from tests.pneumo_core import made_bundles
 from tests.pneumo_core.made_bundles import CNN
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
-
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:

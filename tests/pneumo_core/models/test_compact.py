@@ -12,9 +12,6 @@ from pneumo_core.models import compact, forward, model, network
 from pneumo_core.specs import CnnSpec
 from tests.pneumo_core.models.test_forward import pixels, woken
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -16,9 +16,6 @@ from pneumo_core.models.described import Undescribed
 from pneumo_core.specs import BackboneSpec, CnnSpec, DataSpec, DenseSpec, ModelSpec
 from tests.pneumo_core.models.test_backbones import LITES
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SIDE_PX = 23  # odd: padding differs from side to side
 MODELS: dict[str, ModelSpec] = {
     "dense": DenseSpec(units=(5, 4), normalization="batch", dropout=0.2),

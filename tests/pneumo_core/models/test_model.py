@@ -21,9 +21,6 @@ MODELS: dict[str, ModelSpec] = {
 }
 each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 
 def pixels(spec: ModelSpec, n: int = 3) -> np.ndarray:
     x = np.random.default_rng(0).integers(0, 256, (n, *SHAPE), dtype=np.uint8)

@@ -8,9 +8,6 @@ from keras import layers
 from pneumo_core.models import backbones, strided
 from pneumo_core.specs import BackboneSpec
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 
 def residual(side_px: int) -> keras.Model:
     pixels = keras.Input((side_px, side_px, 3), name="pixels")

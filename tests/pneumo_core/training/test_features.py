@@ -23,9 +23,6 @@ from tests.pneumo_core.models.test_backbones import needs_lite
 from tests.pneumo_core.training.test_train import Killed, kill_after
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 CHANGES = {"flip": 0.5, "contrast": 0.2}
 SETTINGS: dict[str, tuple[BackboneSpec, AugmentSpec]] = {
     "pooled": (BackboneSpec(units=(4,), dropout=0.3), AugmentSpec()),

@@ -18,8 +18,6 @@ from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_train import Killed, kill_after
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 SIDE_PX = 32
 VGG = {"name": "VGG16", "weights": "none", "trainable_from": "block5_conv3"}
 

@@ -23,8 +23,6 @@ from pneumo_core.training.trial import build_and_train, run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
-
 SHAPE = (12, 12, 1)
 MODELS: dict[str, ModelSpec] = {
     "dense": DenseSpec(units=(6,), normalization="batch", dropout=0.1),

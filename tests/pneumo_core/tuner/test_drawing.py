@@ -15,9 +15,6 @@ from pneumo_core.specs import DataSpec, KerasTunerSpec, TrialSpec
 from pneumo_core.tuner import drawing, source
 from pneumo_core.tuner.dialogue import Open, Question, Scalar
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SMALL = {"conv2d_num_filters": 4, "sep_num_filters": 4, "num_residual_blocks": 2}
 
 

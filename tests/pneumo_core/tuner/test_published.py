@@ -16,8 +16,6 @@ from pneumo_core.specs import KerasTunerSpec, PretrainedLayers
 from pneumo_core.tuner import drawing, source
 from pneumo_core.tuner.dialogue import Open
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
 SHAPE = {"alpha": 0.35, "input_shape": (96, 96, 3), "include_top": False}
 

@@ -19,8 +19,6 @@ from pneumo_core.tuner import drawing, source
 from pneumo_core.tuner.dialogue import Open, Question, Scalar
 from tests.pneumo_core.images import arrays
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 SIDE = 16
 RAW, UNIT = (0.0, 255.0), (0.0, 1.0)
 

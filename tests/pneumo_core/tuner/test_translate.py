@@ -13,9 +13,6 @@ from pneumo_core.models import stock, stored
 from pneumo_core.specs import DataSpec, KerasTunerSpec
 from pneumo_core.tuner import compiled, translate
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 DATA = DataSpec(image_size_px=12)
 
 

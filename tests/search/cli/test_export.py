@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from pneumo_core.bundles import exported
 from tests.commands import last_json, pneumo
 from tests.pneumo_core import made_bundles
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
 
 
 def test_a_bundle_is_exported_once(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from tests import in_process
 from tests.commands import ROOT, last_json, pneumo_here, write_study
 from tests.pneumo_core import made_bundles
 
-# Keras 3.15 reads its variables in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 CLASSES = ("NORMAL", "PNEUMONIA")
 SAMPLES = ROOT.parent / "shared" / "data" / "dicom"
 
