@@ -12,7 +12,7 @@ _OURS = "Suggest"  # in the source of our own `spaces`
 
 def check() -> None:
     """Raise `UserError` on a system that is not supported, and where another package hides our `spaces`."""
-    if sys.platform not in SYSTEMS:
+    if sys.platform not in SYSTEMS or not _locks_files():
         raise UserError(
             f"pneumo runs on Linux and macOS, this is {sys.platform!r}; on Windows install and run it inside WSL "
             "(`wsl --install`)"
@@ -24,3 +24,12 @@ def check() -> None:
             "another one of this name (of Hugging Face). Install pneumo-search into a virtual environment of its own, "
             "or run `pip uninstall spaces` and then `pip install --force-reinstall --no-deps pneumo-search`"
         )
+
+
+def _locks_files() -> bool:
+    """Return whether Python has the system's file locks, which Windows lacks."""
+    try:
+        importlib.import_module("fcntl")
+    except ImportError:
+        return False
+    return True
