@@ -14,23 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumo_core import codec, pictures
-from pneumo_core.data import preprocess
+from benchmarks import kept
+from pneumo_core import pictures
 from pneumo_core.models import forward
 from pneumo_core.pictures import Pixels
-from pneumo_core.scoring import metrics
+from pneumo_core.scoring import operating
 from pneumo_core.scoring.average import average
-from pneumo_core.specs import TrialSpec
-from search import records
-from search.home import Home
-from search.kept import KeptNetworks
-from search.prepared import read_source
-from search.storage.database import open_storage
-from search.study import load_study
-from studies.spec import SourceSpec
+from pneumo_core.specs import ObjectiveSpec
 
 STRENGTHS = (0, 1, 2, 3)  # 0: as they are
-MISSED = 0.03
+OBJECTIVE = ObjectiveSpec(kind="specificity", fnr_ceiling=0.03)
 
 
 def main() -> None:
@@ -39,21 +32,14 @@ def main() -> None:
     parser.add_argument("--home", required=True, type=Path)
     parser.add_argument("--study", default="pneumonia")
     options = parser.parse_args()
-    home = Home(options.home)
-    stored = load_study(options.study, open_storage(home.storage_url, create=False))
-    prepared = read_source(SourceSpec(source=options.folder), home)
-    kept = KeptNetworks(home.networks(stored.study_name, stored.user_attrs["uid"]))
     print("| trial | " + " | ".join("as they are" if k == 0 else f"strength {k}" for k in STRENGTHS) + " |")
     print("|---|" + "---|" * len(STRENGTHS))
     found = []
-    for trial in sorted(records.ranked(stored.get_trials(deepcopy=False)), key=lambda trial: trial.number):
-        network = kept.file(trial.user_attrs["spec_digest"])
-        if network.is_file():
-            spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
-            role = preprocess.open_role(prepared.arrays_for(spec.data), "validation")
-            y = np.asarray(role.y)
-            found.append(_scores(network, np.asarray(role.x), y))
-            print(f"| {trial.number} | {_row(found[-1], y)} |", flush=True)
+    for network in kept.networks(options.folder, options.home, options.study):
+        role = network.role("validation")
+        y = np.asarray(role.y)
+        found.append(_scores(network.file, np.asarray(role.x), y))
+        print(f"| {network.trial} | {_row(found[-1], y)} |", flush=True)
     if found:
         print(f"| average | {_row([average([scores[k] for scores in found]) for k in STRENGTHS], y)} |")
 
@@ -77,11 +63,8 @@ def _scores(network: Path, x: Pixels, y: np.ndarray) -> list[np.ndarray]:
 
 
 def _row(scores: Sequence[np.ndarray], y: np.ndarray) -> str:
-    return " | ".join(f"{metrics.auc(y, s):.4f} / {_specificity(s, y):.3f}" for s in scores)
-
-
-def _specificity(scores: np.ndarray, y: np.ndarray) -> float:
-    return float((scores[y == 0] < np.quantile(scores[y == 1], MISSED)).mean())
+    judged = [operating.judge(y, of_strength, OBJECTIVE).metrics for of_strength in scores]
+    return " | ".join(f"{figures.auc:.4f} / {figures.specificity:.3f}" for figures in judged)
 
 
 if __name__ == "__main__":

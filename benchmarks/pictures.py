@@ -101,7 +101,7 @@ def browse(url: str, *flags: str) -> None:
 def served(dashboard: app.Wsgi) -> Iterator[int]:
     """Serve meanwhile; yields the port."""
     with app.server(dashboard, 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield server.server_port

@@ -18,20 +18,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from pneumo_core import codec, shifts
-from pneumo_core.data import preprocess
+from benchmarks import kept
+from pneumo_core import shifts
 from pneumo_core.models import forward
 from pneumo_core.scoring import metrics
 from pneumo_core.scoring.average import average
-from pneumo_core.specs import TrialSpec
-from search import records
-from search.home import Home
-from search.kept import KeptNetworks
-from search.prepared import Prepared, read_source
-from search.storage import artifacts
-from search.storage.database import open_storage
-from search.study import load_study
-from studies.spec import SourceSpec
 
 SIZES = (1, 2, 3, 5, 7)
 N_SUBSETS = 200
@@ -55,43 +46,23 @@ def main() -> None:
     options = parser.parse_args()
     networks: list[Network] = []
     for home in options.home:
-        found, y, y_test = _networks(options.folder, Home(home), options.study)
-        networks += found
+        for network in kept.networks(options.folder, home, options.study):
+            networks.append(_scored(f"{home.name}/{network.trial}", network))
+            y, y_test = (np.asarray(network.role(role).y) for role in ("validation", "test"))
+            print(f"scored {networks[-1].name}", flush=True)
     print(f"{len(networks)} networks, {len(y)} validation and {len(y_test)} test images\n")
     print(_choosing(networks, y, y_test))
     print()
     print(_averaging(networks, y, y_test))
 
 
-def _networks(folder: str, home: Home, study: str) -> tuple[list[Network], np.ndarray, np.ndarray]:
-    stored = load_study(study, open_storage(home.storage_url, create=False))
-    prepared = read_source(SourceSpec(source=folder), home)
-    kept, store = (
-        KeptNetworks(home.networks(stored.study_name, stored.user_attrs["uid"])),
-        artifacts.store(home.artifacts),
+def _scored(name: str, network: kept.Kept) -> Network:
+    return Network(
+        name=name,
+        scores=np.array(network.result.scores),
+        shifted=np.array(network.result.shifted_scores),
+        test=_test_scores(network.file, np.asarray(network.role("test").x)),
     )
-    found = []
-    for trial in records.ranked(stored.get_trials(deepcopy=False)):
-        spec = codec.from_json(TrialSpec, trial.user_attrs["spec"])
-        result = artifacts.load_result(store, trial, stored._storage)
-        network = kept.file(trial.user_attrs["spec_digest"])  # of the spec as it was stored, whatever fields it has now
-        if result is None or not network.is_file():
-            continue
-        arrays = prepared.arrays_for(spec.data)
-        name = f"{home.path.name}/{trial.number}"
-        test = _test_scores(network, np.asarray(preprocess.open_role(arrays, "test").x))
-        found.append(
-            Network(name=name, scores=np.array(result.scores), shifted=np.array(result.shifted_scores), test=test)
-        )
-        print(f"scored {name}", flush=True)
-    return found, *_labels(prepared)
-
-
-def _labels(prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
-    from pneumo_core.specs import DataSpec
-
-    arrays = prepared.arrays_for(DataSpec(image_size_px=96))
-    return tuple(np.asarray(preprocess.open_role(arrays, role).y) for role in ("validation", "test"))  # type: ignore[return-value]
 
 
 def _test_scores(network: Path, x: np.ndarray) -> dict[str, np.ndarray]:

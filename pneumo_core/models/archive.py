@@ -1,10 +1,10 @@
-"""A `.keras` file weighed before it is unpacked: Keras stores weights as they are, so they are no larger than it."""
+"""A `.keras` file weighed before it is unpacked: Keras stores weights as they are, `compact` in half and more."""
 
 import io
 import zipfile
 from pathlib import Path
 
-MOST_TIMES = 4  # the size of the file that all of it may unpack to, should somebody have packed it anew
+MOST_TIMES = 4  # the size of the file that all of it may unpack to
 SPARE_BYTES = 2**20
 
 

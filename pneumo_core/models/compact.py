@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core.models import forward
+from pneumo_core.models import archive, forward
 from pneumo_core.models.described import WEIGHTS
 
 TOLERANCE = 1e-3  # of a score
@@ -24,9 +24,9 @@ BITS = (10, 12, 14, 16, 23)  # of the mantissa of a weight: as in half precision
 def write(file: Path, into: Path, x: npt.NDArray[np.uint8], *, tolerance: float = TOLERANCE) -> float:
     """Write the network in `file` to `into`, a `.keras` file, with as few bits as move no score by `tolerance`.
 
-    It is copied as it is where only Keras can run it. Scores are those of images `x` (n, h, w, c). Returns by how much
-    they moved at most. The same network and images give the same bytes. To be called before a threshold is certified,
-    which must rest on the scores of what is kept.
+    It is copied as it is where only Keras can run it, and where it would be packed closer than `archive` lets pass.
+    Scores are those of images `x` (n, h, w, c). Returns by how much they moved at most. The same network and images give
+    the same bytes. To be called before a threshold is certified, which must rest on the scores of what is kept.
     """
     if (engine := forward.without_keras(file)) is None:
         shutil.copyfile(file, into)
@@ -37,6 +37,11 @@ def write(file: Path, into: Path, x: npt.NDArray[np.uint8], *, tolerance: float 
         moved = float(np.abs(forward.of_file(into).scores(x) - before).max(initial=0))
         if moved <= tolerance:
             break
+    try:
+        archive.check(into)
+    except ValueError:
+        shutil.copyfile(file, into)
+        return 0.0
     return moved
 
 
@@ -51,9 +56,9 @@ def rounded(values: npt.NDArray[np.float32], n_bits: int) -> npt.NDArray[np.floa
 
 
 def _copy(file: Path, into: Path, change: Callable[[Any], Any]) -> None:
-    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(into, "w") as made:
-        for entry in archive.infolist():
-            content = archive.read(entry)
+    with zipfile.ZipFile(file) as packed, zipfile.ZipFile(into, "w") as made:
+        for entry in packed.infolist():
+            content = packed.read(entry)
             content = _weights(content, change) if entry.filename == WEIGHTS else content
             made.writestr(zipfile.ZipInfo(entry.filename), content)  # without the time of day
 

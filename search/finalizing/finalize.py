@@ -26,7 +26,6 @@ from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import PREPROCESSING_VERSION, RoleArrays
 from pneumo_core.data.split import Role
 from pneumo_core.errors import StudyError
-from pneumo_core.files import write_file
 from pneumo_core.models import compact
 from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.average import average
@@ -110,7 +109,7 @@ class Finalizer:
             return Finalized(bundle=there, folder=out, was_there=True)
         choice, validation = self._chosen(rivals)
         self.say(_describe_choice(choice, self.options))
-        with separate.own_copies(choice, self.jobs.folder) as apart:
+        with separate.own_copies(choice, self.jobs.folder, self._compact) as apart:
             draft, models = self._draft(name, apart, validation)
             self.say(_describe_threshold(draft))
             whole = self._write(self._open_test(draft, models, out), models, out)
@@ -145,13 +144,10 @@ class Finalizer:
         choice = choose(found, np.asarray(role.y), np.array(role.groups), self.objective)
         return choice, pooled(choice.members, np.asarray(role.y))
 
-    def _compacted(self, member: Member) -> Path:
-        """Return the member's network in fewer bytes, see `compact`."""
-        file = self.jobs.folder / "models" / f"{bundles.facts_of(member.network).sha256[:16]}.compact.keras"
-        if not file.is_file():
-            x = preprocess.open_role(self.prepared.arrays_for(member.candidate.spec.data), "validation").x
-            write_file(file, lambda unfinished: compact.write(member.network, unfinished, x[:: -(-len(x) // N_PROBES)]))
-        return file
+    def _compact(self, member: Member, into: Path) -> None:
+        """Write the member's network to `into` in fewer bytes."""
+        x = preprocess.open_role(self.prepared.arrays_for(member.candidate.spec.data), "validation").x
+        compact.write(member.network, into, x[:: -(-len(x) // N_PROBES)])
 
     def _draft(
         self, name: str, choice: Choice, validation: tuple[np.ndarray, np.ndarray]
@@ -159,7 +155,7 @@ class Finalizer:
         """Set the threshold of the chosen: all that is settled before the test role is opened."""
         several = len(choice.members) > 1
         names = [f"model-{i}.keras" if several else "model.keras" for i in range(1, len(choice.members) + 1)]
-        models = dict(zip(names, map(self._compacted, choice.members), strict=True))
+        models = dict(zip(names, (member.network for member in choice.members), strict=True))
         members = tuple(_of_bundle(file, member) for file, member in zip(names, choice.members, strict=True))
         n_uses = openings.log(self.study, self.storage, self.prepared, "calibration", bundle=name)
         settled = self._settle(members, models, validation)

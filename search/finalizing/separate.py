@@ -2,33 +2,34 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from pneumo_core.files import storage_errors
 from search.executors.station import PREFIX, claim
-from search.finalizing.choose import Choice
+from search.finalizing.choose import Choice, Member
 
 LIMIT_BYTES = 2 * 10**9  # of networks that finalizes of a study trained
 
 
 @contextmanager
-def own_copies(choice: Choice, folder: Path) -> Iterator[Choice]:
+def own_copies(choice: Choice, folder: Path, write: Callable[[Member, Path], None]) -> Iterator[Choice]:
     """Yield `choice` with copies of its networks, so that those are shipped whose threshold was certified.
 
-    Copies that a killed finalize left in `folder` are removed.
+    `write(member, file)` makes one. Copies that a killed finalize left in `folder` are removed.
     """
     own = folder.absolute() / f"{PREFIX}{uuid.uuid4().hex}"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         alive = claim(own)
     try:
-        copies = []
+        copies: list[Path] = []
         for position, member in enumerate(choice.members):
             with storage_errors(folder):
-                copies.append(Path(shutil.copyfile(member.network, own / f"{position}.keras")))
+                write(member, copy := own / f"{position}.keras")
+                copies.append(copy)
         members = zip(choice.members, copies, strict=True)
         yield replace(choice, members=tuple(replace(member, network=copy) for member, copy in members))
     finally:

@@ -85,7 +85,10 @@ COMMANDS: dict[str, Command] = {  # `launch` last: it adds trials
 
 def look(home: Path) -> tuple[int, str]:
     """Ask the dashboard of a home for all that its pages ask for; return the code of the command and what it says."""
-    storage = open_storage(f"sqlite:///{home}/pneumo.db", create=False)
+    try:
+        storage = open_storage(f"sqlite:///{home}/pneumo.db", create=False)
+    except PneumoError as error:
+        return 2, f"pneumo: {error}"
     try:
         study = load_study("made-up", storage)
         wsgi = open.dashboard(study, Home(home), None)

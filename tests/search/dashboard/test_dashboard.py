@@ -5,7 +5,6 @@ import http.client
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
@@ -17,6 +16,7 @@ import optuna
 import pytest
 from optuna.artifacts import upload_artifact
 
+from benchmarks.pictures import served as serving
 from pneumo_core.errors import StorageError, StudyError, UserError
 from search import trials
 from search.dashboard import app, open
@@ -34,14 +34,8 @@ pytest.importorskip("optuna_dashboard")
 @contextmanager
 def served(study: optuna.Study, folder: Path, labels: Labels | None = None) -> Iterator[int]:
     """Serve `study` on a free port meanwhile."""
-    with app.server(open.dashboard(study, Home(folder), labels), 0) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(open.dashboard(study, Home(folder), labels)) as port:
+        yield port
 
 
 def request(port: int, path: str, method: str = "GET", host: str | None = None, **headers: str) -> tuple[int, bytes]:

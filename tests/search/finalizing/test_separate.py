@@ -1,6 +1,7 @@
 """Two finalizes of one study at once, and what they leave."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ def test_what_is_shipped_is_what_was_certified_though_another_finalize_trains_it
     network = tmp_path / "models" / "a.keras"
     network.parent.mkdir()
     network.write_text("certified")
-    with separate.own_copies(chosen(network), tmp_path / "finalize") as apart:
+    with separate.own_copies(chosen(network), tmp_path / "finalize", copy) as apart:
         network.write_text("trained anew")
         assert apart.members[0].network.read_text() == "certified"
-        with separate.own_copies(chosen(network), tmp_path / "finalize") as other:
+        with separate.own_copies(chosen(network), tmp_path / "finalize", copy) as other:
             assert other.members[0].network.read_text() == "trained anew"
             assert apart.members[0].network.exists()
     assert list((tmp_path / "finalize").iterdir()) == []
@@ -28,11 +29,11 @@ def test_what_a_killed_finalize_left_is_removed_by_the_next(tmp_path: Path) -> N
     network = tmp_path / "a.keras"
     network.write_text("a network")
     if (pid := os.fork()) == 0:
-        with separate.own_copies(chosen(network), tmp_path / "finalize"):
+        with separate.own_copies(chosen(network), tmp_path / "finalize", copy):
             os._exit(0)
     os.waitpid(pid, 0)
     (left,) = (tmp_path / "finalize").iterdir()
-    with separate.own_copies(chosen(network), tmp_path / "finalize") as apart:
+    with separate.own_copies(chosen(network), tmp_path / "finalize", copy) as apart:
         assert not left.exists()
         assert apart.members[0].network.exists()
 
@@ -44,6 +45,10 @@ def test_networks_beyond_the_limit_leave_the_oldest_first(tmp_path: Path, limit_
         os.utime(tmp_path / f"{age}.keras", (1000 - age, 1000 - age))
     separate.tidy(tmp_path, limit_bytes)
     assert sorted(file.stem for file in tmp_path.iterdir()) == ["0", "1", "2"][:n_left]
+
+
+def copy(member: Member, into: Path) -> None:
+    shutil.copyfile(member.network, into)
 
 
 def chosen(network: Path) -> Choice:
