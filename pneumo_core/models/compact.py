@@ -25,8 +25,8 @@ def write(file: Path, into: Path, x: npt.NDArray[np.uint8], *, tolerance: float 
     """Write the network in `file` to `into`, a `.keras` file, with as few bits as move no score by `tolerance`.
 
     It is copied as it is where only Keras can run it, and where it would be packed closer than `archive` lets pass.
-    Scores are those of images `x` (n, h, w, c). Returns by how much they moved at most. The same network and images give
-    the same bytes. To be called before a threshold is certified, which must rest on the scores of what is kept.
+    Scores are those of images `x` (n, h, w, c). Returns by how much they moved at most. The same network and images
+    give the same bytes. To be called before a threshold is certified, which rests on the scores of what is kept.
     """
     if (engine := forward.without_keras(file)) is None:
         shutil.copyfile(file, into)
