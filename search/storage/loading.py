@@ -15,8 +15,15 @@ _distribution = cache(json_to_distribution)  # a space has few, a study stores o
 
 
 def load_trials(connection: sqlalchemy.Connection, study_id: int) -> list[FrozenTrial]:
-    """Return every trial of the study in the order of their creation, as `RDBStorage.get_all_trials` does."""
+    """Return every trial of the study in the order of their creation, as `RDBStorage.get_all_trials` does.
+
+    States are read first. Other programs write between two queries, and a trial that was finished before the others
+    are read does not change any more. In another order a finished trial could lack its values.
+    """
     read = _Reader(connection, study_id)
+    trial = models.TrialModel
+    columns = trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
+    rows = list(read(trial, *columns))
     params, distributions = _params(read)
     values = defaultdict[int, dict[int, float]](dict)
     value = models.TrialValueModel
@@ -24,15 +31,14 @@ def load_trials(connection: sqlalchemy.Connection, study_id: int) -> list[Frozen
         values[trial_id][objective] = value.stored_repr_to_value(number, kind)
     reports = defaultdict[int, dict[int, float]](dict)
     report = models.TrialIntermediateValueModel
-    columns = report.step, report.intermediate_value, report.intermediate_value_type
-    for trial_id, step, number, kind in read(report, *columns):
+    for trial_id, step, number, kind in read(
+        report, report.step, report.intermediate_value, report.intermediate_value_type
+    ):
         reports[trial_id][step] = report.stored_repr_to_intermediate_value(number, kind)
     user, system = (
         _attributes(read, models.TrialUserAttributeModel),
         _attributes(read, models.TrialSystemAttributeModel),
     )
-    trial = models.TrialModel
-    rows = read(trial, trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc)
     return [
         FrozenTrial(
             number=number,

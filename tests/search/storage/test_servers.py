@@ -97,6 +97,10 @@ def test_all_trials_are_read_as_optuna_reads_them(url: str) -> None:
     reading.assert_read_alike(opened)
 
 
+def test_a_trial_that_another_program_finishes_is_never_read_by_halves(url: str) -> None:
+    reading.assert_no_trial_is_half_read(open_storage(url), open_storage(url))
+
+
 def test_a_restart_in_mid_run_is_survived(tmp_path: Path, url: str, server: Server) -> None:
     found = Search(tmp_path, study(Faulty(Fault.SLOW), n_trials=6), url)
     restarted: list[int] = []
