@@ -23,6 +23,7 @@ from pneumo_core import shifts
 from pneumo_core.models import forward
 from pneumo_core.scoring import metrics
 from pneumo_core.scoring.average import average
+from pneumo_core.specs import DataSpec
 
 SIZES = (1, 2, 3, 5, 7)
 N_SUBSETS = 200
@@ -45,9 +46,12 @@ def main() -> None:
     parser.add_argument("--study", default="pneumonia")
     options = parser.parse_args()
     networks: list[Network] = []
+    changed: dict[DataSpec, dict[str, np.ndarray]] = {}
     for home in options.home:
         for network in kept.networks(options.folder, home, options.study):
-            networks.append(_scored(f"{home.name}/{network.trial}", network))
+            if network.data not in changed:
+                changed[network.data] = _under_each_family(np.asarray(network.role("test").x))
+            networks.append(_scored(f"{home.name}/{network.trial}", network, changed[network.data]))
             y, y_test = (np.asarray(network.role(role).y) for role in ("validation", "test"))
             print(f"scored {networks[-1].name}", flush=True)
     print(f"{len(networks)} networks, {len(y)} validation and {len(y_test)} test images\n")
@@ -56,18 +60,18 @@ def main() -> None:
     print(_averaging(networks, y, y_test))
 
 
-def _scored(name: str, network: kept.Kept) -> Network:
+def _under_each_family(x: np.ndarray) -> dict[str, np.ndarray]:
+    return {family: shifts.apply_assigned(tuple(names), x) for family, names in shifts.FAMILIES.items()}
+
+
+def _scored(name: str, network: kept.Kept, changed: Mapping[str, np.ndarray]) -> Network:
+    engine = forward.of_file(network.file)
     return Network(
         name=name,
         scores=np.array(network.result.scores),
         shifted=np.array(network.result.shifted_scores),
-        test=_test_scores(network.file, np.asarray(network.role("test").x)),
+        test={family: engine.scores(x) for family, x in changed.items()},
     )
-
-
-def _test_scores(network: Path, x: np.ndarray) -> dict[str, np.ndarray]:
-    engine = forward.of_file(network)
-    return {family: engine.scores(shifts.apply_assigned(tuple(names), x)) for family, names in shifts.FAMILIES.items()}
 
 
 Chooser = Callable[[Network, np.ndarray, np.ndarray], float]

@@ -19,6 +19,7 @@ from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import StorageError
 from pneumo_core.models import forward
 from pneumo_core.models.forward import Engine
+from pneumo_core.scoring.metrics import Ints
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
 from pneumo_core.training import augment, batches, feature_store, frozen_part
 from pneumo_core.training.feature_store import Features
@@ -54,6 +55,7 @@ class Extractor:
     augment: AugmentSpec
     folder: Path
     digest: str  # of network, images and environment
+    rows: Ints | None = None  # (m,) of the training images that the trial sees; None: all
 
     @cached_property
     def engine(self) -> Engine:
@@ -70,11 +72,11 @@ class Extractor:
 
     def originals(self) -> Features:
         """Return the features of the training images, unchanged."""
-        return self._open("train", self.images.x_train, None)
+        return self._open("train", self.images.x_train, None, self.rows)
 
     def view(self, number: int) -> Features:
         """Return the features of the training images as `augment` changes them in one of the fixed views."""
-        return self._open("train", self.images.x_train, batches.view_seed(number))
+        return self._open("train", self.images.x_train, batches.view_seed(number), self.rows)
 
     def changed(self, seed: int) -> Features:
         """Return the features of the training images as `augment` changes them with `seed`.
@@ -82,23 +84,25 @@ class Extractor:
         Training has begun when this is called: where they can't be kept they are computed for the one pass.
         """
         try:
-            return self._open("train", self.images.x_train, seed)
+            return self._open("train", self.images.x_train, seed, self.rows)
         except StorageError:
-            return np.concatenate(list(self._computed(self.images.x_train, seed)))
+            return np.concatenate(list(self._computed(self.images.x_train, seed, self.rows)))
 
-    def _open(self, role: str, x: np.ndarray, seed: int | None) -> Features:
+    def _open(self, role: str, x: np.ndarray, seed: int | None, rows: Ints | None = None) -> Features:
         change = None if seed is None else [codec.to_json(self.augment), seed, PIL.__version__]
-        key = codec.digest([self.digest, role, change])
-        shape = (len(x), *self.frozen.output_shape[1:])
-        return feature_store.open_or_build(self.folder, key, shape, self._computed(x, seed))
+        key = codec.digest([self.digest, role, change, *([] if rows is None else [rows.tolist()])])
+        shape = (len(x) if rows is None else len(rows), *self.frozen.output_shape[1:])
+        return feature_store.open_or_build(self.folder, key, shape, self._computed(x, seed, rows))
 
-    def _computed(self, x: np.ndarray, seed: int | None) -> Iterator[Features]:
-        size = score_batch(x)
+    def _computed(self, x: np.ndarray, seed: int | None, rows: Ints | None = None) -> Iterator[Features]:
+        """Yield the features of `rows` of `x`; an image changes in the same way whichever others are among them."""
+        size, rows = score_batch(x), np.arange(len(x)) if rows is None else rows
         changes = None if seed is None else augment.draw(self.augment, len(x), seed)
-        for start in range(0, len(x), size):
-            part = np.asarray(x[start : start + size])
+        for start in range(0, len(rows), size):
+            of_part = rows[start : start + size]
+            part = np.asarray(x[of_part])
             if changes is not None:
-                part = augment.apply(self.augment, part, changes[np.arange(start, start + len(part))])
+                part = augment.apply(self.augment, part, changes[of_part])
             yield self.engine.outputs(part)
 
 
@@ -122,11 +126,16 @@ def n_views(parts: Parts | None, spec: ModelSpec) -> int:
 
 
 def open_cached(
-    parts: Parts | None, spec: TrialSpec, images: FitArrays, environment: Mapping[str, str]
+    parts: Parts | None,
+    spec: TrialSpec,
+    images: FitArrays,
+    environment: Mapping[str, str],
+    rows: Ints | None = None,
 ) -> tuple[Cached | None, str]:
     """Return what to train in place of the whole network, with "cached", or None and why not.
 
-    `environment` names all that features may depend on beside network, engine and images.
+    Only the training images in `rows` (m,) are in it, all where None: features of the others would be computed for
+    nothing. `environment` names all that features may depend on beside network, engine and images.
     """
     if parts is None:
         return None, "none"
@@ -143,6 +152,7 @@ def open_cached(
         augment=spec.train.augment,
         folder=feature_store.folder_in(images.origin.cache_dir),
         digest=codec.digest([VERSION, network_digest(parts.frozen), engine, images.origin.digest, environment]),
+        rows=rows,
     )
     try:
         arrays = _arrays(extractor, images)
@@ -192,9 +202,12 @@ def _changes_all(changes: AugmentSpec) -> bool:
 
 
 def _arrays(extractor: Extractor, images: FitArrays) -> FitArrays:
+    rows = slice(None) if extractor.rows is None else extractor.rows
     return replace(
         images,
         x_train=extractor.view(0) if _changes_all(extractor.augment) else extractor.originals(),
+        y_train=images.y_train[rows],
+        groups_train=images.groups_train[rows],
         x_validation=extractor.validation(),
         x_shifted=extractor.shifted(),
         origin=None,

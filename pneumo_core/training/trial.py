@@ -72,12 +72,13 @@ def build_and_train(
         where = {**environment(), "precision": precision.of(spec)}
         network = model.build(spec.model, _image_shape(arrays), precision.of(spec))
         parts = features.split(network, spec.model)
-        cached, note = features.open_cached(parts, spec, arrays, where)
+        rows = patients.rows(arrays, spec.train.patients * stage.patients, derive(seed, "patients"))
+        cached, note = features.open_cached(parts, spec, arrays, where, rows)
         task = train.Task(
             spec=spec.train,
             objective=objective,
             arrays=cached.arrays if cached else arrays,
-            rows=patients.rows(arrays, spec.train.patients * stage.patients, derive(seed, "patients")),
+            rows=None if cached else rows,  # what is cached is of these rows alone
             seed=derive(seed, "data"),
             identity=identity(spec, objective, seed),
             images=images_digest(arrays),

@@ -81,6 +81,16 @@ def test_kept_features_give_the_trial_that_pixels_give(setting: str, tmp_path: P
     compare(trial(model, augment=changes), tmp_path)
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("setting", ["pooled", "views", "copies"])
+def test_features_are_computed_for_the_patients_that_a_trial_sees_and_for_no_others(
+    setting: str, tmp_path: Path
+) -> None:
+    model, changes = SETTINGS[setting]
+    compare(trial(model, augment=changes, patients=0.5), tmp_path)
+    assert max(len(np.load(file, mmap_mode="r")) for file in tmp_path.rglob("features.npy")) < 20
+
+
 @needs_lite
 def test_kept_features_of_the_real_network_give_the_trial_that_pixels_give(tmp_path: Path) -> None:
     compare(trial(BackboneSpec(), epochs=2), tmp_path)
