@@ -242,10 +242,9 @@ class Bench:
         call = f"study({name!r}, {seeds!r}, epochs={self.epochs})"
         file.write_text(f"from benchmarks.search import study\n\nSTUDY = {call}\n", "utf-8")
         command = ["search.cli", "launch", str(file), "--data", str(self.folder), "--storage", url]
-        if arm.endswith(PARALLEL):
-            command += ["--workers", str(n_cores())]
+        command += ["--workers", str(n_cores() if arm.endswith(PARALLEL) else 1)]
         home = Home(self.scratch / "home")
-        measured = _watched([*command, "--home", str(home.path)], place, may_end_with=(0, 3))
+        measured = watched([*command, "--home", str(home.path)], place, may_end_with=(0, 3))
         storage, kept = open_storage(url), artifacts.store(home.artifacts)
         finished = []
         for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False):
@@ -259,7 +258,7 @@ class Bench:
         drawn, out = place / "configurations.json", place / "trials.json"
         drawn.write_text(json.dumps([codec.to_json(spec) for spec in specs]), "utf-8")
         files = [str(self.scratch / "arrays.npz"), str(drawn), str(out)]
-        measured = _watched(["benchmarks.search_others", arm, *files], place)
+        measured = watched(["benchmarks.search_others", arm, *files], place)
         trials = json.loads(out.read_text("utf-8"))
         return measured.ran([self._finished(trial["ended_s"] - measured.began_s, trial["scores"]) for trial in trials])
 
@@ -348,7 +347,7 @@ class Watched:
         return Ran(wall_s=self.wall_s, cpu_s=self.cpu_s, peak_bytes=self.peak_bytes, trials=tuple(trials))
 
 
-def _watched(module: Sequence[str], place: Path, may_end_with: tuple[int, ...] = (0,)) -> Watched:
+def watched(module: Sequence[str], place: Path, may_end_with: tuple[int, ...] = (0,)) -> Watched:
     """Run `python -m module ...` in a cold process and watch it; its output goes to a file in `place`."""
     began_s, peak = time.time(), Peak()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}

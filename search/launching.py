@@ -18,7 +18,8 @@ from search import stored as stored_study
 from search import study as stored_studies
 from search import warm_start as warm_starting
 from search.coordinator import Coordinator, Ending
-from search.executors.devices import Machine, slot_environments
+from search.executors import trainers
+from search.executors.devices import Machine, is_cpu_only, slot_environments
 from search.executors.local import LocalExecutor
 from search.executors.protocol import Executor
 from search.home import Home
@@ -115,11 +116,12 @@ def launch(
     """
     options.home.check_writable()
     hooks = found_hooks(study.spec.hooks) + ([TensorBoard(options.tensorboard)] if options.tensorboard else [])
+    machine, why = _with_trainers(machine, study)
     executor = make_executor(machine, options.home.logs(study.spec.name))
     with views as (make_view, progress):
         prepared = read_source(study.spec.data, options.home, progress)
         on_read(prepared)
-        return search(study, options, prepared, executor, make_view, hooks)
+        return search(study, options, prepared, executor, make_view, hooks, why)
 
 
 def search(
@@ -129,8 +131,9 @@ def search(
     executor: Executor,
     make_view: MakeView,
     hooks: Sequence[Hook] = (),
+    say_first: Sequence[str] = (),
 ) -> Outcome:
-    """Run or resume a study whose images are read."""
+    """Run or resume a study whose images are read; `say_first` is what people should know of the launch."""
     spec, notes = _resolved(study, options)
     mark = fingerprint.of_study(spec, study.draws) | fingerprint.of_data(prepared.manifest, prepared.split)
     storage = open_storage(options.storage_url, create=options.join is None or options.join.wait_s > 0)
@@ -142,7 +145,7 @@ def search(
     with options.stopping() as stop_asked:
         summary = partial(records.summarise, stored, options.storage_url)
         view = make_view(spec.budget.trials, executor.n_slots, partial(summary, Reader(stored)))
-        for note in notes:
+        for note in (*say_first, *notes):
             view.noted(note)
         coordinator = Coordinator(
             study=stored,
@@ -161,6 +164,15 @@ def search(
         )
         ending = _run(coordinator, storage)
     return Outcome(ending=ending, summary=summary(), diagnosis=coordinator.diagnosis)
+
+
+def _with_trainers(machine: Machine, study: Study) -> tuple[Machine, list[str]]:
+    """Return the machine with a number of trainers, and where nobody named one, why so many."""
+    if machine.workers or not is_cpu_only(machine):
+        return machine, []
+    spec = study.spec
+    choice = trainers.choose(study.draws.trials, spec.budget.trials, deterministic=spec.deterministic)
+    return dataclasses.replace(machine, workers=choice.n), [choice.why]
 
 
 def make_executor(machine: Machine, logs: Path) -> Executor:

@@ -1,8 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from pneumo_core.data.phantom import PhantomSpec, generate
+
+os.environ.setdefault("PNEUMO_WORKERS", "1")  # each trainer costs 5 CPU seconds, and what runs alone comes out the same
 
 
 @pytest.fixture(scope="session")

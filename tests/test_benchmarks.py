@@ -129,6 +129,14 @@ def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+def test_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("side_by_side", ["quickstart", "phantom", "--trials", 2], tmp_path, monkeypatch)
+
+    assert median(rows, "trials an hour 2 ÷ 1") > 0
+    assert median(rows, "2 trainers: peak memory") > 0
+
+
+@pytest.mark.slow
 def test_overhead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ran("overhead", ["phantom", "--trials", 2, "--stored", 20, "--repeats", 1], tmp_path, monkeypatch)
 

@@ -160,8 +160,10 @@ class TrainingOptions(DeviceOptions):
         int | None,
         typer.Option(
             metavar="N",
+            envvar="PNEUMO_WORKERS",
             callback=at_least_one,
-            help="Trials to run in parallel. More are faster, on CPUs as well, and take more memory.",
+            help="Trials to run side by side. Default of a search on a CPU: one a core, at most four, as many as fit "
+            "into the free memory. A search that must repeat exactly needs 1.",
         ),
     ] = None
 

@@ -20,7 +20,7 @@ class Machine:
 
     on: str = "local"  # this machine; "ray" or "ray://HOST" for a cluster
     device: str = "auto"  # or cpu, or GPU numbers such as "0,1"
-    workers: int | None = None  # trials in parallel; None: `trials_per_gpu` a GPU, one on a CPU
+    workers: int | None = None  # trials in parallel; None: `trials_per_gpu` a GPU, one on a CPU, where `launch` chooses
     trials_per_gpu: int = 1
     backend: str | None = None  # None: $KERAS_BACKEND, else tensorflow
     limits: Limits = field(default_factory=Limits)
@@ -39,6 +39,11 @@ def slot_environments(machine: Machine) -> list[dict[str, str]]:
         shared = common | gpu_environment(n_sharing) | _order()
         return [shared | {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(n_slots)]
     return [common | _cpu(slot, n_slots) for slot in range(n_slots)]
+
+
+def is_cpu_only(machine: Machine) -> bool:
+    """Return whether trials run on this machine's CPU. Raises `UserError` for a device that is not there."""
+    return machine.on == "local" and not _choose_gpus(machine.device)
 
 
 def common_environment(backend: str | None) -> dict[str, str]:
