@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -55,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(study=asked.study, folder=asked.folder, n_trials=asked.trials, scratch=Path(scratch))
         bench.decode()
-        measure.in_turn({str(n): lambda n=n: _noted(found[n], bench.run(n)) for n in numbers}, asked.repeats)
+        measure.in_turn({str(n): partial(_noted, found[n], bench, n) for n in numbers}, asked.repeats)
     title = f"The first {asked.trials} trials of {asked.study}"
     measure.publish(title, rows(found), environment=measure.machine(), file=asked.json)
 
@@ -107,9 +108,9 @@ def rows(found: dict[int, list[Side]]) -> list[Row]:
     return made
 
 
-def _noted(sides: list[Side], side: Side) -> float:
-    sides.append(side)
-    return side.per_hour
+def _noted(sides: list[Side], bench: Bench, n: int) -> float:
+    sides.append(bench.run(n))
+    return sides[-1].per_hour
 
 
 if __name__ == "__main__":
