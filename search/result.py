@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -129,7 +130,8 @@ class StudyResult:
 
     def plot_errors(self, trial: int | None = None) -> Drawing:
         """Draw the images that a trial is wrong about, the surest errors first."""
-        return self._plot(trial, lambda _, images, result: drawings.errors(images, result))
+        folder = Path(self._prepared.manifest.source)
+        return self._plot(trial, lambda _, images, result: drawings.errors(images, result, folder))
 
     def __repr__(self) -> str:
         s = self.summary

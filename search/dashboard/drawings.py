@@ -1,6 +1,7 @@
 """Pictures of one trial: ROC with its operating point, confusion matrix, errors as images, training."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,8 +45,8 @@ def confusion(
     return svg.draw(paint, alt=f"Confusion matrix on validation: {counts.tolist()}")
 
 
-def errors(validation: Validation, result: TrialResult) -> Picture:
-    """Draw the surest misses and the surest false alarms as images, with their scores."""
+def errors(validation: Validation, result: TrialResult, folder: Path) -> Picture:
+    """Draw the surest misses and the surest false alarms as radiographs with scores; `folder` has the files."""
     scores, threshold = np.asarray(result.scores), result.metrics.threshold
     kinds = (
         ("missed", gallery.missed_rows(validation, scores, threshold), ORANGE),
@@ -61,7 +62,7 @@ def errors(validation: Validation, result: TrialResult) -> Picture:
             for axes in cells:
                 axes.axis("off")
             for axes, row in zip(cells, rows, strict=False):
-                axes.imshow(np.squeeze(validation.x[row]), cmap="gray", vmin=0, vmax=255)
+                axes.imshow(np.squeeze(gallery.radiograph(validation, row, folder)), cmap="gray", vmin=0, vmax=255)
                 axes.set_title(f"{scores[row]:.3f}", fontsize=8, fontweight="normal", loc="center")
 
     n = [len(rows) for _, rows, _ in kinds]

@@ -1,6 +1,7 @@
 """From a stored study to its dashboard, ready to be served."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import optuna
 
@@ -39,7 +40,8 @@ def find_labels(
     def validation(spec: DataSpec) -> Validation:
         return source.images(prepared, spec, stored.read(study).folds).validation
 
-    return Labels(of=validation, classes=(prepared.manifest.negative, prepared.manifest.positive)), ""
+    manifest = prepared.manifest
+    return Labels(of=validation, classes=(manifest.negative, manifest.positive), folder=Path(manifest.source)), ""
 
 
 def dashboard(study: optuna.Study, home: Home, labels: Labels | None) -> Wsgi:

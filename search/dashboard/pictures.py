@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 from optuna.artifacts import FileSystemArtifactStore
@@ -35,6 +36,7 @@ class Labels:
 
     of: Callable[[DataSpec], Validation]
     classes: tuple[str, str]  # negative, positive
+    folder: Path  # of the images' files
 
 
 class Pictures:
@@ -109,7 +111,7 @@ class Pictures:
             return drawings.roc(validation, result, self._objective)
         if kind == "confusion":
             return drawings.confusion(validation, result, self._objective, self._labels.classes)
-        return drawings.errors(validation, result)
+        return drawings.errors(validation, result, self._labels.folder)
 
     def _result(self, trial: FrozenTrial) -> TrialResult | None:
         """Return what the trial, or the one whose result it repeats, left; None where the file isn't here."""

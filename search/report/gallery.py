@@ -72,12 +72,13 @@ def to_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _radiograph(file: Path, given: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the pixels of `file` (h, w, 1), or the network's own input `given` where there is no such file."""
+def radiograph(validation: Validation, row: int, folder: Path) -> NDArray[np.uint8]:
+    """Return the pixels (h, w, 1) of the file in `folder`, or the network's own input where there is no such file."""
     try:
+        file = folder / validation.paths[row]
         return bounded.read(partial(reading.decode, channels=1, at_least_px=SIDE_PX), file)
     except DataError:
-        return given
+        return np.asarray(validation.x[row])
 
 
 def _cards(
@@ -88,7 +89,7 @@ def _cards(
             name=validation.paths[row].rsplit("/", 1)[-1],
             kind=validation.kinds[row],
             score=float(scores[row]),
-            jpeg=to_jpeg(_radiograph(folder / validation.paths[row], np.asarray(validation.x[row]))),
+            jpeg=to_jpeg(radiograph(validation, row, folder)),
             overlay=overlays.get(int(row)),
         )
         for row in rows

@@ -161,6 +161,8 @@ class LiveView(LineView):
             model.truncate(max(0, room), overflow="ellipsis")
             table.add_row(*cells, *([model] if room >= MIN_MODEL else []))
         counts, verdict = self.status().split("\n")
+        if len(counts) > self.console.width:
+            counts = "\n".join(counts.rsplit(" · ", 1))  # the time left on a line of its own
         style = "bold green" if self._state.best else "yellow"
         return Group(table, printing.cell(counts), printing.cell(verdict, style))
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import optuna
 import pytest
 from optuna.artifacts import upload_artifact
+from PIL import Image
 
 from benchmarks.pictures import served as serving
 from pneumo_core.errors import StorageError, StudyError, UserError
@@ -164,6 +166,17 @@ def test_pictures_are_drawn_and_stored_files_passed_through(tmp_path: Path) -> N
     positive = [score for score, ill in zip(studies.SCORES, studies.Y, strict=True) if ill]
     assert f"{sum(score < 0.5 for score in positive)} missed" in found["errors.svg"].decode()
     assert b"operating point" in found["roc.svg"]
+
+
+def test_errors_are_shown_as_radiographs_where_their_files_are(tmp_path: Path) -> None:
+    study, sizes = studies.make(tmp_path, GOOD), []
+    for folder in (tmp_path / "gone", tmp_path):
+        with served(study, tmp_path, studies.labels(folder)) as port:
+            sizes.append(len(pictures(port, study)["errors.svg"]))
+        for row in range(len(studies.Y)):
+            pixels = np.random.default_rng(row).integers(0, 255, (200, 200), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"image-{row}", format="PNG")
+    assert sizes[1] > 5 * sizes[0]  # the network's input has 8 pixels a side
 
 
 def test_without_labels_there_are_training_curves(tmp_path: Path) -> None:

@@ -83,6 +83,16 @@ def test_a_narrow_terminal_keeps_the_figures_and_gives_up_the_model(width: int, 
     assert ("cnn 8-16" in shown) == has_model
 
 
+def test_counts_that_need_two_lines_have_the_time_left_on_the_second() -> None:
+    console, text = consoled(terminal=True, width=80)
+    with LiveView(console, 1000, 1, lambda: replace(summary(), n_complete=77, n_pruned=20)) as view:
+        view.started(0, SPEC)
+        view._seconds.append(4000.0)
+        view.finished(0, RESULT)
+        view._live.refresh()
+    assert re.search(r"\n *about \d+ h \d\d min left", text.getvalue())
+
+
 def test_plain_lines_have_times_counts_and_the_time_left() -> None:
     console, text = consoled(terminal=False)
     view = LineView(console, 4, 1, summary)
