@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
+
 from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import RoleArrays
 from pneumo_core.data.split import Role
@@ -24,6 +26,7 @@ class Kept:
     """A network with its trial."""
 
     trial: int
+    stored: FrozenTrial
     file: Path
     data: DataSpec
     result: TrialResult
@@ -45,4 +48,4 @@ def networks(folder: str, home: Path, study: str) -> Iterator[Kept]:
         result = artifacts.load_result(store, trial, stored._storage)
         if result is not None and file.is_file():
             data = stored_trials.data_of(study, trial)
-            yield Kept(trial=trial.number, file=file, data=data, result=result, prepared=prepared)
+            yield Kept(trial=trial.number, stored=trial, file=file, data=data, result=result, prepared=prepared)
