@@ -72,7 +72,7 @@ def score(task: RunFold | ScoreRole, on_epoch: OnEpoch) -> tuple[float, ...]:
 
 def listen(channel: Channel) -> "queue.Queue[Message]":
     """Return the queue that a daemon thread fills; the process exits when the coordinator is gone."""
-    lifeline.settle()
+    lifeline.settle(channel.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     inbox: queue.Queue[Message] = queue.Queue()
 

@@ -28,7 +28,7 @@ def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[
         return folder
     with storage_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_name(f"{folder.name}.lock")) as alone:
+        with lock(folder.with_name(f"{folder.name}.lock")) as alone:
             if not is_whole(folder):
                 if alone:
                     _clean(folder)
@@ -136,7 +136,7 @@ def _temporary(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[bool]:
+def lock(path: Path) -> Iterator[bool]:
     """Hold an exclusive lock on `path`, which the system gives up when this process dies; yields whether it is held."""
     with path.open("w") as file:
         yield _locked(file)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 import signal
 import sys
 from typing import TextIO
@@ -10,17 +11,27 @@ CPUS = "PNEUMO_CPUS"  # environment variable: the cores this process may use, su
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def settle() -> None:
+def settle(connection: int) -> None:
     """Take only the cores meant for this process, and ask the kernel to end it with its parent.
 
     The reader of the socket (`child.listen`) sees a dead coordinator too, but not while native code holds
-    Python's lock; the kernel needs no lock. To be called before a framework counts the cores.
+    Python's lock; the kernel needs no lock. To be called before a framework counts the cores. Of a parent that died
+    before this call the kernel says nothing, but it closed its end of `connection`, a descriptor: this process ends.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _is_closed(connection):
+        os._exit(0)
     if mine := os.environ.get(CPUS):
         os.sched_setaffinity(0, {int(core) for core in mine.split(",")} & os.sched_getaffinity(0))
+
+
+def _is_closed(connection: int) -> bool:
+    """Return whether the other end of a socket or pipe is closed."""
+    poll = select.poll()
+    poll.register(connection, 0)  # a closed end is reported unasked
+    return bool(poll.poll(0))
 
 
 def own_output() -> TextIO:

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import optuna
-from optuna.storages import RDBStorage
 
 from pneumo_core import codec
 from search import stored
 from search.prepared import Prepared
-from search.storage.database import exclusive
+from search.storage.database import exclusively
+from search.storage.patience import PatientStorage
 from search.stored import StoredStudy
 
 ATTRIBUTE = "openings"
@@ -55,18 +55,23 @@ def n_looks(study: optuna.Study, role: Role, prepared: Prepared | None) -> int:
     return sum(entry.images == images for entry in _all(study) if entry.role == role)
 
 
-def log(study: optuna.Study, storage: RDBStorage, prepared: Prepared, role: Role, *, bundle: str, out: str = "") -> int:
+def log(
+    study: optuna.Study, storage: PatientStorage, prepared: Prepared, role: Role, *, bundle: str, out: str = ""
+) -> int:
     """Log a look before it happens and return how many there were at these images with it.
 
     A finalize that was killed after this line and is run again takes the same look, which isn't logged twice.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = Opening(time=now, role=role, images=images_of(prepared, role), bundle=bundle, out=out)
-    with exclusive(storage):
+
+    def logged_once() -> int:
         own = logged(study, role)
         if not own or (own[-1].images, own[-1].bundle, own[-1].out) != (opening.images, bundle, out):
             study.set_user_attr(ATTRIBUTE, [*stored.read(study).listed(ATTRIBUTE), codec.to_json(opening)])
         return n_looks(study, role, prepared)
+
+    return exclusively(storage, logged_once)
 
 
 def _all(study: optuna.Study) -> Iterator[Opening]:

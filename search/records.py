@@ -1,7 +1,7 @@
 """The state of a study: counts and the best feasible trial, the same for every command."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pneumo_core import codec
 from search import promotion, stored, trials
 from search.storage.database import redacted
-from search.stored_trials import Reader
+from search.stored_trials import Reader, Trials
 from studies.spec import FidelitySpec
 
 Scalar = str | int | float | bool | None
@@ -92,8 +92,8 @@ class Summary:
         }
 
 
-def summarise(study: optuna.Study, storage_url: str, reader: Reader | None = None) -> Summary:
-    """Return the summary of a stored study; `reader` is one that knows its trials. Raises `StudyError` if damaged."""
+def summarise(study: optuna.Study, storage_url: str, reader: Callable[[], Trials] | None = None) -> Summary:
+    """Return the summary of a stored study; `reader` reads its trials otherwise. Raises `StudyError` if damaged."""
     read = (reader or Reader(study))()
     found = trials.current(read.ours)
     n = Counter(trial.state for trial in found)

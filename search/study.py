@@ -8,6 +8,7 @@ import warnings
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
@@ -106,9 +107,7 @@ def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> opt
     artifacts are found by name, and checkpoints by the study's own identity. The copy grows beside the target's
     studies under a name of its own, without the lock, so that a search there runs on.
     """
-    study = load_study(name, source)
-    if any(trial.state == TrialState.RUNNING for trial in trials_of(study).ours):
-        raise StudyError(f"study {name!r} is running (or was killed): stop it, or launch it once, before it is copied")
+    _refuse_running(load_study(name, source), name)
     taken = StudyError(f"storage {redacted(target.url)} has a study {name!r} already")
     if name in study_names(target):
         raise taken
@@ -116,6 +115,7 @@ def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> opt
     beside = _name_beside()
     try:
         optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=beside)
+        _refuse_running(_load(beside, target), name)  # it may have been launched just now
         _rename(target, beside, name)
     except IntegrityError as error:
         raise taken from error
@@ -123,6 +123,11 @@ def copy_study(name: str, source: PatientStorage, target: PatientStorage) -> opt
         with contextlib.suppress(KeyError):  # there is none after success, and half a study is none
             optuna.delete_study(study_name=beside, storage=target)
     return load_study(name, target)
+
+
+def _refuse_running(study: optuna.Study, name: str) -> None:
+    if any(trial.state == TrialState.RUNNING for trial in trials_of(study).ours):
+        raise StudyError(f"study {name!r} is running (or was killed): stop it, or launch it once, before it is copied")
 
 
 def study_names(storage: RDBStorage) -> list[str]:
@@ -145,8 +150,9 @@ def _remove_abandoned(storage: PatientStorage) -> None:
     here = f"{_BESIDE}{_digest(process.place())}-"
     for name in [name for name in _every_name(storage) if name.startswith(here)]:
         pid, _, started = name.removeprefix(here).partition("-")
-        if process.start_time(int(pid)) != started:
-            optuna.delete_study(study_name=name, storage=storage)
+        if pid.isdecimal() and process.start_time(int(pid)) != started:
+            with contextlib.suppress(KeyError, StorageInternalError):  # another copy removes it at this moment
+                optuna.delete_study(study_name=name, storage=storage)
 
 
 def _digest(place: str) -> str:
@@ -176,6 +182,10 @@ def load_study(name: str, storage: RDBStorage) -> optuna.Study:
     names = study_names(storage)
     if name not in names:
         raise StudyError(f"storage {redacted(storage.url)} has no study {name!r}{nearest(name, names)}")
+    return _load(name, storage)
+
+
+def _load(name: str, storage: RDBStorage) -> optuna.Study:
     with stored.undamaged(name):
         return optuna.load_study(study_name=name, storage=storage)
 

@@ -58,12 +58,17 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extr
     for name, value in (attributes(result) | extra).items():
         trial.set_user_attr(name, value)
     pruned = result.stopped in _ENDED_EARLY
-    ended = study.tell(
-        trial,
-        None if pruned else list(result.values),
-        state=TrialState.PRUNED if pruned else None,
-        skip_if_finished=True,
-    )
+    try:
+        ended = study.tell(
+            trial,
+            None if pruned else list(result.values),
+            state=TrialState.PRUNED if pruned else None,
+            skip_if_finished=True,
+        )
+    except (
+        optuna.exceptions.UpdateFinishedTrialError
+    ):  # perhaps by this very call: the connection broke after it was kept
+        ended = study._storage.get_trial(trial._trial_id)
     if ended.state == TrialState.FAIL:
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")
 

@@ -1,8 +1,8 @@
-"""Commands that run in the test's own process, on an executor that trains nothing, so that no error is hidden."""
+"""Commands that run in the test's own process, on an executor of the test's own, so that no error is hidden."""
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pneumo_core.data import preprocess
 from pneumo_core.wire import RunTrial, Task, TrialDone
 from search import launching
 from search.cli import app
-from search.executors.protocol import Event
+from search.executors.protocol import Event, Executor
 from search.finalizing import make
 from tests.search.finalizing.made import FakeExecutor, made_up, result
 
@@ -31,12 +31,15 @@ class Answering(FakeExecutor):
 
 
 @contextmanager
-def answering(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let `launch`, `worker` and `finalize` train nothing, and put the handlers of signals back."""
+def answering(patch: pytest.MonkeyPatch, executor: Callable[[], Executor] = Answering) -> Iterator[None]:
+    """Let `launch`, `worker` and `finalize` train on `executor()`, and put the handlers of signals back.
+
+    By default nothing is trained.
+    """
     patch.setattr(sys, "argv", ["pneumo"])
-    patch.setattr(launching, "make_executor", lambda *_, **__: Answering())
-    patch.setattr(make, "local_executor", lambda *_, **__: Answering())
-    patch.setattr(make, "_report", lambda *_: None)  # it would load the models, which are made up
+    patch.setattr(launching, "make_executor", lambda *_, **__: executor())
+    patch.setattr(make, "local_executor", lambda *_, **__: executor())
+    patch.setattr(make, "_report", lambda *_: None)  # it would load the models, which may be made up
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -54,6 +54,12 @@ def test_a_table_shows_medians_and_spread() -> None:
     assert "| other (GB) | 4 |  |" in text
 
 
+def test_scanning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("scanning", [folder(tmp_path / "images", 8), "--repeats", 1], tmp_path, monkeypatch)
+    assert [row["name"] for row in rows][:4] == ["threads", "helpers", "look-alikes", "altered copies"]
+    assert median(rows, "helpers") > 0
+
+
 def test_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = folder(tmp_path / "images", 8)
     options = ["--images", 24, "--size", 16, "--repeats", 1]

@@ -1,15 +1,19 @@
 """Labels of the known tables through the whole program: check, launch, finalize, predict."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pneumo_core.data import phantom
+from search import launching
+from search.executors.devices import Machine
+from search.executors.local import LocalExecutor
 from tests import in_process
-from tests.commands import last_json, pneumo
 
 N_PATIENTS = 20  # a class, of two images each
 
@@ -69,28 +73,34 @@ def write(folder: Path, layout: str) -> tuple[str, ...]:
     return ("--labels", "labels.csv", *options)
 
 
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
+    """One real trainer process for all searches of this file."""
+    made = launching.local_executor(Machine(device="cpu"), tmp_path_factory.mktemp("logs"))
+    with mock.patch.object(made, "close"):  # by a search that ended
+        yield made
+    made.close()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_table_of_labels_is_checked_searched_and_finalized(
-    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_table_of_labels_is_checked_trained_on_finalized_and_predicted(
+    layout: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trainer: LocalExecutor,
 ) -> None:
     labels = write(tmp_path, layout)
     monkeypatch.chdir(tmp_path)
-    with in_process.answering(monkeypatch):
+    with in_process.answering(monkeypatch, lambda: trainer):
         _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, "--json")
         launched = in_process.run(capsys, "launch", "tiny.py", "--data", "images", *labels)
         finalized = in_process.run(capsys, "finalize", "tiny.py", "--data", "images", "--out", "bundle")
+        predicted = in_process.run(capsys, "predict", "bundle", "images", "--json")
     found = json.loads(out.splitlines()[-1])
     assert sum(found["classes"].values()) == 4 * N_PATIENTS
     assert any(note.startswith("patients are known by ") for note in found["notes"])
-    assert launched[0] == 0, launched
-    assert finalized[0] == 0, finalized
-    assert (tmp_path / "bundle" / "bundle.json").is_file()
-
-
-def test_a_table_of_labels_with_real_networks_from_launch_to_predict(tmp_path: Path) -> None:
-    labels = write(tmp_path, "chexpert")
-    pneumo("launch", "tiny.py", "--data", "images", *labels, folder=tmp_path)
-    pneumo("finalize", "tiny.py", "--data", "images", "--out", "bundle", folder=tmp_path)
-    scored = last_json(pneumo("predict", "bundle", "images", "--json", folder=tmp_path))
+    assert [code for code, *_ in (launched, finalized, predicted)] == [0, 0, 0], (launched, finalized, predicted)
+    scored = json.loads(predicted[1].splitlines()[-1])
     assert len(scored) == 4 * N_PATIENTS
-    assert all("score" in row for row in scored)
+    assert all(0 <= row["score"] <= 1 for row in scored)

@@ -1,5 +1,6 @@
 """Walk a folder of images: every file that may be one, and a count of what was passed over and why."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,7 +80,8 @@ class Walk:
 
     def _files(self, folder: str, within: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
         """Yield what is in `folder`. Strings: `Path` is 5 times slower. `above` ends the circles that links make."""
-        with os.scandir(folder) as entries:
+        listed: list[os.DirEntry[str]] = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             listed = [entry for entry in entries if not naming.is_litter(entry.name)]
         stems = {entry.name.rpartition(".")[0] for entry in listed}
         for entry in listed:
@@ -88,23 +90,28 @@ class Walk:
                 yield from self._below(entry, path, above)
             elif naming.without_mask(entry.name.rpartition(".")[0]) in stems:
                 self.tally.add(_MASKS, path)
-            else:
-                yield self._entry(entry, path)
+            elif (found := self._entry(entry, path)) is not None:
+                yield found
 
     def _below(self, entry: "os.DirEntry[str]", path: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
         if naming.is_mask_folder(entry.name):
             self.tally.add(_MASKS, f"{path}/", count(Path(entry.path)))
             return
-        stat = entry.stat()
-        if (here := (stat.st_dev, stat.st_ino)) not in above:
-            yield from self._files(entry.path, path, above | {here})
+        with contextlib.suppress(FileNotFoundError):
+            stat = entry.stat()
+            if (here := (stat.st_dev, stat.st_ino)) not in above:
+                yield from self._files(entry.path, path, above | {here})
 
     def _is_folder(self, entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir(follow_symlinks=self.follow_links)
 
-    def _entry(self, entry: "os.DirEntry[str]", path: str) -> Entry:
+    def _entry(self, entry: "os.DirEntry[str]", path: str) -> Entry | None:
+        """Return what is known of a file; None where someone removed it since the folder was listed."""
         problem = self._problem(entry)
-        stat = entry.stat(follow_symlinks=problem is None)
+        try:
+            stat = entry.stat(follow_symlinks=problem is None)
+        except FileNotFoundError:
+            return None
         return Entry(
             path=path,
             size=stat.st_size,

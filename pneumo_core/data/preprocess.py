@@ -120,7 +120,11 @@ def open_role(folder: Path, role: Role) -> RoleArrays:
 
 def _images(folder: Path, role: Role) -> dict[str, list[str]]:
     """Return paths, groups and kinds of a role, each in the order of its rows."""
-    found: dict[str, list[str]] = json.loads((folder / f"images_{role}.json").read_text("utf-8"))
+    file = folder / f"images_{role}.json"
+    try:
+        found: dict[str, list[str]] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:  # damaged, or another process makes the folder anew
+        raise DataError(f"`{file}` is damaged ({error}); prepare the data again") from error
     return found
 
 
@@ -280,7 +284,7 @@ def _digests(folder: Path, data: DataSpec, wanted: set[str]) -> dict[str, tuple[
     meta = _meta(folder)
     if meta["data"] != codec.to_json(data):
         return {}
-    files = {role: json.loads((folder / f"images_{role}.json").read_text("utf-8")) for role in _roles(meta)}
+    files = {role: _images(folder, role) for role in _roles(meta)}
     rows = {digest: (role, row) for role, file in files.items() for row, digest in enumerate(file["digests"])}
     return {digest: rows[digest] for digest in wanted & rows.keys()}
 

@@ -130,8 +130,9 @@ def _check_format(file: Path, target: Path) -> None:
 
 
 def _note(path: Path) -> None:
-    index = dict(sorted({**_index(path.parent), path.name: _sha256(path)}.items()))
-    files.write_file(path.with_name(INDEX), lambda file: file.write_text(json.dumps(index, indent=1)))
+    with files.lock(path.with_name(f".{INDEX}.lock")):  # another one may come at the same time
+        index = dict(sorted({**_index(path.parent), path.name: _sha256(path)}.items()))
+        files.write_file(path.with_name(INDEX), lambda file: file.write_text(json.dumps(index, indent=1)))
 
 
 def _index(folder: Path) -> dict[str, str]:

@@ -82,7 +82,12 @@ def of_part(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove the checkpoint at `path`, if any, with its part and with what killed writers left beside it."""
-    for file in (path, of_part(path), *path.parent.glob(f"{path.stem}.tmp-*")):
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
+    """Remove the checkpoint at `path`, if any, with its part and with what killed writers left beside it.
+
+    Another coordinator may remove them, or their folder, at the same moment.
+    """
+    left = [path, of_part(path)]
+    with contextlib.suppress(FileNotFoundError):
+        left += path.parent.glob(f"{path.stem}.tmp-*")
+    for file in left:
+        file.unlink(missing_ok=True)

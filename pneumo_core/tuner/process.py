@@ -61,7 +61,7 @@ class Space:
 
 def main() -> None:
     """Draw until the space is gone or silent."""
-    lifeline.settle()
+    lifeline.settle(sys.stdin.fileno())
     if _is_abandoned():  # before the kernel was asked to end this process with the other
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle

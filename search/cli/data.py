@@ -71,7 +71,6 @@ def check(
     from search.cli.show import show_audit
     from search.home import Home
     from search.prepared import read_manifest
-    from search.report import audit_page
     from search.watching.make import view_maker, working
     from studies.spec import SourceSpec
 
@@ -85,6 +84,8 @@ def check(
     with working(console, "looking for copies and shortcuts"):
         found = audit(manifest, split, looked)
     if page:
+        from search.report import audit_page  # brings Matplotlib
+
         printing.say(console, f"page: {audit_page.write(page, manifest, split, found, looked)}")
     if as_json:
         printing.result(to_json(found))

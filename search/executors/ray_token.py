@@ -6,6 +6,7 @@ A head of Ray listens on all interfaces, whatever address it is given (2.60), so
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def make_private(folder: Path | None = None, environ: Mapping[str, str] = os.env
         return
     file = (folder or Path.home() / ".ray") / "auth_token"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-        with os.fdopen(made, "w") as stream:
-            stream.write(secrets.token_hex(32))
+    with tempfile.NamedTemporaryFile("w", dir=file.parent) as stream:  # readable by this user only
+        stream.write(secrets.token_hex(32))
+        stream.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(stream.name, file)  # whole at once: another launch may read it at any moment
     file.chmod(PRIVATE)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import RDBStorage
 
 from pneumo_core import codec
 from pneumo_core.bundles import bundle as bundles
@@ -38,6 +37,7 @@ from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop, failed
 from search.finalizing.threshold import Settled, settle
 from search.prepared import Prepared
+from search.storage.patience import PatientStorage
 from search.stored import StoredStudy
 from search.stored_trials import trials_of
 
@@ -85,7 +85,7 @@ class Finalizer:
     """A stored study with its data and the means to train; `run` makes the bundle."""
 
     study: optuna.Study
-    storage: RDBStorage
+    storage: PatientStorage
     prepared: Prepared
     jobs: Jobs
     workshop: Workshop

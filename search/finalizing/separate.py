@@ -1,5 +1,6 @@
 """The chosen networks of one finalize, apart from what another finalize of the study may train anew meanwhile."""
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pneumo_core.errors import PneumoError, StorageError
 from pneumo_core.files import storage_errors
 from search.executors.station import PREFIX, claim
 from search.finalizing.choose import Choice, Member
@@ -27,7 +29,7 @@ def own_copies(choice: Choice, folder: Path, write: Callable[[Member, Path], Non
     try:
         copies: list[Path] = []
         for position, member in enumerate(choice.members):
-            with storage_errors(folder):
+            with _kept(member), storage_errors(folder):
                 write(member, copy := own / f"{position}.keras")
                 copies.append(copy)
         members = zip(choice.members, copies, strict=True)
@@ -37,10 +39,29 @@ def own_copies(choice: Choice, folder: Path, write: Callable[[Member, Path], Non
         shutil.rmtree(own, ignore_errors=True)
 
 
+@contextmanager
+def _kept(member: Member) -> Iterator[None]:
+    """Say so where the network is gone: a search that runs meanwhile keeps those of its best trials only."""
+    try:
+        yield
+    except PneumoError as error:
+        if member.network.exists():
+            raise
+        raise StorageError(
+            f"the network of trial {member.candidate.trial} was removed meanwhile, by a search that found better ones; "
+            "give the same command again"
+        ) from error
+
+
 def tidy(folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
     """Remove the oldest networks of a folder beyond `limit_bytes`; a finalize that wants one trains it again."""
+    found: list[tuple[float, int, Path]] = []
+    for file in folder.glob("*.keras"):
+        with contextlib.suppress(FileNotFoundError):  # another finalize removes some at this moment
+            facts = file.stat()
+            found.append((facts.st_mtime, facts.st_size, file))
     taken = 0
-    for file in sorted(folder.glob("*.keras"), key=lambda file: file.stat().st_mtime, reverse=True):
-        taken += file.stat().st_size
+    for _, size, file in sorted(found, reverse=True):
+        taken += size
         if taken > limit_bytes:
             file.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ def gather(
     Without `prepared`, whatever needs labels or images is left out and `no_data` says why. Of the data, only the
     train and validation roles are opened; of the others, files are counted.
     """
-    every = trials_of(study).ours
+    read = trials_of(study)
+    every = read.ours
     found = trials.current(every)
     by_number = {trial.number: trial for trial in found}
     table = tuple(row_of(trial) for trial in sorted(found, key=lambda trial: trial.number))
@@ -63,7 +64,7 @@ def gather(
     names = objectives.of(objective).values
     data = ReportData(
         study=study.study_name,
-        summary=records.summarise(study, storage_url),
+        summary=records.summarise(study, storage_url, lambda: read),
         objective=objective,
         metric_names=names,
         definition=_definition(study),

@@ -2,6 +2,8 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -11,16 +13,40 @@ from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
+MOST_AGAIN = 30_000  # trials that a query can name: SQLite takes 32,766 values
 _distribution = cache(json_to_distribution)  # a space has few, a study stores one for each value
 
 
-def load_trials(connection: sqlalchemy.Connection, study_id: int) -> list[FrozenTrial]:
-    """Return every trial of the study in the order of their creation, as `RDBStorage.get_all_trials` does.
+def load_trials(
+    engine: sqlalchemy.Engine, study_id: int, again: Collection[int] = (), after: int = -1
+) -> list[FrozenTrial]:
+    """Return trials of the study in the order of their creation, as Optuna's `RDBStorage._get_trials` does.
 
-    States are read first. Other programs write between two queries, and a trial that was finished before the others
-    are read does not change any more. In another order a finished trial could lack its values.
+    Those with an id above `after` (-1: all) and those of the ids `again`. All queries see one state of the database,
+    whatever other programs write or delete between them. Raises `KeyError` where there is no such study.
     """
-    read = _Reader(connection, study_id)
+    with snapshot(engine) as connection:
+        study = models.StudyModel.study_id
+        if connection.execute(sqlalchemy.select(study).where(study == study_id)).first() is None:
+            raise KeyError(models.NOT_FOUND_MSG)
+        return _load(_Reader(connection, study_id, again, after if len(again) <= MOST_AGAIN else -1))
+
+
+@contextmanager
+def snapshot(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
+    """Yield a connection all of whose queries see one state of the database; it only reads.
+
+    MySQL does so by default, and our SQLite lets nobody write meanwhile. PostgreSQL shows each query its own state
+    unless asked otherwise.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+def _load(read: "_Reader") -> list[FrozenTrial]:
     trial = models.TrialModel
     columns = trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
     rows = list(read(trial, *columns))
@@ -64,14 +90,17 @@ def _local(time: datetime | None) -> datetime | None:
 
 
 class _Reader:
-    """Reads columns of one table for all trials of a study, the trial's id first."""
+    """Reads columns of one table for the wanted trials of a study, the trial's id first."""
 
-    def __init__(self, connection: sqlalchemy.Connection, study_id: int) -> None:
-        self._connection, self._study_id = connection, study_id
+    def __init__(self, connection: sqlalchemy.Connection, study_id: int, again: Collection[int], after: int) -> None:
+        self._connection, self._study_id, self._after = connection, study_id, after
+        self._again = [number for number in again if number <= after]
 
     def __call__(self, model: Any, *columns: Any) -> Any:
         trial = models.TrialModel
         query = sqlalchemy.select(model.trial_id, *columns).where(trial.study_id == self._study_id)
+        if self._after >= 0:
+            query = query.where(sqlalchemy.or_(trial.trial_id > self._after, trial.trial_id.in_(self._again)))
         if model is not trial:
             query = query.join(trial, trial.trial_id == model.trial_id)
         return self._connection.execute(query.order_by(*sqlalchemy.inspect(model).primary_key))

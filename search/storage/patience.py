@@ -112,11 +112,10 @@ class PatientStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """Read what Optuna's cache asks for; the first time that is all there is."""
-        if states is None and not included_trial_ids and trial_id_greater_than < 0:
-            with self.engine.begin() as connection:
-                return load_trials(connection, study_id)
-        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        """Read what Optuna's cache asks for: all trials once, then the new ones and those that were not finished."""
+        if states is not None:  # the cache never asks so
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        return load_trials(self.engine, study_id, included_trial_ids, trial_id_greater_than)
 
 
 def patiently(patience_s: float, call: Callable[[], T]) -> T:

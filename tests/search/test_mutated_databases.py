@@ -22,6 +22,7 @@ from tests import in_process
 from tests.search import mutations
 
 N_MUTATIONS = int(os.environ.get("PNEUMO_TEST_MUTATIONS", "6"))
+FIRST_SEED = int(os.environ.get("PNEUMO_TEST_FIRST_SEED", "0"))
 N_TRIALS = 5
 FINE = {0, 1, 2, 3}
 STUDY = """
@@ -118,7 +119,7 @@ def _run(capsys: pytest.CaptureFixture[str], command: tuple[object, ...]) -> tup
 def test_any_change_of_the_database_ends_in_a_message(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     codes: Counter[tuple[str, object]] = Counter()
     wrong: list[str] = []
-    for seed in range(N_MUTATIONS):
+    for seed in range(FIRST_SEED, FIRST_SEED + N_MUTATIONS):
         home = place.home(f"home-{seed}")
         change = mutations.mutate(home / "pneumo.db", seed)
         for name in (*COMMANDS, "dashboard"):

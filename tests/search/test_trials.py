@@ -221,6 +221,20 @@ def test_a_trial_that_another_coordinator_failed_cannot_be_finished_nor_failed_a
     assert trials.failure_reason(study.trials[0]) == "lost"
 
 
+def test_a_trial_whose_end_was_kept_though_the_connection_broke_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = new_study()
+    made = study.ask()
+    keep = study._storage.set_trial_state_values
+
+    def kept_and_tried_again(*args: Any, **named: Any) -> bool:
+        keep(*args, **named)
+        return keep(*args, **named)  # as `PatientStorage` does
+
+    monkeypatch.setattr(study._storage, "set_trial_state_values", kept_and_tried_again)
+    trials.finish(study, made, result(TrialSpec(model=DenseSpec()), value=0.75))
+    assert (study.trials[0].state, study.trials[0].values) == (COMPLETE, [0.75])
+
+
 def test_numbers_that_a_sampler_drew_are_not_shown() -> None:
     made = create_trial(
         value=1.0,

@@ -44,6 +44,29 @@ def test_images_that_look_the_same_are_no_altered_copies(images: list[Image.Imag
     assert altered.copies(both, [*map(str, range(N)), "3"]) == []
 
 
+@pytest.mark.parametrize("cells", [1, 200])
+def test_blocks_and_order_miss_no_pair(images: list[Image.Image], monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    rows = thumbnails([*images, *(change(images[i]) for i, change in enumerate(CHANGES.values()))])
+    looks = [str(i) for i in range(len(rows))]
+    expected = {(pair.first, pair.second, pair.how) for pair in altered.copies(rows, looks)}
+    together = {frozenset((first, second)) for first, second, _ in expected}
+    assert together >= {frozenset((i, N + i)) for i in range(len(CHANGES))}
+    monkeypatch.setattr(altered, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(altered, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(altered, "_AT_ONCE", 3)
+    assert {(pair.first, pair.second, pair.how) for pair in altered.copies(rows, looks)} == expected
+    last = len(rows) - 1
+    backwards = altered.copies(rows[::-1], looks)
+    assert {frozenset((last - pair.first, last - pair.second)) for pair in backwards} == together
+
+
+def test_no_pair_is_passed_over_that_correlates(images: list[Image.Image]) -> None:
+    random = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
+    small = altered._boxes(thumbnails(images).astype(np.float32), 8).reshape(N, 64)
+    x = altered._normalised(np.concatenate([random, small, np.zeros((1, 64), np.float32)]))
+    assert np.all(altered._bounds(x) @ altered._bounds(x).T >= x @ x.T - 1e-6)
+
+
 def test_odd_images_are_named(images: list[Image.Image]) -> None:
     odd = [Image.new("L", (96, 96), 7), ImageOps.invert(images[0]), images[1].rotate(180)]
     found = altered.odd_ones(thumbnails([*images, *odd]))

@@ -3,7 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pneumo_core.data import duplicates, reading
 from tests.pneumo_core.pictures import DATA, encoded, needs_data, pixels
@@ -62,6 +66,15 @@ def test_a_chain_of_resemblances_is_divided_and_leaves_other_sets_whole() -> Non
 def test_many_copies_of_one_file_are_no_chain() -> None:
     names, divided = duplicates.looks(["same"] * 50 + ["other"], thumbs([pixels(0)] * 50 + [pixels(1)]))
     assert (len(set(names)), divided) == (2, 0)
+
+
+@given(edges=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20))
+def test_components_are_those_of_the_graph(edges: list[tuple[int, int]]) -> None:
+    first, second = np.array(edges, np.intp).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(edges)), (first, second)), shape=(12, 12))
+    member = connected_components(graph, directed=False)[1]
+    smallest = [int(np.flatnonzero(member == of_node)[0]) for of_node in member]
+    assert duplicates.components(12, first, second).tolist() == smallest
 
 
 def test_flat_and_no_images() -> None:

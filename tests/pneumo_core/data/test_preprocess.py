@@ -194,6 +194,16 @@ def test_opening_tells_a_truncated_array(manifest: Manifest, split: Split, tmp_p
         preprocess.open_fit_arrays(prepared)
 
 
+@pytest.mark.parametrize("damage", [_truncate, Path.unlink])
+def test_opening_tells_that_the_names_of_the_images_are_gone(
+    manifest: Manifest, split: Split, tmp_path: Path, damage: Any
+) -> None:
+    prepared = prepare(manifest, split, tmp_path)
+    damage(prepared / "images_train.json")
+    with pytest.raises(DataError, match=r"images_train.json` is damaged .*; prepare the data again"):
+        preprocess.open_fit_arrays(prepared)
+
+
 def test_opening_what_is_not_there(manifest: Manifest, split: Split, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder of prepared arrays"):
         preprocess.open_fit_arrays(tmp_path)

@@ -1,10 +1,13 @@
 import os
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pneumo_core.data import sources
+from pneumo_core.data import folders, sources
 from pneumo_core.errors import DataError
 
 
@@ -120,6 +123,23 @@ def test_litter_is_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "NORMAL/a.png", "NORMAL/.DS_Store", "NORMAL/._a.png", "NORMAL/Thumbs.db", "NORMAL/.cache/b.png")
     touch(tmp_path, "NORMAL/__MACOSX/a.png", "__MACOSX/NORMAL/a.png", "PNEUMONIA/b.png", "PNEUMONIA/desktop.ini")
     assert [path for path, _, _ in found(tmp_path)] == ["NORMAL/a.png", "PNEUMONIA/b.png"]
+
+
+def test_what_vanishes_while_it_is_listed_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = touch(tmp_path / "root", "NORMAL/a.png", "NORMAL/gone.png", "NORMAL/gone/c.png", "PNEUMONIA/b.png")
+    list_folder = os.scandir
+
+    @contextmanager
+    def listed_then_removed(folder: str) -> Iterator[Any]:
+        with list_folder(folder) as entries:
+            listed = list(entries)
+        for name in ("gone.png", "gone"):
+            if (path := Path(folder) / name).exists():
+                path.rename(tmp_path / name)
+        yield listed
+
+    monkeypatch.setattr(folders.os, "scandir", listed_then_removed)
+    assert [path for path, _, _ in found(root)] == ["NORMAL/a.png", "PNEUMONIA/b.png"]
 
 
 def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:

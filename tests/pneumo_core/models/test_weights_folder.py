@@ -1,5 +1,6 @@
 import hashlib
 import importlib.util
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_what_changed_later_or_came_otherwise_is_said(tmp_path: Path) -> None:
     weights_folder.bring_in(file, tmp_path / "w", remotes=remote())
     (tmp_path / "w" / VGG).write_bytes(CONTENT + b".")
     assert state("VGG16", tmp_path / "w").problem == "changed since it came"
+
+
+def test_two_that_come_at_once_are_both_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "first.h5").write_bytes(CONTENT)
+    (tmp_path / "second.h5").write_bytes(CONTENT)
+    read, others = weights_folder._index, list[threading.Thread]()
+
+    def read_while_another_comes(folder: Path) -> dict[str, str]:
+        found = read(folder)
+        if not others:
+            others.append(threading.Thread(target=weights_folder._note, args=(tmp_path / "second.h5",)))
+            others[0].start()
+            others[0].join(0.5)  # without the lock it is done by then
+        return found
+
+    monkeypatch.setattr(weights_folder, "_index", read_while_another_comes)
+    weights_folder._note(tmp_path / "first.h5")
+    others[0].join()
+    assert sorted(read(tmp_path)) == ["first.h5", "second.h5"]
 
 
 def test_an_import_takes_the_name_that_keras_expects(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints as files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,19 @@ def test_removing_takes_the_leftovers_of_killed_writers_too(tmp_path: Path) -> N
 
     assert [file.name for file in tmp_path.iterdir()] == ["other.npz"]
     checkpoint.remove(path)
+
+
+def test_removing_is_done_where_another_removes_the_folder_at_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoints" / "trial.npz"
+    save(path)
+    listed = os.scandir
+
+    def gone_before(folder: Any) -> Any:
+        path.parent.rename(tmp_path / "gone")
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", gone_before)
+    checkpoint.remove(path)
+    assert (tmp_path / "gone").exists()

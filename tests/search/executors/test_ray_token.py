@@ -46,6 +46,22 @@ def test_the_token_is_for_this_user_alone(tmp_path: Path) -> None:
     assert (tmp_path / "auth_token").read_text() == token
 
 
+def test_the_token_is_never_seen_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def drawn(n: int) -> str:
+        seen.append((tmp_path / "auth_token").exists())
+        return "a" * 2 * n
+
+    monkeypatch.setattr(ray_token.secrets, "token_hex", drawn)
+    ray_token.make_private(tmp_path, {})
+    assert seen == [False]
+    assert [file.name for file in tmp_path.iterdir()] == ["auth_token"]
+    monkeypatch.setattr(ray_token.secrets, "token_hex", lambda n: "b" * 2 * n)
+    ray_token.make_private(tmp_path, {})
+    assert (tmp_path / "auth_token").read_text() == "a" * 64
+
+
 @pytest.mark.parametrize("name", ray_token.ELSEWHERE)
 def test_what_the_user_arranged_is_left_alone(tmp_path: Path, name: str) -> None:
     ray_token.make_private(tmp_path, {name: "x"})

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pneumo_core.errors import StorageError
 from search.finalizing import separate
 from search.finalizing.choose import Candidate, Choice, Member
 from tests.search.finalizing.made import spec_of
@@ -45,6 +46,21 @@ def test_networks_beyond_the_limit_leave_the_oldest_first(tmp_path: Path, limit_
         os.utime(tmp_path / f"{age}.keras", (1000 - age, 1000 - age))
     separate.tidy(tmp_path, limit_bytes)
     assert sorted(file.stem for file in tmp_path.iterdir()) == ["0", "1", "2"][:n_left]
+
+
+def test_a_network_that_another_finalize_removes_at_this_moment_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "0.keras").write_bytes(bytes(10))
+    (tmp_path / "1.keras").symlink_to(tmp_path / "gone")  # listed, and without facts
+    separate.tidy(tmp_path, 5)
+    assert [file.name for file in tmp_path.iterdir()] == ["1.keras"]
+
+
+def test_a_network_that_a_search_removed_meanwhile_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match=r"trial 0 was removed meanwhile.*give the same command again"),
+        separate.own_copies(chosen(tmp_path / "gone.keras"), tmp_path / "finalize", copy),
+    ):
+        pass
 
 
 def copy(member: Member, into: Path) -> None:

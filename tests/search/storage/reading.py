@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from search.storage.patience import PatientStorage
 
-QUERIES = 6  # one for each table that tells of trials
+QUERIES = 7  # the study, and each table that tells of trials
 
 
 def assert_read_alike(opened: PatientStorage) -> None:
@@ -25,26 +25,46 @@ def assert_read_alike(opened: PatientStorage) -> None:
     running.set_user_attr("a", {"b": [1, None]})
     study.add_trial(optuna.create_trial(state=TrialState.FAIL, intermediate_values={0: float("nan"), 3: float("inf")}))
     study.enqueue_trial({"x": 0.1})
-    ours = opened._get_trials(study._study_id, None, set(), -1)
-    optunas = RDBStorage._get_trials(opened, study._study_id, None, set(), -1)
-    assert [repr(trial) for trial in ours] == [repr(trial) for trial in optunas]  # NaN equals nothing
+    for wanted in ((set(), -1), ({2, 5}, 3), (set(), 99)):
+        ours = opened._get_trials(study._study_id, None, *wanted)
+        optunas = RDBStorage._get_trials(opened, study._study_id, None, *wanted)
+        assert [repr(trial) for trial in ours] == [repr(trial) for trial in optunas]  # NaN equals nothing
 
 
-def assert_no_trial_is_half_read(opened: PatientStorage, writer: PatientStorage) -> None:
-    """Finish a trial before each of the queries in turn: where it is read as finished, it has all that it had.
+def assert_trials_are_read_at_one_moment(opened: PatientStorage, writer: PatientStorage) -> None:
+    """Finish a trial before each of the queries in turn: it is read as it was before that, or as it is after.
 
-    For servers. SQLite lets nobody write while all trials are read.
+    For servers. SQLite lets nobody write while trials are read.
     """
     study = optuna.create_study(storage=writer, directions=["maximize", "minimize"])
-    states = []
+    for after in (-1, 0):  # as a study is first read, and as it is read again
+        states = []
+        for n_queries in range(QUERIES):
+            trial = study.ask()
+            moments = [repr(writer.get_trial(trial._trial_id))]
+            with _before_query(opened, n_queries, partial(_finish, study, trial)):
+                found = opened._get_trials(study._study_id, None, set(), after)[-1]
+            moments.append(repr(writer.get_trial(trial._trial_id)))
+            assert repr(found) in moments
+            states.append(found.state)
+        assert states == [TrialState.COMPLETE] + [TrialState.RUNNING] * (QUERIES - 1)
+
+
+def assert_a_study_is_read_whole_or_not_at_all(opened: PatientStorage, writer: PatientStorage) -> None:
+    """Delete the study before each of the queries in turn. For servers, as above."""
+    outcomes = []
     for n_queries in range(QUERIES):
-        trial = study.ask()
-        with _before_query(opened, n_queries, partial(_finish, study, trial)):
-            found = opened._get_trials(study._study_id, None, set(), -1)[trial.number]
-        states.append(found.state)
-        if found.state.is_finished():
-            assert repr(found) == repr(RDBStorage._get_trials(opened, study._study_id, None, set(), -1)[trial.number])
-    assert set(states) == {TrialState.COMPLETE, TrialState.RUNNING}, "finished before the first query, and after it"
+        study = optuna.create_study(storage=writer, directions=["maximize", "minimize"])
+        _finish(study, study.ask())
+        whole = repr(writer.get_all_trials(study._study_id))
+        with _before_query(
+            opened, n_queries, partial(optuna.delete_study, study_name=study.study_name, storage=writer)
+        ):
+            try:
+                outcomes.append(repr(opened._get_trials(study._study_id, None, set(), -1)) == whole)
+            except KeyError as error:
+                outcomes.append(str(error))
+    assert outcomes == ["'Record does not exist.'"] + [True] * (QUERIES - 1)
 
 
 def _finish(study: optuna.Study, trial: optuna.Trial) -> None:
@@ -54,17 +74,19 @@ def _finish(study: optuna.Study, trial: optuna.Trial) -> None:
 
 
 @contextmanager
-def _before_query(storage: PatientStorage, n_queries: int, do: Callable[[], None]) -> Iterator[None]:
+def _before_query(storage: PatientStorage, n_queries: int, do: Callable[[], object]) -> Iterator[None]:
     """Do something once, before the query that comes after `n_queries` others."""
-    left = [do if i == n_queries else None for i in range(QUERIES)]
+    n_made = 0
 
     def before(*_: Any) -> None:
-        if left and (due := left.pop(0)) is not None:
-            due()
+        nonlocal n_made
+        n_made += 1
+        if n_made == n_queries + 1:
+            do()
 
     sqlalchemy.event.listen(storage.engine, "before_cursor_execute", before)
     try:
         yield
     finally:
         sqlalchemy.event.remove(storage.engine, "before_cursor_execute", before)
-    assert not left, "fewer queries were made than this test expects"
+    assert n_made > n_queries, "fewer queries were made than this test expects"

@@ -97,8 +97,12 @@ def test_all_trials_are_read_as_optuna_reads_them(url: str) -> None:
     reading.assert_read_alike(opened)
 
 
-def test_a_trial_that_another_program_finishes_is_never_read_by_halves(url: str) -> None:
-    reading.assert_no_trial_is_half_read(open_storage(url), open_storage(url))
+def test_trials_are_read_at_one_moment_whatever_other_programs_write(url: str) -> None:
+    reading.assert_trials_are_read_at_one_moment(open_storage(url), open_storage(url))
+
+
+def test_a_study_that_another_program_deletes_is_read_whole_or_not_at_all(url: str) -> None:
+    reading.assert_a_study_is_read_whole_or_not_at_all(open_storage(url), open_storage(url))
 
 
 def test_a_restart_in_mid_run_is_survived(tmp_path: Path, url: str, server: Server) -> None:
