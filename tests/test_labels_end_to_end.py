@@ -24,8 +24,8 @@ from studies.spec import BudgetSpec, StudySpec
 def space(suggest):
     return TrialSpec(
         data=DataSpec(image_size_px=16),
-        model=CnnSpec(filters=(suggest.suggest_int("filters", 2, 4),), head="average"),
-        train=TrainSpec(epochs=1, batch_size=16),
+        model=CnnSpec(filters=(suggest.suggest_int("filters", 8, 12),), head="average"),
+        train=TrainSpec(epochs=2, batch_size=16),
     )
 
 STUDY = StudySpec(

@@ -17,6 +17,7 @@ from pneumo_core.data import altered
 from pneumo_core.data.image_facts import Looked
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, Rejected
 from pneumo_core.data.split import RoleCount, Split, grouped, patient_notes, role_counts
+from pneumo_core.parallel import one_thread
 from pneumo_core.text import inline
 
 _FOLDS = 5
@@ -254,7 +255,9 @@ def _cross_validated(x: NDArray[Any], y: NDArray[Any], groups: Sequence[str], se
         HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=seed),
     )
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    scores = [cross_val_predict(m, x, y, groups=list(groups), cv=folds, method="predict_proba")[:, 1] for m in models]
+    options = {"groups": list(groups), "cv": folds, "method": "predict_proba"}
+    with one_thread():
+        scores = [cross_val_predict(model, x, y, **options)[:, 1] for model in models]
     logistic, boosted = (float(roc_auc_score(y, score)) for score in scores)
     return logistic, boosted
 

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pneumo_core.parallel import one_thread
 from pneumo_core.scoring.metrics import Bools, Floats
 
 Images = npt.NDArray[np.uint8]
@@ -89,8 +90,9 @@ def _sizes(record: FileFacts) -> tuple[float, float, float, float]:
 
 def _fit_and_score(model: Classifier, features: Floats, y: npt.ArrayLike, features_to_score: Floats) -> Floats:
     labels = _check_labels(y, len(features))
-    model.fit(features, labels)
-    return np.asarray(model.predict_proba(features_to_score)[:, 1], dtype=np.float64)
+    with one_thread():
+        model.fit(features, labels)
+        return np.asarray(model.predict_proba(features_to_score)[:, 1], dtype=np.float64)
 
 
 def _shrink(x: Images, rows: Floats, columns: Floats) -> Floats:

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -123,3 +124,23 @@ def test_a_copy_needs_no_lock_and_removes_what_a_killed_one_left(tmp_path: Path)
         assert len(copy_study("light", first.storage, target).trials) == 3
     assert {found.study_name for found in target.get_all_studies()} == {"light", elsewhere}
     assert study_names(target) == ["light"]
+
+
+def test_a_study_that_is_launched_while_it_is_copied_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Search(tmp_path, study(n_trials=3))
+    target = open_storage(f"sqlite:///{tmp_path / 'copy.db'}")
+    here = hashlib.sha256(process.place().encode()).hexdigest()[:12]
+    optuna.create_study(study_name=f".copying-{here}-x-5", storage=target)  # of another program
+    copy = optuna.copy_study
+
+    def launched_meanwhile(**named: Any) -> None:
+        first.study.ask()
+        copy(**named)
+
+    monkeypatch.setattr(optuna, "copy_study", launched_meanwhile)
+    with pytest.raises(StudyError, match="is running"):
+        copy_study("light", first.storage, target)
+    assert study_names(target) == []
+    first.close()
