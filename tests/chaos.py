@@ -75,8 +75,8 @@ PARTS = (
     Part(
         where="Ray, SQLite",
         name="processes killed",
-        share=0.15,
-        size=_size(*chaos.STATIONS, n_faults=75, n_trials=24, n_coordinators=1, n_slots=3, mean_pause_s=0.5),
+        share=0.04,
+        size=_size(*chaos.STATIONS, n_faults=25, n_trials=16, n_coordinators=1, n_slots=3),
     ),
 )
 

@@ -104,7 +104,7 @@ class Chaos:
     n_ended: int = 0  # coordinators that ended otherwise than by our kill or because all was done
     _running: list[BaseProcess] = field(default_factory=list)
     _later: list[tuple[float, Callable[[], object]]] = field(default_factory=list)  # what ends a fault, and when
-    _begun: bool = False  # every coordinator trained something; on Ray: trains something
+    _begun: bool = False  # every coordinator trained something
     _done: bool = False  # a coordinator says that the budget is reached
 
     def __post_init__(self) -> None:
@@ -134,8 +134,7 @@ class Chaos:
             self._tend()
             self._end_faults()
             time.sleep(min(0.5, self.random.expovariate(1 / self.size.mean_pause_s)))
-            at_work = len(light.processes(self.tag)) >= self.size.n_coordinators
-            self._begun = at_work or (self._begun and not self.ray)  # else it is killed while it connects, every time
+            self._begun |= len(light.processes(self.tag)) >= self.size.n_coordinators
             if self._begun and self.n_faults.total() < self.size.n_faults and not self._done:
                 self._fault(self.random.choice(self.size.kinds))
         self._end_faults(everything=True)
