@@ -25,7 +25,7 @@ def space(suggest):
     return TrialSpec(
         data=DataSpec(image_size_px=16),
         model=CnnSpec(filters=(suggest.suggest_int("filters", 8, 12),), head="average"),
-        train=TrainSpec(epochs=2, batch_size=16),
+        train=TrainSpec(epochs=1, batch_size=16),
     )
 
 STUDY = StudySpec(
@@ -93,9 +93,10 @@ def test_a_table_of_labels_is_checked_trained_on_finalized_and_predicted(
     labels = write(tmp_path, layout)
     monkeypatch.chdir(tmp_path)
     with in_process.answering(monkeypatch, lambda: trainer):
-        _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, "--json")
-        launched = in_process.run(capsys, "launch", "tiny.py", "--data", "images", *labels)
-        finalized = in_process.run(capsys, "finalize", "tiny.py", "--data", "images", "--out", "bundle")
+        home = ("--home", tmp_path / "runs")  # for the trainer, which was started elsewhere
+        _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, *home, "--json")
+        launched = in_process.run(capsys, "launch", "tiny.py", "--data", "images", *labels, *home)
+        finalized = in_process.run(capsys, "finalize", "tiny.py", "--data", "images", *home, "--out", "bundle")
         predicted = in_process.run(capsys, "predict", "bundle", "images", "--json")
     found = json.loads(out.splitlines()[-1])
     assert sum(found["classes"].values()) == 4 * N_PATIENTS
