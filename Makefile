@@ -15,7 +15,7 @@ FOLDER ?= phantom
 ORIGINALS ?= $(FOLDER)
 SOURCES := pneumo_core spaces studies search benchmarks
 
-.PHONY: help install install-dev quickstart test test-jax test-slow chaos fuzz lint types format check bench bench-all lock audit clean
+.PHONY: help install install-dev quickstart test test-jax test-slow chaos fuzz mutants lint types format check bench bench-all lock audit clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ chaos: install-dev ## random faults, counted by kind (half an hour and more; giv
 
 fuzz: install-dev ## 5,000 damaged image files through the command line
 	$(BIN)/python -m tests.fuzz
+
+mutants: install-dev ## small mistakes in the rules of judging, splitting and promoting: how many their tests notice
+	$(BIN)/python -m tests.mutants
 
 lint: install-dev
 	$(BIN)/ruff check $(SOURCES) tests

@@ -1,11 +1,19 @@
-import os
+import gc
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pneumo_core.data.phantom import PhantomSpec, generate
 
-os.environ.setdefault("PNEUMO_WORKERS", "1")  # each trainer costs 5 CPU seconds, and what runs alone comes out the same
+# The same examples in every run: a failure by chance says nothing about the change that it stops.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported, as trainers do: every training collects."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,8 @@
-"""Everything goes wrong at random, and every trial still finishes exactly once; `tests.chaos` does more of it."""
+"""Everything goes wrong at random, and every trial still finishes exactly once; `tests.chaos` does more of it.
+
+Among the slow tests: what random faults find depends on the machine and its load, so it must not stop another change.
+What they found is tested step by step beside the parts that it was about.
+"""
 
 import sqlite3
 from pathlib import Path
@@ -16,6 +20,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SMALL.values(), ids=SMALL)
 def test_nothing_is_lost_or_run_twice(tmp_path: Path, size: Size) -> None:
     made = Chaos(tmp_path, sqlite(tmp_path), size)

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
 from pneumo_core.specs import DenseSpec, TrialSpec
-from search import trials
+from search import coordinator, trials
 from search.executors import local
 from search.executors.local import Limits
 from search.storage import locks
@@ -87,8 +87,8 @@ def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(
     assert len(found.trials) == 2 + n_attempts
 
 
-def let_an_hour_pass_once(found: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the executor's clock forward while the first trial hangs: after the last epoch that it reports."""
+def let_an_hour_pass_once(found: Search, monkeypatch: pytest.MonkeyPatch, of: ModuleType = local) -> None:
+    """Put the clock of a module forward while the first trial hangs: after the last epoch that it reports."""
     passed_s = 0.0
 
     def stop_asked() -> bool:
@@ -97,8 +97,8 @@ def let_an_hour_pass_once(found: Search, monkeypatch: pytest.MonkeyPatch) -> Non
             passed_s = 3600.0
         return False
 
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s)
-    monkeypatch.setattr(local, "time", clock)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s, sleep=time.sleep)
+    monkeypatch.setattr(of, "time", clock)
     found.coordinator.stop_asked = stop_asked
 
 
@@ -450,8 +450,11 @@ def test_a_study_stops_when_nothing_improves(tmp_path: Path) -> None:
     assert 6 <= len(found.trials) < 200
 
 
-def test_a_wall_clock_budget_ends_the_launch_and_keeps_the_trial(tmp_path: Path) -> None:
-    found = Search(tmp_path, study(Faulty(Fault.HANG, once=True), n_trials=1, budget={"timeout_s": 2.0}))
+def test_a_wall_clock_budget_ends_the_launch_and_keeps_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Search(tmp_path, study(Faulty(Fault.HANG, once=True), n_trials=1, budget={"timeout_s": 1000.0}))
+    let_an_hour_pass_once(found, monkeypatch, coordinator)
     assert found.run() == "timeout"
     assert found.current[0].state == TrialState.WAITING
 
@@ -507,15 +510,18 @@ def test_a_deterministic_study_does_not_wait_for_a_trial_that_waits_to_be_alone(
 
 
 def test_two_coordinators_of_one_process_share_the_work(tmp_path: Path) -> None:
-    spec = study(Faulty(Fault.SLOW), n_trials=6)
+    """Trials wait in their second epoch until both coordinators have one there."""
+    both = [Search(tmp_path, study(Faulty(Fault.WAIT), n_trials=6), runner=executor(tmp_path, 1)) for _ in range(2)]
 
-    def launch(_: int) -> Search:
-        found = Search(tmp_path, spec, runner=executor(tmp_path, 1))
-        assert found.run() == "budget"
-        return found
+    def let_go() -> bool:
+        if all(any(event[0] == "epoch" for event in found.view.told) for found in both):
+            (tmp_path / "go").touch()
+        return False
 
+    for found in both:
+        found.coordinator.stop_asked = let_go
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(launch, range(2)))
+        assert list(pool.map(Search.run, both)) == ["budget"] * 2
     for found in both:
         assert {event[0] for event in found.view.told} == {"started", "epoch", "finished"}
     assert [trial.state for trial in both[0].trials] == [TrialState.COMPLETE] * 6

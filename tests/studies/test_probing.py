@@ -164,7 +164,7 @@ def branching(suggest: Suggest) -> TrialSpec:
     return trial(units)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(deep=st.none() | st.booleans(), first=st.none() | st.integers(1, 9), second=st.none() | st.integers(1, 9))
 def test_a_queued_point_may_have_any_of_the_names(deep: bool | None, first: int | None, second: int | None) -> None:
     if deep is False and second is not None:

@@ -54,7 +54,7 @@ def scan(root: Path, **options: object) -> Manifest:
     return dataset.scan(SourceSpec(source=str(root), **options), cache_dir=root.parent / "cache")  # type: ignore[arg-type]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(names=NAMES)
 def test_any_names_are_read_and_shown_in_one_line_each(names: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from pneumo_core.specs import SplitSpec
 from tests.pneumo_core.pictures import folder, manifest, record, write
 
 # a busy machine is no failure
-patient = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, norm
 
@@ -21,8 +21,6 @@ from pneumo_core.scoring.certify import (
 from pneumo_core.scoring.intervals import upper_bound
 from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import ObjectiveSpec
-
-properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
 
 N_DRAWS, CEILING, CONFIDENCE = 2000, 0.05, 0.95
 PATIENT_SD, IMAGE_SD = 0.8, 0.6  # of a positive's score: variance 1 in all, correlation 0.64 within a patient
@@ -150,7 +148,6 @@ def test_by_image_the_certificate_fails_with_correlated_patients() -> None:
     assert not broken_more_often_than_promised(n_broken(fnr_of_images, draw("patient")))
 
 
-@properties
 @given(st.integers(1, 3000), st.floats(0.001, 0.5), st.sampled_from([0.8, 0.95, 0.99]), st.integers(1, 20))
 def test_allowed_misses_are_the_most_that_the_binomial_allows(
     n: int, ceiling: float, confidence: float, n_candidates: int
@@ -164,7 +161,6 @@ def test_allowed_misses_are_the_most_that_the_binomial_allows(
         assert allowed == n - 1 or binom.cdf(allowed + 1, n, ceiling) > delta - 1e-9
 
 
-@properties
 @given(st.floats(0.002, 0.9), st.sampled_from([0.8, 0.95, 0.99]), st.integers(0, 10), st.integers(1, 20))
 def test_one_positive_fewer_than_needed_is_too_few(
     ceiling: float, confidence: float, n_misses: int, n_candidates: int
@@ -182,7 +178,6 @@ def test_positives_needed_at_95_per_cent_confidence(ceiling: float, needed: int)
     assert positives_needed(ceiling, 0.95) == needed
 
 
-@properties
 @given(st.integers(1, 2000), st.sampled_from([0.8, 0.95, 0.99]), st.integers(1, 20))
 def test_the_certifiable_ceiling_is_the_bound_without_a_miss(n: int, confidence: float, n_candidates: int) -> None:
     ceiling = certifiable_ceiling(n, confidence, n_candidates)
@@ -191,7 +186,6 @@ def test_the_certifiable_ceiling_is_the_bound_without_a_miss(n: int, confidence:
     assert positives_needed(min(ceiling * 1.0001, 0.9999), confidence, n_candidates=n_candidates) <= n
 
 
-@properties
 @given(st.integers(1, 500), st.integers(0, 500), st.sampled_from([0.8, 0.95, 0.99]))
 def test_the_upper_bound_of_a_fixed_threshold_equals_scipy(n: int, missed: int, confidence: float) -> None:
     missed = min(missed, n)
@@ -199,7 +193,6 @@ def test_the_upper_bound_of_a_fixed_threshold_equals_scipy(n: int, missed: int, 
     assert upper_bound(missed, n, confidence) == pytest.approx(scipy, abs=1e-9)
 
 
-@properties
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=300), st.floats(0.01, 0.5))
 def test_the_threshold_is_the_highest_allowed_but_for_noise(tenths: list[int], ceiling: float) -> None:
     scores = np.array(tenths) / 50
@@ -215,7 +208,6 @@ def test_the_threshold_is_the_highest_allowed_but_for_noise(tenths: list[int], c
     assert certificate.fnr_upper <= ceiling + 1e-9
 
 
-@properties
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 50)), min_size=60, max_size=200))
 def test_the_patient_threshold_never_misses_more_patients_than_allowed(rows: list[tuple[int, int]]) -> None:
     groups, scores = np.array([row[0] for row in rows]), np.array([row[1] for row in rows]) / 50

@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from pneumo_core.scoring import curves, metrics
 from pneumo_core.scoring.intervals import wilson
-
-properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
 
 
 @st.composite
@@ -21,7 +19,6 @@ def labelled_scores(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return y, np.array(draw(st.lists(st.integers(0, 32), min_size=n, max_size=n))) / 32
 
 
-@properties
 @given(labelled_scores())
 def test_roc_points_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray]) -> None:
     y, scores = data
@@ -32,7 +29,6 @@ def test_roc_points_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray]) -> N
     assert np.trapezoid(found.recall, found.false_positive_rate) == pytest.approx(metrics.auc(y, scores), abs=1e-12)
 
 
-@properties
 @given(labelled_scores())
 def test_every_roc_point_is_what_its_threshold_does(data: tuple[np.ndarray, np.ndarray]) -> None:
     y, scores = data
@@ -67,7 +63,6 @@ def test_an_image_that_is_there_twice_narrows_no_interval() -> None:
     assert (twice.high - twice.low) == pytest.approx(once.high - once.low, rel=0.1)
 
 
-@properties
 @given(labelled_scores(), st.integers(1, 12))
 def test_calibration_bins_share_out_everyone(data: tuple[np.ndarray, np.ndarray], n_bins: int) -> None:
     y, scores = data
@@ -80,7 +75,6 @@ def test_calibration_bins_share_out_everyone(data: tuple[np.ndarray, np.ndarray]
     assert error == pytest.approx(metrics.expected_calibration_error(y, scores, n_bins), abs=1e-12)
 
 
-@properties
 @given(labelled_scores(), st.lists(st.integers(1, 31), min_size=1, max_size=10))
 def test_net_benefit_is_its_definition(data: tuple[np.ndarray, np.ndarray], parts: list[int]) -> None:
     y, scores = data

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
@@ -20,8 +20,6 @@ from pneumo_core.scoring.intervals import (
     wilson,
 )
 
-properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
-
 counts = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.99])
 
@@ -30,7 +28,6 @@ def recall_at_half(y: np.ndarray, scores: np.ndarray) -> float | None:
     return metrics.confusion(y, scores, 0.5).recall
 
 
-@properties
 @given(counts, confidences)
 def test_clopper_pearson_equals_scipy_and_statsmodels(count: tuple[int, int], confidence: float) -> None:
     found = clopper_pearson(*count, confidence)
@@ -39,7 +36,6 @@ def test_clopper_pearson_equals_scipy_and_statsmodels(count: tuple[int, int], co
     assert (found.low, found.high) == pytest.approx(proportion_confint(*count, 1 - confidence, "beta"), abs=1e-9)
 
 
-@properties
 @given(counts, confidences)
 def test_wilson_equals_scipy_and_statsmodels(count: tuple[int, int], confidence: float) -> None:
     found = wilson(*count, confidence)
@@ -48,14 +44,12 @@ def test_wilson_equals_scipy_and_statsmodels(count: tuple[int, int], confidence:
     assert (found.low, found.high) == pytest.approx(proportion_confint(*count, 1 - confidence, "wilson"), abs=1e-9)
 
 
-@properties
 @given(counts, confidences)
 def test_the_upper_bound_equals_scipy(count: tuple[int, int], confidence: float) -> None:
     scipy = binomtest(*count, alternative="less").proportion_ci(confidence, "exact")
     assert upper_bound(*count, confidence) == pytest.approx(scipy.high, abs=1e-9)
 
 
-@properties
 @given(counts, confidences)
 def test_intervals_hold_the_observed_share_and_stay_in_bounds(count: tuple[int, int], confidence: float) -> None:
     for found in (clopper_pearson(*count, confidence), wilson(*count, confidence)):

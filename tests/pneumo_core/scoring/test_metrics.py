@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
 from pneumo_core.scoring import metrics
-
-properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
 
 
 @st.composite
@@ -19,7 +17,6 @@ def labelled_scores(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return y, np.array(draw(st.lists(st.integers(0, 64), min_size=n, max_size=n))) / 64
 
 
-@properties
 @given(labelled_scores(), st.floats(0.001, 0.999))
 def test_auc_and_partial_auc_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray], ceiling: float) -> None:
     y, scores = data
@@ -43,7 +40,6 @@ def test_the_whole_partial_auc_is_the_auc() -> None:
     assert metrics.pauc(y, scores, 1.0) == pytest.approx(metrics.auc(y, scores), abs=1e-12)
 
 
-@properties
 @given(labelled_scores())
 def test_rising_transforms_of_the_scores_change_no_rank_metric(data: tuple[np.ndarray, np.ndarray]) -> None:
     y, scores = data
@@ -52,14 +48,12 @@ def test_rising_transforms_of_the_scores_change_no_rank_metric(data: tuple[np.nd
         assert metrics.pauc(y, moved, 0.1) == metrics.pauc(y, scores, 0.1)
 
 
-@properties
 @given(labelled_scores())
 def test_turning_the_scores_round_turns_the_auc_round(data: tuple[np.ndarray, np.ndarray]) -> None:
     y, scores = data
     assert metrics.auc(y, -scores) == pytest.approx(1 - metrics.auc(y, scores), abs=1e-12)
 
 
-@properties
 @given(labelled_scores())
 def test_every_cut_has_a_threshold_that_realises_it(data: tuple[np.ndarray, np.ndarray]) -> None:
     y, scores = data
@@ -87,7 +81,6 @@ def test_thresholds_hold_for_scores_outside_the_unit_interval() -> None:
     assert metrics.confusion(y, scores, cuts.threshold(3)).false_negative == 2
 
 
-@properties
 @given(labelled_scores(), st.floats(0, 1))
 def test_confusion_and_brier_equal_scikit_learn(data: tuple[np.ndarray, np.ndarray], threshold: float) -> None:
     y, scores = data
@@ -122,7 +115,6 @@ def test_calibration_error_tells_calibrated_scores_from_overconfident_ones() -> 
     assert metrics.expected_calibration_error(y, np.round(scores)) > 0.2
 
 
-@properties
 @given(labelled_scores(), st.integers(0, 99))
 def test_calibration_error_does_not_depend_on_the_order(data: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     y, scores = data

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pneumo_core import codec
@@ -19,8 +19,6 @@ objectives = st.builds(
     fnr_ceiling=st.sampled_from([0.0001, 0.03, 0.1, 0.3, 0.9999]),
     specificity_floor=st.sampled_from([0.0, 0.5, 0.9, 0.9999]),
 )
-
-properties = settings(deadline=None, derandomize=True)  # the same examples each time, on any machine, however busy
 
 
 @st.composite
@@ -44,7 +42,6 @@ def rates_by_brute_force(y: np.ndarray, scores: np.ndarray) -> list[tuple[float,
     return [(np.mean(scores[y == 1] >= t), np.mean(scores[y == 0] < t)) for t in thresholds]
 
 
-@properties
 @given(labelled_scores(), objectives)
 def test_judge_finds_the_best_threshold_of_all(data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec) -> None:
     y, scores = data
@@ -61,7 +58,6 @@ def test_judge_finds_the_best_threshold_of_all(data: tuple[np.ndarray, np.ndarra
     assert (found.recall, found.specificity) == pytest.approx(best, abs=1e-12)
 
 
-@properties
 @given(labelled_scores(), objectives)
 def test_the_metrics_are_those_of_the_threshold(data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec) -> None:
     y, scores = data
@@ -73,7 +69,6 @@ def test_the_metrics_are_those_of_the_threshold(data: tuple[np.ndarray, np.ndarr
     assert all(type(value) is float for value in vars(found).values())
 
 
-@properties
 @given(labelled_scores(), objectives)
 def test_rising_transforms_of_the_scores_change_nothing_but_the_threshold(
     data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec
@@ -84,7 +79,6 @@ def test_rising_transforms_of_the_scores_change_nothing_but_the_threshold(
     assert pruning_metric(y, np.exp(3 * scores) - 20, objective) == pruning_metric(y, scores, objective)
 
 
-@properties
 @given(labelled_scores(), labelled_scores(), st.data())
 def test_the_shade_never_changes_the_order_of_two_rates(
     first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], data: st.DataObject
@@ -141,7 +135,6 @@ def test_a_constant_score_loses_to_a_modest_classifier(kind: ObjectiveKind, cons
     assert pruning_metric(y, scores, objective) > 0.6
 
 
-@properties
 @given(labelled_scores(), objectives)
 def test_no_model_is_worse_than_a_constant_by_the_constraint(
     data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec

@@ -1,6 +1,6 @@
 """A trial over folds: judged on pooled scores of images that taught it nothing, and continued after a kill."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +38,45 @@ def trial(**more: Any) -> FoldsTrial:
     return FoldsTrial(**{**facts, "seed": 1, "on_epoch": go_on, **more})
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a run came to, the images that each of its trainings was given, and what it reported."""
+
+    result: TrialResult
+    given: list[FitArrays]
+    reported: list[tuple[int, dict[str, float]]]
+
+
 @pytest.fixture(scope="module")
-def unbroken() -> TrialResult:
-    return cross_validate.run(trial())
+def seen() -> Seen:
+    """One run, whose reports are answered with "stop" wherever that must change nothing."""
+    given, reported = list[FitArrays](), list[tuple[int, dict[str, float]]]()
+
+    def listen(step: int, metrics: dict[str, float]) -> bool:
+        reported.append((step, metrics))
+        return FOLD in metrics or step == N_FOLDS - 1
+
+    def training(spec: TrialSpec, objective: ObjectiveSpec, images: FitArrays, *rest: Any) -> Trained:
+        given.append(images)
+        return build_and_train(spec, objective, images, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_validate, "build_and_train", training)
+        return Seen(cross_validate.run(trial(on_epoch=listen)), given, reported)
 
 
-def test_every_image_is_scored_once_by_a_model_that_saw_no_image_of_its_patient(
-    monkeypatch: pytest.MonkeyPatch, unbroken: TrialResult
-) -> None:
-    given, pool = [], pooled()
+@pytest.fixture(scope="module")
+def unbroken(seen: Seen) -> TrialResult:
+    return seen.result
+
+
+def test_every_image_is_scored_once_by_a_model_that_saw_no_image_of_its_patient(seen: Seen) -> None:
+    pool = pooled()
     x_of = {pool.take(np.array([row])).tobytes(): row for row in range(len(pool.y))}
-    assert len(x_of) == len(pool.y)
-
-    def listening(spec: TrialSpec, objective: ObjectiveSpec, seen: FitArrays, *rest: Any) -> Trained:
-        given.append([[x_of[image[None].tobytes()] for image in x] for x in (seen.x_train, seen.x_validation)])
-        return build_and_train(spec, objective, seen, *rest)
-
-    monkeypatch.setattr(cross_validate, "build_and_train", listening)
-    result = cross_validate.run(trial())
-
-    assert without_seconds(result)["scores"] == without_seconds(unbroken)["scores"]
-    assert len(result.scores) == len(pool.y)
+    assert len(x_of) == len(pool.y) == len(seen.result.scores)
     held_out = []
-    for learnt, stopped_by in given:
+    for images in seen.given:
+        learnt, stopped_by = ([x_of[x[None].tobytes()] for x in of] for of in (images.x_train, images.x_validation))
         unseen = sorted(set(range(len(pool.y))) - set(learnt) - set(stopped_by))
         patients = [set(pool.groups[rows]) for rows in (learnt, stopped_by, unseen)]
         assert len(set.union(*patients)) == sum(map(len, patients))
@@ -80,28 +96,24 @@ def test_the_judgement_is_that_of_all_held_out_scores_together(unbroken: TrialRe
     assert (unbroken.n_folds, unbroken.n_epochs, len(unbroken.history)) == (N_FOLDS, N_FOLDS * EPOCHS, N_FOLDS)
 
 
-def test_a_fold_reports_what_its_own_held_out_images_say(unbroken: TrialResult) -> None:
-    heard = []
-
-    def listen(step: int, metrics: dict[str, float]) -> bool:
-        if FOLD not in metrics:
-            heard.append((step, metrics["pruning_metric"]))
-        return FOLD in metrics  # the answer to an epoch within a fold counts for nothing
-
-    cross_validate.run(trial(on_epoch=listen))
-
+def test_a_fold_reports_what_its_own_held_out_images_say(seen: Seen) -> None:
     y, groups = pooled().y, pooled().groups
     fold_of_image = folds.assign(y, groups, N_FOLDS, 3)
-    scores = np.array(unbroken.scores)
-    for index, (step, reported) in enumerate(heard):
+    scores = np.array(seen.result.scores)
+    of_folds = [(step, metrics["pruning_metric"]) for step, metrics in seen.reported if FOLD not in metrics]
+    for index, (step, reported) in enumerate(of_folds):
         mine = fold_of_image == index
         assert step == index
         assert reported == pytest.approx(operating.pruning_metric(y[mine], scores[mine], ObjectiveSpec()), abs=1e-5)
-    assert len(heard) == N_FOLDS
+    assert len(of_folds) == N_FOLDS
+
+
+def stop_after_two(step: int, metrics: dict[str, float]) -> bool:
+    return FOLD not in metrics and step == 1
 
 
 def test_a_pruned_trial_is_judged_on_the_folds_it_finished(unbroken: TrialResult) -> None:
-    result = cross_validate.run(trial(on_epoch=lambda step, metrics: FOLD not in metrics and step == 1))
+    result = cross_validate.run(trial(on_epoch=stop_after_two))
 
     done = folds.assign(pooled().y, pooled().groups, N_FOLDS, 3) < 2
     assert (result.stopped, result.n_folds, len(result.history)) == ("pruned", 2, 2)
@@ -110,43 +122,43 @@ def test_a_pruned_trial_is_judged_on_the_folds_it_finished(unbroken: TrialResult
     assert result.constraint == judged.constraint
 
 
-def test_nothing_is_pruned_after_the_last_fold() -> None:
-    result = cross_validate.run(trial(on_epoch=lambda step, metrics: FOLD not in metrics and step == N_FOLDS - 1))
-    assert (result.stopped, result.n_folds) == ("completed", N_FOLDS)
+def test_neither_an_epoch_within_a_fold_nor_the_last_fold_ends_a_trial(unbroken: TrialResult) -> None:
+    assert (unbroken.stopped, unbroken.n_folds) == ("completed", N_FOLDS)
 
 
 class KilledError(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("moment", [4, 5, 8])
-def test_a_killed_trial_goes_on_and_comes_to_the_same(moment: int, tmp_path: Path, unbroken: TrialResult) -> None:
+def test_a_killed_trial_goes_on_and_comes_to_the_same(tmp_path: Path, seen: Seen) -> None:
     """Killed before an epoch is saved, before a fold is, and before the last one is."""
     heard: list[tuple[float, int]] = []
 
     def killed(step: int, metrics: dict[str, float]) -> bool:
         heard.append((metrics.get(FOLD, -1.0), step))
-        if len(heard) == moment + 1:
+        if len(heard) in (5, 7, 11):
             raise KilledError
         return False
 
-    checkpoint = tmp_path / "7"
-    with pytest.raises(KilledError):
-        cross_validate.run(trial(on_epoch=killed, checkpoint=checkpoint))
-    before = len(heard)
-    resumed = cross_validate.run(trial(on_epoch=killed, checkpoint=checkpoint))
+    for _ in range(3):
+        with pytest.raises(KilledError):
+            cross_validate.run(trial(on_epoch=killed, checkpoint=tmp_path / "7"))
+    resumed = cross_validate.run(trial(on_epoch=killed, checkpoint=tmp_path / "7"))
 
-    assert without_seconds(resumed) == without_seconds(unbroken)
-    assert heard[before] == heard[before - 1]  # the report that was killed comes again, and nothing before it
-    assert len(heard) == N_FOLDS * (EPOCHS + 1) + 1
+    assert without_seconds(resumed) == without_seconds(seen.result)
+    reports = [(metrics.get(FOLD, -1.0), step) for step, metrics in seen.reported]
+    # The report that was killed comes again, and nothing before it.
+    assert heard == [*reports[:5], *reports[4:6], *reports[5:9], *reports[8:]]
 
 
 def test_the_seed_decides_and_another_trials_checkpoint_is_not_taken(tmp_path: Path, unbroken: TrialResult) -> None:
     checkpoint = tmp_path / "7"
-    other = cross_validate.run(trial(seed=2, checkpoint=checkpoint))
+    other = cross_validate.run(trial(seed=2, checkpoint=checkpoint, on_epoch=stop_after_two))
     again = cross_validate.run(trial(checkpoint=checkpoint))
 
-    assert other.scores != unbroken.scores
+    done = folds.assign(pooled().y, pooled().groups, N_FOLDS, 3) < 2
+    assert len(other.scores) == done.sum()
+    assert other.scores != tuple(np.array(unbroken.scores)[done])
     assert again.scores == unbroken.scores
     assert "started over" in again.environment["checkpoint"]
 

@@ -35,7 +35,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
         ray.shutdown()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path, cluster: Any) -> None:
     second = rays.started(lambda: cluster.add_node(num_cpus=1))
     cluster.wait_for_nodes()
@@ -60,10 +60,10 @@ def test_the_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path, cluster: Any)
     light.assert_whole(found)
     failures = [event for event in found.view.told if event[0] == "failed"]
     assert [(event[2], "node is gone" in event[3]) for event in failures] == [("child_died", True)]
-    light.wait_for(lambda: not light.processes(str(tmp_path)), 20)
+    light.wait_for(lambda: not light.processes(str(tmp_path)))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("cluster", [0], indirect=True)
 def test_a_node_that_cannot_see_the_arrays_has_them_from_the_store(
     tmp_path: Path, cluster: Any, phantoms: Path, monkeypatch: pytest.MonkeyPatch
@@ -109,7 +109,7 @@ def one_gpu() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_gpu")
 def test_a_trial_that_must_be_alone_on_a_shared_gpu_gets_all_of_it_when_the_others_ended(tmp_path: Path) -> None:
     executor = ray_cluster.connect(None, Machine(trials_per_gpu=2, backend="jax"))

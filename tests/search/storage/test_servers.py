@@ -180,10 +180,12 @@ def test_whoever_lost_the_lock_writes_nothing_more(url: str, server: Server) -> 
     assert len(other.get_all_trials(study_id)) == 1
 
 
+@pytest.mark.slow
 def test_four_coordinators_and_random_kills(tmp_path: Path, url: str) -> None:
     assert_survives(tmp_path, url, Size(n_faults=12, n_trials=24, n_coordinators=4, n_slots=1))
 
 
+@pytest.mark.slow
 def test_three_coordinators_outlast_connections_and_restarts(tmp_path: Path, url: str, server: Server) -> None:
     kinds = ("connection ended",) * 5 + ("server restarted",)
     size = Size(n_faults=25, n_trials=40, n_coordinators=3, n_slots=1, kinds=kinds, mean_pause_s=0.1)
