@@ -6,6 +6,7 @@ Random images and untrained weights, the last two stages trained, by this projec
 forward pass. The precisions take turns; tracing is left out.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core.specs import BackboneSpec, Precision, TrainSpec
+from search.executors import devices
 
 BACKBONES = "EfficientNetLite0,MobileNetV2,ResNet50"
 PRECISIONS: tuple[Precision, ...] = ("float32", "mixed_bfloat16")
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
     asked = parser.parse_args()
+    os.environ.update(devices.common_environment(None))  # as a trainer has it, oneDNN included
     rows = []
     for name in asked.backbones.split(","):
         nets = {precision: Net.built(name, precision, asked.size, asked.batch) for precision in PRECISIONS}

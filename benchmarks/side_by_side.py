@@ -72,7 +72,7 @@ class Bench:
 
     def decode(self) -> None:
         """Keep the arrays of the first trial, by a launch that has no time to train it."""
-        self._launch(self.scratch / "first", "--timeout", "1ms")
+        self._launch(self.scratch / "first", "--timeout", "1s")
 
     def run(self, n: int) -> Side:
         """Run the trials with `n` trainers."""

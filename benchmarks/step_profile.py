@@ -7,6 +7,7 @@ draws (see `benchmarks.training`), in float32 and in bfloat16. Times are summed 
 be more than the epoch's.
 """
 
+import os
 import tempfile
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from benchmarks import measure, training
 from benchmarks.measure import Row
 from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.specs import AugmentSpec, DataSpec, ModelSpec, Precision, TrainSpec
+from search.executors import devices
 
 KINDS = {  # by what an operation's name has in it, the first that fits
     "convolution, gradient of the kernel": ("BackpropFilter",),
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=1)
     parser.add_argument("--images", type=int, default=512)
     asked = parser.parse_args()
+    os.environ.update(devices.common_environment(None))  # as a trainer has it, oneDNN included
     from pneumo_core.training.trial import environment
 
     arrays = training.read(asked.folder, asked.images)

@@ -8,8 +8,9 @@ balanced class weights, no augmentation, and score the validation images after e
 `validation_data` and a Keras AUC; the bare loop a `tf.function` (on JAX a jitted) step over arrays that lie ready as
 float32. The sides take one epoch each in turn; the first, which traces, is left out. Times are of whole epochs,
 training and validation; AUC and partial AUC are the best of all epochs. The networks are a plain one and the first
-that the space of the study `cnn` draws. `--backends` compares TensorFlow with JAX under this project's epochs
-instead, each in a process of its own.
+that the space of the study `cnn` draws. All sides have the environment of a trainer: oneDNN is on, which TensorFlow by
+itself leaves off on processors with AVX2 only (`TF_ENABLE_ONEDNN_OPTS=0` shows that). `--backends` compares TensorFlow
+with JAX under this project's epochs instead, each in a process of its own.
 """
 
 import json
@@ -35,6 +36,7 @@ from pneumo_core.data.preprocess import FitArrays, open_fit_arrays, prepare
 from pneumo_core.data.split import assign_roles
 from pneumo_core.scoring.metrics import auc, pauc
 from pneumo_core.specs import CnnSpec, DataSpec, ModelSpec, ObjectiveSpec, Precision, SplitSpec, TrainSpec
+from search.executors import devices
 from spaces.base import Recorder
 from studies.cnn import space
 
@@ -68,6 +70,7 @@ def main() -> None:
     if asked.backends:
         _compare_backends(asked)
         return
+    os.environ.update(devices.common_environment(None))
     from pneumo_core.training.trial import environment
 
     arrays = read(asked.folder, asked.images)

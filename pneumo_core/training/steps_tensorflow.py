@@ -10,6 +10,7 @@ import tensorflow as tf
 from pneumo_core.specs import TrainSpec
 from pneumo_core.training.activations import fused
 from pneumo_core.training.batches import Chunk, Source
+from pneumo_core.training.depthwise import fast_kernel_gradients
 from pneumo_core.training.loss import average_decay, batched, logit_model, weighted_loss
 from pneumo_core.training.norms import Statistics, of_one_batch
 
@@ -81,7 +82,7 @@ class TensorFlowSteps:
         """Do nothing: see `synchronize`."""
 
     def _traced(self, function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:
-        with fused(self._network):
+        with fused(self._network), fast_kernel_gradients(self._network):
             return traced(function, tensors)
 
     def _scores(self, x: Any) -> Any:
