@@ -21,7 +21,7 @@ _STRIDES = (1, 1, 1, 1)
 
 @contextlib.contextmanager
 def fast_kernel_gradients(network: keras.Model) -> Iterator[None]:
-    """Let the layers of `network` that are meant use the fast gradient where the step is traced inside."""
+    """Let depthwise layers of `network` use the fast gradient for small maps where the step is traced inside."""
     meant = [] if tf.config.list_physical_devices("GPU") else list(filter(_is_meant, leaves(network)))
     for layer in meant:
         layer.call = functools.partial(_call, layer)
@@ -35,17 +35,18 @@ def fast_kernel_gradients(network: keras.Model) -> Iterator[None]:
 def _is_meant(layer: keras.Layer) -> bool:
     if not (isinstance(layer, keras.layers.DepthwiseConv2D) and layer.trainable):
         return False
-    is_plain = (
+    return (
         layer.padding == "same"
         and {*layer.strides, *layer.dilation_rate, layer.depth_multiplier} == {1}
         and not layer.use_bias
         and layer.activation is keras.activations.linear
         and layer.data_format == "channels_last"
     )
-    return is_plain and max(layer.kernel_size) > max(layer.input.shape[1:3])
 
 
 def _call(layer: keras.layers.DepthwiseConv2D, x: Any) -> Any:
+    if not x.shape.is_fully_defined() or max(layer.kernel_size) <= max(x.shape[1:3]):
+        return type(layer).call(layer, x)
     return convolved(x, tf.identity(keras.ops.convert_to_tensor(layer.kernel)))  # a tensor, not the variable itself
 
 
