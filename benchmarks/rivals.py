@@ -9,7 +9,7 @@ other work on the machine changes nothing. What is under `--home` already is jud
 |---|---|
 | pneumonia | `pneumo launch pneumonia`, as it is |
 | random | the same space, drawn at random: no queue, no pruning |
-| keras_tuner | `keras_tuner.Hyperband` over a usual convolutional hypermodel of 96 px |
+| keras_tuner | `keras_tuner.Hyperband` over a usual convolutional hypermodel of 64 px |
 | original | models 1 and 2 of the original project at 64 px; 3 to 5 need weights of VGG19 |
 
 All are judged on the same validation images: as they are, pooled with the same images under one shift each (the
@@ -51,7 +51,7 @@ from studies.spec import UNDER_SHIFTS, BudgetSpec, PrunerSpec, SamplerSpec, Sour
 
 ARMS = ("pneumonia", "random", "keras_tuner", "original")
 N_MEMBERS = 5
-KERAS_TUNER_DATA = DataSpec(image_size_px=96)
+KERAS_TUNER_DATA = DataSpec()  # 64 px
 VIEWS = ("clean", "shifted", "framed")
 POLL_S = 0.5
 ROOT = Path(__file__).parents[1]

@@ -40,8 +40,8 @@ class Usual(kt.HyperModel):  # type: ignore[misc]
         if hp.Boolean("augment"):
             for layer in (layers.RandomFlip("horizontal"), layers.RandomRotation(0.05), layers.RandomZoom(0.1)):
                 x = layer(x)
-        for block in range(hp.Int("blocks", 3, 5)):
-            filters = hp.Choice("filters", [16, 24, 32]) * 2 ** min(block, 2)
+        for block in range(hp.Int("blocks", 2, 4)):
+            filters = hp.Choice("filters", [8, 16, 24]) * 2 ** min(block, 2)
             x = layers.Conv2D(filters, hp.Choice("kernel", [3, 5]), padding="same", activation="relu")(x)
             x = layers.MaxPooling2D()(layers.BatchNormalization()(x))
         x = layers.GlobalAveragePooling2D()(x)
