@@ -72,6 +72,7 @@ def main() -> None:
 def fill(spec: StudySpec, url: str, n_trials: int) -> None:
     """Store `n_trials` finished trials of a random search as coordinators leave them."""
     storage = open_storage(url)
+    spec = replace(spec, enqueue=())  # a queued point would take the first number
     study = open_study(spec, storage, fingerprint.of_study(spec, probe(spec)))
     memory = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(n_trials):
