@@ -19,6 +19,7 @@ model on 24 x 24 pixels is the trivial baseline. The second table has the best o
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -34,6 +35,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from benchmarks import framing, kept
+from benchmarks.search import tree
 from pneumo_core import shifts
 from pneumo_core.data import preprocess
 from pneumo_core.models import forward
@@ -132,18 +134,11 @@ def run(arm: str, seed: int, place: Path, folder: str, images: "Images", cpu_min
 
 def cpu_s(root: int) -> float:
     """Return the processor time (s) of a process, of all below it and of those of them that ended."""
-    parents, times = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        pid = int(stat.parent.name)
-        parents[pid], times[pid] = int(fields[1]), sum(map(int, fields[11:15]))
-    tree = [root]
-    for pid in tree:
-        tree += [child for child, parent in parents.items() if parent == pid]
-    return sum(times.get(pid, 0) for pid in tree) / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for pid in tree(root):
+        with contextlib.suppress(OSError):  # it has just ended
+            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Images:

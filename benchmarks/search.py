@@ -376,7 +376,7 @@ class Peak:
 
         def sample() -> None:
             while not over.wait(SAMPLE_S):
-                self.n_bytes = max(self.n_bytes, sum(map(_share_bytes, _tree(pid))))
+                self.n_bytes = max(self.n_bytes, sum(map(_share_bytes, tree(pid))))
 
         thread = threading.Thread(target=sample)
         thread.start()
@@ -387,7 +387,7 @@ class Peak:
             thread.join()
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
     """Return the process and all that descend from it."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):

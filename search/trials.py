@@ -65,9 +65,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extr
             state=TrialState.PRUNED if pruned else None,
             skip_if_finished=True,
         )
-    except (
-        optuna.exceptions.UpdateFinishedTrialError
-    ):  # perhaps by this very call: the connection broke after it was kept
+    except optuna.exceptions.UpdateFinishedTrialError:  # perhaps by this very call, whose connection broke afterwards
         ended = study._storage.get_trial(trial._trial_id)
     if ended.state == TrialState.FAIL:
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")

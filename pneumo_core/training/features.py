@@ -72,11 +72,11 @@ class Extractor:
 
     def originals(self) -> Features:
         """Return the features of the training images, unchanged."""
-        return self._open("train", self.images.x_train, None, self.rows)
+        return self._open("train", self.images.x_train, None)
 
     def view(self, number: int) -> Features:
         """Return the features of the training images as `augment` changes them in one of the fixed views."""
-        return self._open("train", self.images.x_train, batches.view_seed(number), self.rows)
+        return self._open("train", self.images.x_train, batches.view_seed(number))
 
     def changed(self, seed: int) -> Features:
         """Return the features of the training images as `augment` changes them with `seed`.
@@ -84,17 +84,18 @@ class Extractor:
         Training has begun when this is called: where they can't be kept they are computed for the one pass.
         """
         try:
-            return self._open("train", self.images.x_train, seed, self.rows)
+            return self._open("train", self.images.x_train, seed)
         except StorageError:
             return np.concatenate(list(self._computed(self.images.x_train, seed, self.rows)))
 
-    def _open(self, role: str, x: np.ndarray, seed: int | None, rows: Ints | None = None) -> Features:
+    def _open(self, role: str, x: np.ndarray, seed: int | None) -> Features:
+        rows = self.rows if role == "train" else None
         change = None if seed is None else [codec.to_json(self.augment), seed, PIL.__version__]
         key = codec.digest([self.digest, role, change, *([] if rows is None else [rows.tolist()])])
         shape = (len(x) if rows is None else len(rows), *self.frozen.output_shape[1:])
         return feature_store.open_or_build(self.folder, key, shape, self._computed(x, seed, rows))
 
-    def _computed(self, x: np.ndarray, seed: int | None, rows: Ints | None = None) -> Iterator[Features]:
+    def _computed(self, x: np.ndarray, seed: int | None, rows: Ints | None) -> Iterator[Features]:
         """Yield the features of `rows` of `x`; an image changes in the same way whichever others are among them."""
         size, rows = score_batch(x), np.arange(len(x)) if rows is None else rows
         changes = None if seed is None else augment.draw(self.augment, len(x), seed)
