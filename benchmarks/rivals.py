@@ -188,7 +188,7 @@ def judged(arm: str, place: Path, folder: str, images: Images) -> Iterator[Found
         scores.append({view: engine.scores(x) for view, x in images.views(network.data).items()})
     if best:
         yield Found(name=f"{place.name}: best", scores=scores[0])
-    if arm == "pneumonia":
+    if best and arm == "pneumonia":
         mean = {view: average([of[view] for of in scores]) for view in VIEWS}
         yield Found(name=f"{place.name}: average of {len(best)}", scores=mean)
 
