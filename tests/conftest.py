@@ -1,4 +1,8 @@
 import gc
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,15 @@ settings.load_profile("suite")
 def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what was imported, as trainers do: every training collects."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clusters_of_one_process() -> Iterator[None]:
+    """Keep Ray from joining the cluster of another process of tests, which it finds by a file in this folder."""
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: Ray makes sockets in it
+    os.environ["RAY_TMPDIR"] = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def test_what_the_user_arranged_is_left_alone(tmp_path: Path, name: str) -> None
 @pytest.mark.timeout(900)
 def test_a_cluster_that_we_start_lets_nobody_in_without_the_token(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install 'pneumo-search[ray]')")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    clean = {name: value for name, value in os.environ.items() if name == "RAY_TMPDIR" or not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", STARTED, JOIN],
         env=clean | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
