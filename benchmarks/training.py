@@ -261,8 +261,7 @@ def bare_loop(spec: ModelSpec, arrays: FitArrays, n_epochs: int, after_epoch: Af
 
     network, optimizer, clock = logit_model(network), keras.optimizers.Adam(RATE), Clock()
     optimizer.build(network.trainable_variables)
-    make = _tensorflow_loop if keras.backend.backend() == "tensorflow" else _jax_loop
-    step, scores = make(network, optimizer, arrays)
+    step, scores = loop_of_backend()(network, optimizer, arrays)
     rng, n = np.random.default_rng(SEED), len(arrays.x_train)
     for _ in range(n_epochs):
         clock.start()
@@ -278,6 +277,16 @@ SIDES: dict[str, Train] = {
     "model.fit": model_fit,
     "bare loop": bare_loop,
 }
+
+
+Loop = Callable[[Any, Any, FitArrays], tuple[Callable[..., Any], Callable[[], Any]]]
+
+
+def loop_of_backend() -> Loop:
+    """Return what makes a step on rows of images that lie ready, and the scores of the validation images."""
+    import keras
+
+    return _tensorflow_loop if keras.backend.backend() == "tensorflow" else _jax_loop
 
 
 def _tensorflow_loop(network: Any, optimizer: Any, arrays: FitArrays) -> tuple[Callable[..., Any], Callable[[], Any]]:

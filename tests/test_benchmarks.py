@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure, search
+from benchmarks import gpu, measure, search
 from benchmarks.measure import Row
 from benchmarks.search import Finished, Ran
+from pneumo_core.specs import CnnSpec
 from tests.pneumo_core.pictures import folder
 
 
@@ -83,6 +84,27 @@ def test_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert median(rows, "MobileNetV2: training, float32") > 0
     assert median(rows, "MobileNetV2: scoring, mixed_bfloat16") > 0
+
+
+def test_gpu_measures_a_network_and_whole_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = gpu.Case(model=CnnSpec(filters=(3,)), side_px=16, batch=16)
+    monkeypatch.setitem(gpu.CASES, "tiny", tiny)
+
+    found = {row.name: row for row in gpu.network_rows("tiny", "float32", n_images=32, seconds=0.0, repeats=2)}
+
+    for side in ("ours", "ours, augmented", "bare loop", "scoring"):
+        assert len(found[f"tiny, float32: {side}"].values) == 2
+        assert min(found[f"tiny, float32: {side}"].values) > 0
+    assert found["tiny, float32: to compile, ours"].unit == "s"
+
+
+@pytest.mark.slow
+def test_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--networks", "plain-64", "--precisions", "float32", "--images", 128, "--seconds", 0, "--repeats", 1]
+    rows = ran("gpu", [*options, "--trainers", "1,2", "--trials", 1], tmp_path, monkeypatch)
+
+    assert median(rows, "plain-64, float32: bare loop") > 0
+    assert median(rows, "2 trainers: trials an hour") > 0
 
 
 def test_the_mean_time_to_a_good_trial_is_that_of_all_orders() -> None:
