@@ -54,7 +54,7 @@ def _size(*kinds: str, **more: Any) -> Size:
 PARTS = (
     Part(where="SQLite", name="trainers killed", share=0.10, size=_size("trainer killed")),
     Part(where="SQLite", name="coordinators killed", share=0.10, size=_size("coordinator killed")),
-    Part(where="SQLite", name="processes stopped", share=0.10, size=_size(*chaos.STOPS)),
+    Part(where="SQLite", name="processes stopped", share=0.06, size=_size(*chaos.STOPS)),
     Part(where="SQLite", name="files damaged", share=0.10, size=_size(*chaos.FILES)),
     Part(where="SQLite", name="cheap trials first", share=0.05, size=_size(*chaos.KILLS, cheap_first=True)),
     Part(
@@ -75,8 +75,8 @@ PARTS = (
     Part(
         where="Ray, SQLite",
         name="processes killed",
-        share=0.04,
-        size=_size(*chaos.STATIONS, n_faults=25, n_trials=16, n_coordinators=1, n_slots=3),
+        share=0.08,
+        size=_size(*chaos.STATIONS, n_faults=60, n_coordinators=1, n_slots=3),
     ),
 )
 

@@ -134,11 +134,19 @@ class Chaos:
             self._tend()
             self._end_faults()
             time.sleep(min(0.5, self.random.expovariate(1 / self.size.mean_pause_s)))
-            self._begun |= len(light.processes(self.tag)) >= self.size.n_coordinators
-            if self._begun and self.n_faults.total() < self.size.n_faults and not self._done:
+            if self._may_fail() and self.n_faults.total() < self.size.n_faults and not self._done:
                 self._fault(self.random.choice(self.size.kinds))
         self._end_faults(everything=True)
         return Search(self.folder, self.spec, self.url)
+
+    def _may_fail(self) -> bool:
+        """Return whether every coordinator trained something, on Ray whether one trains.
+
+        There a coordinator connects for seconds. Where faults came meanwhile, nothing but coordinators would be killed.
+        """
+        n_trainers = len(light.processes(self.tag))
+        self._begun |= n_trainers >= self.size.n_coordinators
+        return n_trainers > 0 if self.ray else self._begun
 
     def row(self, where: str) -> Row:
         """Let everything go wrong, and return what came of it."""
