@@ -5,7 +5,6 @@
 
 import importlib
 import warnings
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from search import installation
@@ -19,7 +18,7 @@ __all__ = ["StudyResult", "finalize", "launch", "load_study"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("pneumo-search")
+        return importlib.import_module("importlib.metadata").version("pneumo-search")  # takes a tenth of `--help`
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     installation.check()

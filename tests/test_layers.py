@@ -45,13 +45,15 @@ def test_the_command_line_and_the_coordinator_never_load_a_framework() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_help_loads_neither_optuna_nor_scipy() -> None:
+def test_quick_commands_load_neither_optuna_nor_scipy() -> None:
+    slow = "{'optuna', 'scipy', 'sklearn', 'matplotlib', 'importlib.metadata'}"
     code = (
-        "import sys, search.cli.app; print(sorted({'optuna', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))\n"
-        "import pneumo_core.data.dataset; print(sorted({'scipy'} & set(sys.modules)))"
+        f"import sys, search.cli.app; print(sorted({slow} & set(sys.modules)))\n"  # --help
+        "import pneumo_core.data.dataset; print(sorted({'scipy'} & set(sys.modules)))\n"
+        "import search.cli.show, search.records; print(sorted({'scipy'} & set(sys.modules)))"  # status
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.split() == ["[]", "[]"]
+    assert done.stdout.split() == ["[]", "[]", "[]"]
 
 
 def test_no_two_modules_import_each_other_by_any_way_around() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pneumo_core.scoring import intervals, metrics
+from pneumo_core.scoring import exact, intervals, metrics
 from pneumo_core.scoring.intervals import Metric
 from pneumo_core.scoring.metrics import Bools, Confusion, Floats
 
@@ -114,7 +114,7 @@ def assess(
         recall=rate["recall"],
         recall_ci=band["recall"],
         fnr=counts.false_negative / n_positive,
-        fnr_upper=intervals.upper_bound(counts.false_negative, n_positive, confidence),
+        fnr_upper=exact.upper_bound(counts.false_negative, n_positive, confidence),
         specificity=rate["specificity"],
         specificity_ci=band["specificity"],
         ppv=rate.get("ppv"),
@@ -136,7 +136,7 @@ def assess(
         recall_by_kind=_by_kind(labels, values >= threshold, names, np.asarray(kinds), confidence),
         by_patient=_by_patient(labels, values, names, threshold, confidence),
         exact={
-            name: _pair(intervals.clopper_pearson(int(right[of].sum()), int(of.sum()), confidence))
+            name: _pair(exact.clopper_pearson(int(right[of].sum()), int(of.sum()), confidence))
             for name, (of, right) in hits.items()
         },
     )
@@ -185,8 +185,8 @@ def _by_patient(
         n=n,
         n_missed=n_missed,
         fnr=n_missed / n,
-        fnr_upper=intervals.upper_bound(n_missed, n, confidence),
-        fnr_ci=_pair(intervals.clopper_pearson(n_missed, n, confidence)),
+        fnr_upper=exact.upper_bound(n_missed, n, confidence),
+        fnr_ci=_pair(exact.clopper_pearson(n_missed, n, confidence)),
     )
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pneumo_core.scoring.intervals import upper_bound
+from pneumo_core.scoring.exact import upper_bound
 from pneumo_core.scoring.metrics import Floats, check_scores
 
 Unit = Literal["image", "patient"]

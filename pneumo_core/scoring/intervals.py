@@ -1,11 +1,14 @@
-"""Confidence intervals: exact and score intervals for proportions, a patient bootstrap for areas and errors."""
+"""Confidence intervals: score intervals for proportions, a patient bootstrap for areas and errors.
+
+Exact intervals are in `pneumo_core.scoring.exact`: they need SciPy, which takes longer to import than many a command.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from pneumo_core.scoring.metrics import (
     Bools,
@@ -30,31 +33,14 @@ class Interval:
     confidence: float
 
 
-def clopper_pearson(n_hits: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return the exact binomial interval (Clopper & Pearson 1934): covers at least as often as it says, often more."""
-    _check_counts(n_hits, n, confidence)
-    tail = (1 - confidence) / 2
-    low = float(special.betaincinv(n_hits, n - n_hits + 1, tail)) if n_hits else 0.0
-    return Interval(low=low, high=upper_bound(n_hits, n, 1 - tail), confidence=confidence)
-
-
-def upper_bound(n_hits: int, n: int, confidence: float = 0.95) -> float:
-    """Return the exact one-sided upper bound of a proportion (Clopper & Pearson 1934).
-
-    It is the p at which seeing `n_hits` of `n` or fewer has probability 1 − `confidence`.
-    """
-    _check_counts(n_hits, n, confidence)
-    return float(special.betaincinv(n_hits + 1, n - n_hits, confidence)) if n_hits < n else 1.0
-
-
 def wilson(n_hits: int, n: int, confidence: float = 0.95) -> Interval:
     """Return the score interval of Wilson (1927): covers on average as often as it says, and is shorter."""
-    _check_counts(n_hits, n, confidence)
+    check_counts(n_hits, n, confidence)
     return _wilson(n_hits / n, n, confidence)
 
 
 def _wilson(share: float, n: float, confidence: float) -> Interval:
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low = 0.0 if share == 0 else float(middle - half)  # exact at the ends, where rounding would leave 1e-17
@@ -202,7 +188,8 @@ def percentile_interval(name: str, sample: Sequence[float], confidence: float) -
     return Interval(low=float(low), high=float(high), confidence=confidence)
 
 
-def _check_counts(n_hits: int, n: int, confidence: float) -> None:
+def check_counts(n_hits: int, n: int, confidence: float) -> None:
+    """Raise `ValueError` unless `n_hits` of `n` is a proportion and `confidence` is between 0 and 1."""
     if n < 1 or not 0 <= n_hits <= n:
         raise ValueError(f"`n_hits` must be in [0, n] with n ≥ 1, got {n_hits!r} of {n!r}")
     if not 0 < confidence < 1:

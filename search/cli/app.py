@@ -1,8 +1,8 @@
 """The command `pneumo`: parse, call, print, return a code. Heavy imports wait until a command needs them."""
 
+import gc
 import io
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -40,6 +40,7 @@ ORDER = (  # of the commands in `--help`: that of their use
     *("data", "weights", "studies", "spaces", "launch", "worker", "status", "dashboard", "report", "train-trial"),
     *("finalize", "certify", "evaluate", "predict", "drift", "export", "storage"),
 )
+GARBAGE_AFTER = 50_000  # objects: Python's 700 search thousands of imported modules' objects again and again
 
 
 class InOrder(TyperGroup):
@@ -77,9 +78,9 @@ app.command()(export.export)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from search import printing
+        from search import __version__, printing
 
-        printing.line(f"pneumo-search {metadata.version('pneumo-search')}")
+        printing.line(f"pneumo-search {__version__}")
         raise typer.Exit
 
 
@@ -195,6 +196,7 @@ def spaces(study: Annotated[str | None, typer.Argument(help="Show this study's s
 
 def main() -> NoReturn:
     """Run the command line; every error of the project becomes one message and its exit code."""
+    gc.set_threshold(GARBAGE_AFTER)
     terminate_like_interrupt()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pneumo_core.data import folds
 from pneumo_core.progress import Progress
 from pneumo_core.result import TrialResult
-from pneumo_core.scoring import baselines, intervals, metrics
+from pneumo_core.scoring import baselines, exact, intervals, metrics
 from pneumo_core.scoring.assess import assess
 from pneumo_core.scoring.intervals import Interval
 from pneumo_core.scoring.metrics import Bools, Confusion, Cuts, Floats
@@ -75,7 +75,7 @@ def proportion(hits: Bools, groups: npt.NDArray[np.generic]) -> Estimate:
 def _region(c: Confusion, copies: int) -> tuple[intervals.Interval, intervals.Interval]:
     recall = (c.true_positive // copies, (c.true_positive + c.false_negative) // copies)
     specificity = (c.true_negative // copies, (c.true_negative + c.false_positive) // copies)
-    return intervals.clopper_pearson(*recall, JOINT), intervals.clopper_pearson(*specificity, JOINT)
+    return exact.clopper_pearson(*recall, JOINT), exact.clopper_pearson(*specificity, JOINT)
 
 
 def compare(

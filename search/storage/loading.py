@@ -49,7 +49,7 @@ def snapshot(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
 def _load(read: "_Reader") -> list[FrozenTrial]:
     trial = models.TrialModel
     columns = trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
-    rows = list(read(trial, *columns))
+    rows = read(trial, *columns)
     params, distributions = _params(read)
     values = defaultdict[int, dict[int, float]](dict)
     value = models.TrialValueModel
@@ -103,7 +103,7 @@ class _Reader:
             query = query.where(sqlalchemy.or_(trial.trial_id > self._after, trial.trial_id.in_(self._again)))
         if model is not trial:
             query = query.join(trial, trial.trial_id == model.trial_id)
-        return self._connection.execute(query.order_by(*sqlalchemy.inspect(model).primary_key))
+        return self._connection.execute(query.order_by(*sqlalchemy.inspect(model).primary_key)).all()
 
 
 def _params(read: _Reader) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:

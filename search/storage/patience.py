@@ -17,6 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from pneumo_core.errors import StorageError
 from search.storage.loading import load_trials
+from search.storage.versions import without_alembic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,7 +47,8 @@ class PatientStorage(RDBStorage):
         self.patience_s = 0.0  # while it is opened
         is_server = make_url(url).get_backend_name() != "sqlite"
         try:
-            super().__init__(url, engine_kwargs=engine_kwargs)
+            with without_alembic():
+                super().__init__(url, engine_kwargs=engine_kwargs)
         except (StorageInternalError, SQLAlchemyError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             if is_server and isinstance(cause, OperationalError | InterfaceError):

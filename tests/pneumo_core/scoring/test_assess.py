@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumo_core import codec
-from pneumo_core.scoring import intervals, metrics
+from pneumo_core.scoring import exact, intervals, metrics
 from pneumo_core.scoring.assess import Assessment, assess
 
 
@@ -25,7 +25,7 @@ def test_figures_and_counts_agree(found: Assessment) -> None:
         counts.ppv,
         counts.npv,
     )
-    assert found.fnr_upper == intervals.upper_bound(counts.false_negative, 60)
+    assert found.fnr_upper == exact.upper_bound(counts.false_negative, 60)
     alone = intervals.wilson(counts.true_positive, 60)  # as if no patient had two images
     assert found.recall_ci[0] < alone.low < alone.high < found.recall_ci[1]
     assert sum(kind.n for kind in found.recall_by_kind.values()) == found.n_positive == 60

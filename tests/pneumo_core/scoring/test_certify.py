@@ -18,7 +18,7 @@ from pneumo_core.scoring.certify import (
     lowest_by_patient,
     positives_needed,
 )
-from pneumo_core.scoring.intervals import upper_bound
+from pneumo_core.scoring.exact import upper_bound
 from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import ObjectiveSpec
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
 
@@ -13,27 +12,15 @@ from pneumo_core.scoring import metrics
 from pneumo_core.scoring.intervals import (
     Interval,
     calibrated_error,
-    clopper_pearson,
     clustered,
     patient_bootstrap,
-    upper_bound,
     wilson,
 )
-
-counts = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-confidences = st.sampled_from([0.5, 0.9, 0.95, 0.99])
+from tests.pneumo_core.scoring.counts import confidences, counts
 
 
 def recall_at_half(y: np.ndarray, scores: np.ndarray) -> float | None:
     return metrics.confusion(y, scores, 0.5).recall
-
-
-@given(counts, confidences)
-def test_clopper_pearson_equals_scipy_and_statsmodels(count: tuple[int, int], confidence: float) -> None:
-    found = clopper_pearson(*count, confidence)
-    scipy = binomtest(*count).proportion_ci(confidence, "exact")
-    assert (found.low, found.high) == pytest.approx((scipy.low, scipy.high), abs=1e-9)
-    assert (found.low, found.high) == pytest.approx(proportion_confint(*count, 1 - confidence, "beta"), abs=1e-9)
 
 
 @given(counts, confidences)
@@ -45,15 +32,9 @@ def test_wilson_equals_scipy_and_statsmodels(count: tuple[int, int], confidence:
 
 
 @given(counts, confidences)
-def test_the_upper_bound_equals_scipy(count: tuple[int, int], confidence: float) -> None:
-    scipy = binomtest(*count, alternative="less").proportion_ci(confidence, "exact")
-    assert upper_bound(*count, confidence) == pytest.approx(scipy.high, abs=1e-9)
-
-
-@given(counts, confidences)
 def test_intervals_hold_the_observed_share_and_stay_in_bounds(count: tuple[int, int], confidence: float) -> None:
-    for found in (clopper_pearson(*count, confidence), wilson(*count, confidence)):
-        assert 0 <= found.low <= count[0] / count[1] <= found.high <= 1
+    found = wilson(*count, confidence)
+    assert 0 <= found.low <= count[0] / count[1] <= found.high <= 1
 
 
 def test_the_bootstrap_of_an_auc_is_as_wide_as_delong_says() -> None:
@@ -147,9 +128,8 @@ def test_an_interval_survives_json() -> None:
 
 @pytest.mark.parametrize("count", [(1, 0), (-1, 5), (6, 5)])
 def test_impossible_counts_are_refused(count: tuple[int, int]) -> None:
-    for function in (clopper_pearson, wilson, upper_bound):
-        with pytest.raises(ValueError, match="`n_hits` must be in"):
-            function(*count)
+    with pytest.raises(ValueError, match="`n_hits` must be in"):
+        wilson(*count)
 
 
 def test_impossible_arguments_are_refused() -> None:

@@ -80,6 +80,7 @@ def test_a_newer_schema_is_refused_with_the_remedy(tmp_path: Path) -> None:
     open_storage(sqlite_url(tmp_path)).engine.dispose()
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("UPDATE alembic_version SET version_num = 'v99.0.0'")
+        database.execute("UPDATE version_info SET library_version = '99.0.0'")
     with pytest.raises(StorageError, match=r"no longer compatible.*pip install -U optuna"):
         open_storage(sqlite_url(tmp_path))
 
