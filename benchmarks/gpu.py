@@ -5,11 +5,12 @@
 
 Made-up images and untrained weights: how fast does not depend on them. Each network is measured in a process of its own
 with the environment of a trainer, in the backend of KERAS_BACKEND. "ours" is an epoch as a trial takes it, without
-validation, "augmented" the same with every change of `spaces.training.augmented` at half its strength, "bare loop" a
-step of a few lines over images that lie on the device as float32. "to compile" is what the first epoch takes longer
-than the next. Utilisation, as nvidia-smi says it, is the share of time in which any kernel runs, so 100 % is not
-all that a device can do. "trials an hour" are whole trials of ten epochs of the plain network in so many trainers on
-one device, each with its tracing and compiling, the first of each trainer left out. On a CPU the figures mean little.
+validation; "augmented" the same with every change of `spaces.training.augmented` at half its strength, "on the host"
+with images that Pillow changes; "bare loop" a step of a few lines over images that lie on the device as float32. "to
+compile" is what the first epoch takes longer than the next. Utilisation, as nvidia-smi says it, is the share of time in
+which any kernel runs, so 100 % is not all that a device can do. "trials an hour" are whole trials of ten epochs of the
+plain network in so many trainers on one device, each with its tracing and compiling, the first of each trainer left
+out. On a CPU the figures mean little.
 """
 
 import argparse
@@ -132,9 +133,13 @@ def in_processes(n: int, arguments: Sequence[object]) -> list[Any]:
 def network_rows(name: str, precision: Precision, n_images: int, seconds: float, repeats: int) -> list[Row]:
     """Measure one network in this process."""
     net = Net.built(CASES[name], precision, n_images)
-    plain = net.epochs(AugmentSpec(), in_chunks=False)
-    changed = net.epochs(augmented(geometric=0.5, photometric=0.5, sharpness=0.5, flip=True), in_chunks=False)
-    ours = {"ours": plain, "ours, augmented": changed, "scoring": net.score}
+    changes = augmented(geometric=0.5, photometric=0.5, sharpness=0.5, flip=True)
+    ours = {
+        "ours": net.epochs(AugmentSpec(), in_chunks=False),
+        "ours, augmented": net.epochs(changes, in_chunks=False),
+        "ours, augmented on the host": net.epochs(changes, in_chunks=True),
+        "scoring": net.score,
+    }
     to_compile = {side: first_s(take) for side, take in ours.items()}
     peak = peak_bytes()
     sides = ours | {"bare loop": net.bare_loop()}
@@ -183,7 +188,7 @@ class Net:
         def epoch() -> None:
             number = next(numbers)
             if not in_chunks and self.steps.hold(source):
-                self.steps.train_rows(batches.rows(source, self.settings, number), rates)
+                self.steps.train_rows(*batches.shown(source, self.settings, number), rates)
             else:
                 for chunk in batches.chunks(source, self.settings, number):
                     self.steps.train(chunk, rates[: chunk.n_steps])

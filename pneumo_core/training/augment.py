@@ -13,6 +13,7 @@ from pneumo_core.pictures import Pixels
 from pneumo_core.specs import AugmentSpec
 
 JPEG_QUALITY = (30, 90)  # from visibly blocky to what cameras and archives write
+WAYS = ("blur", "sharpen", "coarsen")  # of changing how sharp a picture is: one of them, they would undo each other
 LARGEST_LEVEL = 0.5  # of bars and rectangles: black to grey, as markers, collimation and clothes show
 
 
@@ -37,8 +38,12 @@ class Changes:
     levels: np.ndarray  # (n, 2) of the bar and of the rectangle
     jpeg_quality: np.ndarray  # (n,) int; 0: no round trip
 
-    def __getitem__(self, rows: np.ndarray) -> "Changes":
+    def __getitem__(self, rows: np.ndarray | int) -> "Changes":
         return Changes(**{name: values[rows] for name, values in vars(self).items()})
+
+    def __setitem__(self, rows: np.ndarray, changes: "Changes") -> None:
+        for name, values in vars(self).items():
+            values[rows] = getattr(changes, name)
 
 
 def draw(spec: AugmentSpec, n_images: int, seed: int) -> Changes:
@@ -71,6 +76,12 @@ def draw(spec: AugmentSpec, n_images: int, seed: int) -> Changes:
     )
 
 
+def none(shape: tuple[int, ...]) -> Changes:
+    """Return changes of `shape` that change nothing."""
+    flat = draw(AugmentSpec(), int(np.prod(shape)), 0)
+    return Changes(**{name: values.reshape(*shape, *values.shape[1:]) for name, values in vars(flat).items()})
+
+
 def apply(spec: AugmentSpec, images: Pixels, changes: Changes) -> Pixels:
     """Return changed copies of `images` (n, h, w, c) uint8, one row of `changes` each.
 
@@ -83,10 +94,15 @@ def apply(spec: AugmentSpec, images: Pixels, changes: Changes) -> Pixels:
     return changed
 
 
+def bends(spec: AugmentSpec) -> bool:
+    """Return whether `Changes.affine` moves pixels."""
+    return any((spec.rotation_deg, spec.shear_deg, spec.zoom, spec.crop, spec.aspect, spec.shift))
+
+
 def _changed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> Pixels:
     if changes.flip[row]:
         pixels = pixels[:, ::-1]
-    if spec.rotation_deg or spec.shear_deg or spec.zoom or spec.crop or spec.aspect or spec.shift:
+    if bends(spec):
         pixels = pictures.warp(pixels, changes.affine[row])
     pixels = _detailed(spec, pixels, changes, row)
     if spec.contrast or spec.brightness or spec.gamma or spec.black:
@@ -106,8 +122,8 @@ def _changed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> P
 
 
 def _detailed(spec: AugmentSpec, pixels: Pixels, changes: Changes, row: int) -> Pixels:
-    """Change how sharp the picture is, in one of the ways that `spec` allows: they would undo each other."""
-    ways = [way for way in ("blur", "sharpen", "coarsen") if getattr(spec, way)]
+    """Change how sharp the picture is, in one of the ways that `spec` allows."""
+    ways = [way for way in WAYS if getattr(spec, way)]
     if not ways:
         return pixels
     way = ways[int(changes.way[row] * len(ways))]

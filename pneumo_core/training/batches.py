@@ -19,6 +19,7 @@ import numpy as np
 from pneumo_core.seeds import derive
 from pneumo_core.specs import AugmentSpec, TrainSpec
 from pneumo_core.training import augment
+from pneumo_core.training.augment import Changes
 
 Item = TypeVar("Item")
 
@@ -102,14 +103,23 @@ def chunks(source: Source, spec: TrainSpec, epoch: int) -> Iterator[Chunk]:
     return read_ahead(_chunks(source, passes, places))
 
 
-def rows(source: Source, spec: TrainSpec, epoch: int) -> np.ndarray:
-    """Return which images the batches of `epoch` hold, (steps, batch) int32; for images that nothing changes."""
+def shown(source: Source, spec: TrainSpec, epoch: int) -> tuple[np.ndarray, Changes | None]:
+    """Return which images the batches of `epoch` hold, (steps, batch) int32, and how each is changed, if any is.
+
+    The fields of the changes are (steps, batch, ...).
+    """
     n, places = source.n_samples, positions(spec, source.n_samples, epoch)
     numbers, ranks = np.divmod(places, n)
-    samples = np.empty(places.shape, np.int64)
+    samples = _samples(numbers, ranks, lambda number: _order(source, number))
+    copies, rows = source.copy_and_row(samples)
+    if source.augment.is_identity:
+        return rows.astype(np.int32), None
+    changes = augment.none(places.shape)
     for number in np.unique(numbers).tolist():
-        samples[numbers == number] = _order(source, number)[ranks[numbers == number]]
-    return source.copy_and_row(samples)[1].astype(np.int32)
+        for copy, seed in enumerate(_change_seeds(source, number), start=_first_changed(source)):
+            here = (numbers == number) & (copies == copy)
+            changes[here] = augment.draw(source.augment, len(source.x), seed)[rows[here]]
+    return rows.astype(np.int32), changes
 
 
 def view_seed(number: int) -> int:
@@ -232,16 +242,25 @@ def _change_seeds(source: Source, number: int) -> Iterator[int]:
         yield derive(source.seed, "copy", copy)
 
 
+def _samples(numbers: np.ndarray, ranks: np.ndarray, order_of: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return which samples lie at `ranks` of the passes `numbers`, of any shape."""
+    samples = np.empty(numbers.shape, np.int64)
+    for number in np.unique(numbers).tolist():
+        samples[numbers == number] = order_of(number)[ranks[numbers == number]]
+    return samples
+
+
+def _first_changed(source: Source) -> int:
+    """Return which copy of the images the first of the change seeds is for; copy 0 stays as it is beside fixed ones."""
+    return 1 if source.augment.fixed_copies else 0
+
+
 def _images(source: Source, passes: dict[int, _Pass], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     numbers, ranks = np.divmod(places, source.n_samples)  # (b,)
-    samples = np.empty(len(places), np.int64)
-    for number in np.unique(numbers).tolist():
-        samples[numbers == number] = passes[number].order[ranks[numbers == number]]
-    copies, rows = source.copy_and_row(samples)
+    copies, rows = source.copy_and_row(_samples(numbers, ranks, lambda number: passes[number].order))
     x = source.x[rows]
-    first_changed = 1 if source.augment.fixed_copies else 0
     for number in np.unique(numbers).tolist():
-        for copy, change in enumerate(passes[number].changers, start=first_changed):
+        for copy, change in enumerate(passes[number].changers, start=_first_changed(source)):
             here = (numbers == number) & (copies == copy)
             if here.any():
                 x[here] = change(x[here], rows[here])

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from pneumo_core.specs import Optimizer, TrainSpec
+from pneumo_core.training.augment import Changes
 from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.norms import Statistics
 
@@ -34,10 +35,19 @@ class Steps(Protocol):
         """Take the chunk's steps, with learning rates `rates` (n_steps,) float32."""
 
     def hold(self, source: Source) -> bool:
-        """Keep the training images on the device where that serves; tell whether `train_rows` can be used."""
+        """Keep the training images on the device where that serves; tell whether `train_rows` can be used.
 
-    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
-        """Take the steps on these `rows` (n_steps, b) int32 of the held images, with `rates` (n_steps,) float32."""
+        Images that a trial changes are held where the device can change them: on accelerators, under JAX.
+        """
+
+    def train_rows(self, rows: np.ndarray, changes: Changes | None, rates: np.ndarray) -> None:
+        """Take the steps on these `rows` (n_steps, b) int32 of the held images, with `rates` (n_steps,) float32.
+
+        `changes` are what `hold` was asked for: fields (n_steps, b, ...), None where images are shown as they are.
+        """
+
+    def held(self, rows: np.ndarray, changes: Changes | None) -> Any:
+        """Return a batch of the held images, (b, ...) uint8 on the device, as `train_rows` trains on it."""
 
     def take_loss(self) -> float:
         """Return the mean loss of the steps since the last call (NaN without any)."""

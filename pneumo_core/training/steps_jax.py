@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from pneumo_core.specs import TrainSpec
+from pneumo_core.training import augment_jax
+from pneumo_core.training.augment import Changes
 from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.loss import average_decay, batched, logit_model, weighted_loss
 from pneumo_core.training.norms import Statistics, of_one_batch
@@ -38,20 +40,26 @@ class JaxSteps:
         self.set_averages(self._state[0] if spec.average else [])
         self._observe = jax.jit(self._fixed_after_training)
         self._train_held = jax.jit(self._held_steps, donate_argnums=0)
-        self._held: tuple[Any, ...] = ()  # images, labels, and the weight of each label
+        self._held: tuple[Any, ...] = ()  # images (n, h, w, c), labels, and the weight of each label
+        self._augment, self._flat = spec.augment, len(model.input_shape) == 2
+        self._batch = jax.jit(self._shown)
 
     def hold(self, source: Source) -> bool:
-        if not self._fused or not source.augment.is_identity or source.x.nbytes > _room_bytes():
+        if not self._fused or source.x.nbytes > _room_bytes() or not _can_change(source):
             return False
         if not self._held:
-            x = source.x.reshape(len(source.x), -1) if source.flat else source.x
+            x = source.x
             labels, weights = source.y.astype(np.float32), np.asarray(source.class_weight, np.float32)
             self._held = tuple(jax.device_put(values) for values in (np.ascontiguousarray(x), labels, weights))
         return True
 
-    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
-        self._state, self._loss_sum = self._train_held(self._state, self._loss_sum, self._held, rows, rates)
+    def train_rows(self, rows: np.ndarray, changes: Changes | None, rates: np.ndarray) -> None:
+        shown = (rows, vars(changes) if changes else None)
+        self._state, self._loss_sum = self._train_held(self._state, self._loss_sum, self._held, shown, rates)
         self._n_steps += len(rows)
+
+    def held(self, rows: np.ndarray, changes: Changes | None) -> Any:
+        return self._batch(self._held[0], rows, vars(changes) if changes else None)
 
     def train(self, chunk: Chunk, rates: np.ndarray) -> None:
         values = (chunk.x, chunk.y, chunk.sample_weight)
@@ -110,14 +118,22 @@ class JaxSteps:
 
         return jax.lax.fori_loop(0, n_steps, step, (state, loss_sum))
 
-    def _held_steps(self, state: State, loss_sum: Any, held: Any, rows: Any, rates: Any) -> Any:
+    def _held_steps(self, state: State, loss_sum: Any, held: Any, shown: Any, rates: Any) -> Any:
         x, y, weights = held
 
         def step(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
-            labels = y[rows[i]]
-            return self._step(carry[0], carry[1], (x[rows[i]], labels, weights[labels.astype("int32")], rates[i]))
+            rows, changes = jax.tree.map(lambda values: values[i], shown)
+            labels = y[rows]
+            batch = (self._shown(x, rows, changes), labels, weights[labels.astype("int32")], rates[i])
+            return self._step(carry[0], carry[1], batch)
 
-        return jax.lax.fori_loop(0, len(rows), step, (state, loss_sum))
+        return jax.lax.fori_loop(0, len(rates), step, (state, loss_sum))
+
+    def _shown(self, images: Any, rows: Any, changes: Any) -> Any:
+        x = images[rows]
+        if changes is not None:
+            x = augment_jax.apply(self._augment, x, Changes(**changes))
+        return x.reshape(len(x), -1) if self._flat else x
 
     def _step(self, state: State, loss_sum: Any, batch: Any) -> tuple[State, Any]:
         (trainable, fixed, optimizer, averages), (x, y, sample_weight, rate) = state, batch
@@ -144,6 +160,14 @@ class JaxSteps:
     def _scores(self, trainable: Any, fixed: Any, x: Any) -> Any:
         logits, _ = self._network.stateless_call(trainable, fixed, x, training=False)
         return jax.nn.sigmoid(logits[:, 0])
+
+
+def _can_change(source: Source) -> bool:
+    """Return whether nothing changes the images, or this device can; on a CPU Pillow does, the reference."""
+    if source.augment.is_identity:
+        return True
+    known = source.open_changed is None and augment_jax.serves(source.augment, source.x.shape[1:])
+    return known and jax.default_backend() != "cpu"
 
 
 def _room_bytes() -> float:

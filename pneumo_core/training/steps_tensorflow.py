@@ -9,10 +9,13 @@ import tensorflow as tf
 
 from pneumo_core.specs import TrainSpec
 from pneumo_core.training.activations import fused
+from pneumo_core.training.augment import Changes
 from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.depthwise import fast_kernel_gradients
 from pneumo_core.training.loss import average_decay, batched, logit_model, weighted_loss
 from pneumo_core.training.norms import Statistics, of_one_batch
+
+HELD_BYTES = 2**30  # that the training images may take on the device, which does not say how much it has
 
 
 class TensorFlowSteps:
@@ -28,6 +31,8 @@ class TensorFlowSteps:
         self._loss_sum = tf.Variable(0.0, trainable=False)
         self._n_steps = 0
         self._train: Any = None
+        self._train_held: Any = None
+        self._held: tuple[Any, ...] = ()  # images, labels, and the weight of each label
         self._predict: Any = None
         self._observe: Any = None
 
@@ -41,10 +46,23 @@ class TensorFlowSteps:
         self._n_steps += chunk.n_steps
 
     def hold(self, source: Source) -> bool:
-        return False  # on the CPU there is nothing to gain: a chunk is handed over without a copy across a bus
+        if not _is_accelerated() or not source.augment.is_identity or source.x.nbytes > HELD_BYTES:
+            return False
+        if not self._held:
+            x = source.x.reshape(len(source.x), -1) if source.flat else source.x
+            labels, weights = source.y.astype(np.float32), np.asarray(source.class_weight, np.float32)
+            self._held = tuple(tf.constant(values) for values in (x, labels, weights))
+        return True
 
-    def train_rows(self, rows: np.ndarray, rates: np.ndarray) -> None:
-        raise NotImplementedError("this backend holds no images")
+    def train_rows(self, rows: np.ndarray, changes: Changes | None, rates: np.ndarray) -> None:
+        assert changes is None
+        tensors = [tf.constant(rows), tf.constant(rates)]
+        self._train_held = self._train_held or self._traced(self._held_steps, tensors)
+        self._train_held(*tensors)
+        self._n_steps += len(rows)
+
+    def held(self, rows: np.ndarray, changes: Changes | None) -> Any:
+        return tf.gather(self._held[0], rows)
 
     def take_loss(self) -> float:
         mean = float(self._loss_sum.numpy()) / self._n_steps if self._n_steps else float("nan")
@@ -102,6 +120,16 @@ class TensorFlowSteps:
                 parallel_iterations=1,
             )
 
+    def _held_steps(self, rows: Any, rates: Any) -> None:
+        x, y, weights = self._held
+
+        def step(i: Any) -> Any:
+            labels = tf.gather(y, rows[i])
+            batch = (tf.gather(x, rows[i]), labels, tf.gather(weights, tf.cast(labels, tf.int32)))
+            return self._counted_step(i, *batch, rates[i])
+
+        tf.while_loop(lambda i: i < rows.shape[0], step, [tf.constant(0)], parallel_iterations=1)
+
     def _counted_step(self, i: Any, *batch: Any) -> Any:
         self._step(*batch)
         return [i + 1]
@@ -122,6 +150,11 @@ class TensorFlowSteps:
             for average, variable in zip(self._averages, variables, strict=True):
                 average.assign(decay * average + (1 - decay) * variable)
         self._loss_sum.assign_add(loss)
+
+
+def _is_accelerated() -> bool:
+    """Return whether training runs on a GPU; on a CPU a chunk is handed over without a copy across a bus."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def traced(function: Callable[..., Any], tensors: Sequence[tf.Tensor]) -> Any:

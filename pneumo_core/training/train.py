@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -77,6 +78,7 @@ class Fitted:
     scores: np.ndarray  # (n_validation,) float32
     shifted_scores: np.ndarray | None  # the same of the images under their shifts
     note: str  # what became of the checkpoint
+    changed_on_device: bool = False  # the images, by its own arithmetic
 
 
 def fit(model: keras.Model, task: Task) -> Fitted:
@@ -99,7 +101,13 @@ def fit(model: keras.Model, task: Task) -> Fitted:
         else:
             run.save(state)
     run.restore_best()
-    fitted = Fitted(state=state, scores=run.validation_scores(), shifted_scores=run.shifted_scores(), note=note)
+    fitted = Fitted(
+        state=state,
+        scores=run.validation_scores(),
+        shifted_scores=run.shifted_scores(),
+        note=note,
+        changed_on_device=run.changes_on_device(),
+    )
     check_collapse(fitted.scores)
     task.fine_tuning.prepare(task.spec.epochs)  # a model is left with the settings of its last phase
     return fitted
@@ -154,7 +162,7 @@ class _Run:
         self._head_only = task.fine_tuning.trains_head_only(0)
         self._best: list[np.ndarray] = []
         self._flat = len(model.input_shape) == 2
-        self._seen: list[np.ndarray] = []  # batches of the last epoch, (b, ...) each
+        self._seen: list[Any] = []  # batches of the last epoch, (b, ...) each
         arrays = task.arrays
         self._source = Source(
             x=arrays.x_train,
@@ -202,6 +210,10 @@ class _Run:
         """Return those of the same images under their shifts; None where the study judges without."""
         x = self._task.arrays.x_shifted
         return None if x is None else self._scores(x)
+
+    def changes_on_device(self) -> bool:
+        """Return whether the device changes the images that are trained on."""
+        return not self._source.augment.is_identity and self._steps.hold(self._source)
 
     def _scores(self, x: np.ndarray) -> np.ndarray:
         return self._steps.predict(x.reshape(len(x), -1) if self._flat else x, score_batch(x))
@@ -280,9 +292,9 @@ class _Run:
         rates = schedule.learning_rates(spec, state.plateau, epoch=epoch, n_steps=n_steps)
         self._seen = []
         if self._steps.hold(self._source):
-            rows = batches.rows(self._source, spec, epoch)
-            self._steps.train_rows(rows, rates)
-            self._remember(self._source.x[of_step] for of_step in rows)
+            rows, changes = batches.shown(self._source, spec, epoch)
+            self._steps.train_rows(rows, changes, rates)
+            self._remember(self._steps.held(rows[i], changes and changes[i]) for i in range(n_steps))
         else:
             for chunk in batches.chunks(self._source, spec, epoch):
                 self._steps.train(chunk, rates[chunk.first_step : chunk.first_step + chunk.n_steps])
@@ -294,12 +306,14 @@ class _Run:
             )
         return loss, float(rates[-1])
 
-    def _remember(self, some: Iterable[np.ndarray]) -> None:
+    def _remember(self, some: Iterable[Any]) -> None:
         """Keep batches of the epoch's first images for the statistics of batch normalisation."""
+        if not norms.trained(self._model):
+            return
         for x in some:
             if sum(map(len, self._seen)) >= norms.N_IMAGES:
                 return
-            self._seen.append(x.reshape(len(x), -1) if self._flat else x)
+            self._seen.append(x)
 
     def _judge(self, epoch: int) -> dict[str, float]:
         scores, objective = self.validation_scores(), self._task.objective

@@ -90,6 +90,7 @@ def build_and_train(
         )
         fitted = train.fit(cached.rest if cached else network, task)
         where |= {"checkpoint": fitted.note, "features": note, **({"engine": cached.engine} if cached else {})}
+        where |= {"augmentation": "on the device"} if fitted.changed_on_device else {}
     return Trained(model=network, result=_result(network, fitted, objective, arrays, where))
 
 

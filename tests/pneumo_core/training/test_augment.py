@@ -81,6 +81,8 @@ def test_every_field_changes_images_and_keeps_their_form(field: dict[str, Any], 
 
 def test_nothing_asked_nothing_changed() -> None:
     np.testing.assert_array_equal(changed(AugmentSpec(), images()), images())
+    changes = augment.none((2, 4))[1]
+    np.testing.assert_array_equal(augment.apply(EVERYTHING, images(4), changes), images(4))
 
 
 def test_the_change_of_an_image_does_not_depend_on_its_batch() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pneumo_core.specs import AugmentSpec, TrainSpec
-from pneumo_core.training import batches
+from pneumo_core.training import augment, batches
 from pneumo_core.training.batches import Chunk, Source
 
 
@@ -86,10 +86,28 @@ def test_labels_and_weights_follow_their_images() -> None:
 def test_rows_are_the_images_that_chunks_hold(fields: Any) -> None:
     spec = TrainSpec(batch_size=4, steps_per_epoch=7)
     for epoch in (0, 2):
-        held = batches.rows(source(**fields), spec, epoch)
+        rows, changes = batches.shown(source(**fields), spec, epoch)
         expected = [x[:, 0, 0, 0] for x, _, _ in steps(batches.chunks(source(**fields), spec, epoch))]
 
-        np.testing.assert_array_equal(held, expected)
+        assert changes is None
+        np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"n_views": 2}, {"rows": np.array([7, 2, 5])}, {"copies": 2}],
+    ids=["new in every pass", "views", "some rows", "fixed copies"],
+)
+def test_what_is_shown_is_what_chunks_hold_changed(fields: dict[str, Any]) -> None:
+    spec, copies = TrainSpec(batch_size=4, steps_per_epoch=7), fields.pop("copies", 0)
+    origin = source(augment=AugmentSpec(brightness=0.5, noise=0.1, flip=0.5, fixed_copies=copies), **fields)
+    for epoch in (0, 2):
+        rows, changes = batches.shown(origin, spec, epoch)
+
+        assert changes is not None
+        for i, (x, y, _) in enumerate(steps(batches.chunks(origin, spec, epoch))):
+            np.testing.assert_array_equal(augment.apply(origin.augment, origin.x[rows[i]], changes[i]), x)
+            np.testing.assert_array_equal(origin.y[rows[i]], y)
 
 
 def test_a_dense_model_gets_rows() -> None:
