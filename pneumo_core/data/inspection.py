@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pneumo_core import codec, files
 from pneumo_core.data import bounded, dicom, duplicates, reading
 from pneumo_core.data.folders import Entry
+from pneumo_core.data.journal import Journal
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress
@@ -57,14 +58,15 @@ def inspect_all(
     memory = cache_dir / "scans" / f"{codec.digest([str(root.resolve()), _VERSION])}.npz"
     began_ns = time.time_ns()
     known, seen_ns = _recall(memory)
-    fresh = [entry for entry in found if not _is_same(entry, known.get(entry.path), seen_ns)]
-    looked = map_in_order(
-        lambda entry: _look(root, entry, known.get(entry.path)),
-        fresh,
-        what="reading images",
-        on_progress=on_progress,
-    )
-    known.update((entry.path, seen) for entry, seen in zip(fresh, looked, strict=True))
+    if fresh := [entry for entry in found if not _is_same(entry, known.get(entry.path), seen_ns)]:
+        with contextlib.closing(Journal(memory.with_suffix(".reading"))) as journal:
+            looked = map_in_order(
+                lambda entry: _look(root, entry, known.get(entry.path), journal),
+                fresh,
+                what="reading images",
+                on_progress=on_progress,
+            )
+            known.update((entry.path, seen) for entry, seen in zip(fresh, looked, strict=True))
     results = [known[entry.path] for entry in found]
     if fresh:
         _remember(memory, results, began_ns)
@@ -77,7 +79,7 @@ def _is_same(entry: Entry, seen: _Seen | None, seen_ns: int) -> bool:
     return seen is not None and entry == seen.entry and entry.ctime_ns < seen_ns - _CLOCK_NS
 
 
-def _look(root: Path, entry: Entry, seen: _Seen | None) -> _Seen:
+def _look(root: Path, entry: Entry, seen: _Seen | None, journal: Journal) -> _Seen:
     """Return what a file is, without decoding where its digest is known."""
     if seen is not None and (entry.size, entry.mtime_ns, entry.problem) == (
         seen.entry.size,
@@ -87,16 +89,20 @@ def _look(root: Path, entry: Entry, seen: _Seen | None) -> _Seen:
         with contextlib.suppress(DataError):
             if content_digest(reading.read_bytes(root / entry.path)) == seen.facts.digest:
                 return _Seen(entry=entry, facts=seen.facts, thumbnail=seen.thumbnail)
-    facts, thumbnail = inspect_file(root / entry.path, entry.problem)
+    with journal.reading(entry.path):
+        facts, thumbnail = inspect_file(root / entry.path, entry.problem, apart=entry.path in journal.suspects)
     return _Seen(entry=entry, facts=facts, thumbnail=thumbnail)
 
 
-def inspect_file(path: Path, problem: str | None = None) -> tuple[Facts, NDArray[np.uint8]]:
-    """Return the facts and the thumbnail of one file; whatever is wrong with it becomes the reason."""
+def inspect_file(path: Path, problem: str | None = None, *, apart: bool = False) -> tuple[Facts, NDArray[np.uint8]]:
+    """Return the facts and the thumbnail of one file; whatever is wrong with it becomes the reason.
+
+    `apart`: in a helper process, whatever the file is.
+    """
     try:
         if problem:
             raise DataError(problem)
-        return bounded.read(look_into, path)
+        return (bounded.read_apart if apart else bounded.read)(look_into, path)
     except DataError as error:
         return Facts(reason=str(error)), _NO_THUMBNAIL
 

@@ -24,7 +24,8 @@ class ReviewStorage(BaseStorage):
     """
 
     def __init__(self, inner: BaseStorage, study_id: int, *, note: str, artifacts_of: ArtifactsOf) -> None:
-        self._inner, self._study_id, self._note, self._artifacts_of = inner, study_id, note, artifacts_of
+        self._inner, self._study_id, self._artifacts_of = inner, study_id, artifacts_of
+        self._notes: dict[int | None, str] = {None: note}  # and of judged trials, which change no more
 
     @property
     def inner(self) -> BaseStorage:
@@ -54,8 +55,7 @@ class ReviewStorage(BaseStorage):
         return self._inner.get_study_directions(self._checked(study_id))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        every = self._inner.get_all_trials(self._study_id, deepcopy=False)
-        return self._presented(self._inner.get_trial(trial_id), presented.ranges(every))
+        return self._presented(self._inner.get_trial(trial_id), {})  # ranges matter where trials are compared
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -113,10 +113,10 @@ class ReviewStorage(BaseStorage):
         return presented.trial(trial, ranges, self._artifacts_of(trial))
 
     def _with_notes(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        trials = self._inner.get_all_trials(self._study_id, deepcopy=False)
-        notes: dict[int | None, str] = {None: self._note}
-        notes |= {trial._trial_id: presented.note(trial) for trial in trials if trial.state in presented.JUDGED}
-        return presented.with_notes(attrs, notes)
+        for trial in self._inner.get_all_trials(self._study_id, deepcopy=False):
+            if trial.state in presented.JUDGED and trial._trial_id not in self._notes:
+                self._notes[trial._trial_id] = presented.note(trial)
+        return presented.with_notes(attrs, self._notes)
 
 
 def _refuse() -> NoReturn:

@@ -93,7 +93,9 @@ def test_a_second_scan_opens_new_and_changed_files_only(tmp_path: Path, monkeypa
     opened: list[str] = []
     look = inspection.inspect_file
     monkeypatch.setattr(
-        inspection, "inspect_file", lambda path, problem: opened.append(path.name) or look(path, problem)
+        inspection,
+        "inspect_file",
+        lambda path, problem, **more: opened.append(path.name) or look(path, problem, **more),
     )
     assert scan(root, tmp_path) == first
     assert opened == []

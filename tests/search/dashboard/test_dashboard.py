@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.pictures import served as serving
 from pneumo_core.errors import StorageError, StudyError, UserError
 from search import trials
-from search.dashboard import app, open
+from search.dashboard import app, open, presented
 from search.dashboard.pictures import Labels
 from search.dashboard.presented import with_notes
 from search.home import Home
@@ -207,6 +207,21 @@ def test_the_storage_itself_refuses_to_write(tmp_path: Path) -> None:
     review = open.ReviewStorage(study._storage, study._study_id, note="", artifacts_of=lambda _: ())
     with pytest.raises(StorageError, match="read-only"):
         optuna.load_study(study_name="tiny", storage=review).set_user_attr("a", 1)
+
+
+def test_the_note_of_a_judged_trial_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    note = presented.note
+    monkeypatch.setattr(presented, "note", lambda trial: made.append(trial.number) or note(trial))
+    study = studies.make(tmp_path, GOOD)
+    review = open.ReviewStorage(study._storage, study._study_id, note="of the study", artifacts_of=lambda _: ())
+    first = review.get_study_system_attrs(study._study_id)
+    trials.finish(study, study.ask(), studies.result(FAIR))
+    second = review.get_study_system_attrs(study._study_id)
+    assert made == [0, 1]
+    assert first.items() <= second.items()
+    assert sum(key.endswith("note_str:0") for key in second) == 3
+    assert review.get_trial(study.trials[0]._trial_id).number == 0
 
 
 def test_a_page_elsewhere_that_points_its_name_here_gets_nothing(tmp_path: Path) -> None:
