@@ -6,9 +6,11 @@ A real search of the study `cnn` runs over the images of FOLDER (or `phantom`) w
 time from each message of the trainer to its answer, and from the end of a trial to the next one, as a share of the
 time from the first trial's submission to the last one's end. "to the first step" is the time from a trial's
 submission to the beginning of its first epoch, the building of its network included, tracing excluded; the first
-trial also starts the process and imports the framework.
+trial also starts the process and imports the framework. Of the quick commands, processor time is measured, which other
+programs on the machine change little; with --trials 0 nothing else is.
 """
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -45,7 +47,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = _quick_commands(Path(folder), asked.stored, asked.repeats)
-        rows += _search(asked.folder, asked.trials, Path(folder) / "home")
+        if asked.trials:
+            rows += _search(asked.folder, asked.trials, Path(folder) / "home")
     title = f"Overhead; a search of {asked.trials} trials of {EPOCHS} epochs"
     measure.publish(title, rows, environment=measure.machine(), file=asked.json)
 
@@ -68,9 +71,11 @@ def _quick_commands(folder: Path, n_stored: int, n_repeats: int) -> list[Row]:
 
 
 def _run_s(*arguments: str) -> float:
-    began_s = time.perf_counter()
+    """Return the processor time of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "search.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began_s
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @dataclass
