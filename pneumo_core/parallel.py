@@ -6,7 +6,7 @@ to 224 px ran at 124 images/s on one thread, 254 on two threads, and 221 on two 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -21,7 +21,7 @@ _AHEAD_PER_WORKER = 8  # results waiting for their turn stay few, so memory does
 
 def map_in_order(
     function: Callable[[Item], Result], items: Sequence[Item], *, what: str, on_progress: Progress
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each of `items`, in their order; the first exception ends the work."""
     workers = n_cores()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pneumo")

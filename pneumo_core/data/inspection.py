@@ -60,13 +60,14 @@ def inspect_all(
     known, seen_ns = _recall(memory)
     if fresh := [entry for entry in found if not _is_same(entry, known.get(entry.path), seen_ns)]:
         with contextlib.closing(Journal(memory.with_suffix(".reading"))) as journal:
-            looked = map_in_order(
+            look = map_in_order(
                 lambda entry: _look(root, entry, known.get(entry.path), journal),
                 fresh,
                 what="reading images",
                 on_progress=on_progress,
             )
-            known.update((entry.path, seen) for entry, seen in zip(fresh, looked, strict=True))
+            with contextlib.closing(look) as looked:  # its threads have ended before the journal does
+                known.update((entry.path, seen) for entry, seen in zip(fresh, looked, strict=True))
     results = [known[entry.path] for entry in found]
     if fresh:
         _remember(memory, results, began_ns)

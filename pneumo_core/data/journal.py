@@ -6,10 +6,9 @@ is read in a helper process by the next scan, so that a crash costs one command 
 
 import contextlib
 import json
-import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _BEGUN, _ENDED = "+", "-"
 
@@ -25,10 +24,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.suspects = _unfinished(path)
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = path.open("ab", buffering=0)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[None]:
@@ -40,9 +39,9 @@ class Journal:
             self._note(_ENDED, name)
 
     def close(self) -> None:
-        """End the journal; what was not read after all stays in it."""
+        """End the journal, when no thread reads any more; what was not read after all stays in it."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
         if not _unfinished(self._path):
             with contextlib.suppress(OSError):
@@ -51,17 +50,17 @@ class Journal:
     def _note(self, what: str, name: str) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk
-                os.write(self._file, f"{what}{json.dumps(name)}\n".encode())
+                self._file.write(f"{what}{json.dumps(name)}\n".encode())
 
 
 def _unfinished(path: Path) -> frozenset[str]:
+    """Return the files whose last line says that they were begun."""
     try:
         lines = path.read_text("ascii", errors="replace").splitlines()
     except OSError:
         return frozenset()
-    n_begun = Counter(line[1:] for line in lines if line.startswith(_BEGUN))
-    n_begun.subtract(line[1:] for line in lines if line.startswith(_ENDED))
-    return frozenset(name for text, n in n_begun.items() if n > 0 and (name := _name(text)))
+    last = {line[1:]: line[:1] for line in lines}
+    return frozenset(name for text, what in last.items() if what == _BEGUN and (name := _name(text)))
 
 
 def _name(text: str) -> str:

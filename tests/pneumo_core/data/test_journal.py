@@ -52,6 +52,7 @@ def test_what_was_begun_and_not_ended_is_suspect(tmp_path: Path) -> None:
             pass
     following.close()
     assert not path.exists()
+    killed.close()
 
 
 def test_an_interrupted_scan_keeps_its_suspects(tmp_path: Path) -> None:
@@ -61,7 +62,9 @@ def test_an_interrupted_scan_keeps_its_suspects(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), journal.reading("c"):
         raise KeyboardInterrupt
     journal.close()
-    assert Journal(path).suspects == {"a", "b"}
+    following = Journal(path)
+    assert following.suspects == {"a", "b"}
+    following.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"+", b"+3\n", b'+"cut of', b"\xff\x00\n+\xff", b'-"a"\n-"a"\n'])
