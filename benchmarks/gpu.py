@@ -10,7 +10,7 @@ with images that Pillow changes; "bare loop" a step of a few lines over images t
 compile" is what the first epoch takes longer than the next. Utilisation, as nvidia-smi says it, is the share of time in
 which any kernel runs, so 100 % is not all that a device can do. "trials an hour" are whole trials of ten epochs of the
 plain network in so many trainers on one device, each with its tracing and compiling, the first of each trainer left
-out. On a CPU the figures mean little.
+out; their networks differ by the size of a layer. On a CPU the figures mean little.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,16 @@ CASES = {
 }
 
 
+TRAIN = TrainSpec(epochs=10, patience=10, batch_size=CASES["plain-64"].batch)
+
+
 def main() -> None:
     """Parse, measure, print."""
     asked = _parser().parse_args()
     if asked.one:
         _print(network_rows(asked.one, asked.precisions, asked.images, asked.seconds, asked.repeats))
     elif asked.train:
-        _print(trained(asked.images, asked.trials))
+        _print(trained(asked.images, asked.trials, asked.slot * asked.trials))
     else:
         _all(asked)
 
@@ -88,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=int, default=3, help="of each trainer")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # what the processes are asked
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--slot", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 
@@ -120,9 +124,12 @@ def failures_said(of: str) -> Iterator[None]:
 
 def in_processes(n: int, arguments: Sequence[object]) -> list[Any]:
     """Return what each of `n` processes prints last, run at the same time with the environments of trainers."""
-    command = [sys.executable, "-m", "benchmarks.gpu", *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmarks.gpu", *map(str, arguments), "--slot"]
     slots = devices.slot_environments(devices.Machine(trials_per_gpu=n, workers=n))
-    running = [subprocess.Popen(command, env=os.environ | slot, stdout=subprocess.PIPE, text=True) for slot in slots]
+    running = [
+        subprocess.Popen([*command, str(i)], env=os.environ | slot, stdout=subprocess.PIPE, text=True)
+        for i, slot in enumerate(slots)
+    ]
     texts = [process.communicate()[0] for process in running]
     for process in running:
         if process.returncode:
@@ -235,14 +242,17 @@ def trainer_rows(n: int, arguments: Sequence[object]) -> list[Row]:
     return rows + ([Row(name=f"{name}: utilisation", values=tuple(samples), unit="%")] if samples else [])
 
 
-def trained(n_images: int, n_trials: int) -> dict[str, Any]:
-    """Run trials of the plain network in this process; return what each but the first took, and their epochs."""
+def trained(n_images: int, n_trials: int, first: int) -> dict[str, Any]:
+    """Run trials from number `first` on in this process; return what each but the first took, and their epochs.
+
+    Each has a dense layer of its own size beside the plain network, as trials of a search differ in shapes.
+    """
     from pneumo_core.training.trial import environment, run_trial
 
     arrays, trials_s, epochs_s = images(n_images, 64, n_images // 4), [], []
-    for number in range(n_trials):
-        train = TrainSpec(epochs=10, patience=10, batch_size=CASES["plain-64"].batch, learning_rate=1e-3 * (1 + number))
-        spec, began_s = TrialSpec(model=training.PLAIN, train=train), time.perf_counter()
+    for number in range(first, first + n_trials):
+        network = replace(training.PLAIN, units=(32 + 4 * number,))
+        spec, began_s = TrialSpec(model=network, train=TRAIN), time.perf_counter()
         result = run_trial(spec, ObjectiveSpec(), arrays, number, lambda epoch, metrics: False)
         trials_s.append(time.perf_counter() - began_s)
         epochs_s += [epoch["seconds"] for epoch in result.history[1:]]

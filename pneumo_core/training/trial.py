@@ -67,6 +67,7 @@ def build_and_train(
     """Do as `run_trial`, and return the model as well."""
     free_memory()
     seed_everything(seed)
+    _keep_programs(arrays)
     with memory_failures():
         where = {**environment(), "precision": precision.of(spec)}
         network = model.build(spec.model, _image_shape(arrays), precision.of(spec))
@@ -171,6 +172,14 @@ def _result(
         family_aucs={} if shifted is None else operating.family_aucs(y, shifted, objective.shifts),
         layers=layers.table(network),
     )
+
+
+def _keep_programs(arrays: FitArrays) -> None:
+    """Let JAX keep what it compiles for an accelerator beside arrays that are kept."""
+    if keras.backend.backend() == "jax" and arrays.origin is not None:
+        from pneumo_core.training import programs_jax
+
+        programs_jax.keep_in(arrays.origin.cache_dir)
 
 
 def _image_shape(arrays: FitArrays) -> tuple[int, int, int]:
