@@ -17,11 +17,9 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure, training
+from benchmarks import device, measure, training
 from benchmarks.measure import Row
 from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.specs import (
@@ -44,9 +42,6 @@ from pneumo_core.specs import (
 )
 from search.executors import devices
 from spaces.training import augmented
-
-SAMPLE_EVERY_S = 0.25
-QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +143,12 @@ def network_rows(name: str, precision: Precision, n_images: int, seconds: float,
         "scoring": net.score,
     }
     to_compile = {side: first_s(take) for side, take in ours.items()}
-    peak = peak_bytes()
+    peak = device.peak_bytes()
     sides = ours | {"bare loop": net.bare_loop()}
     to_compile["bare loop"] = first_s(sides["bare loop"])
     title, rows = f"{name}, {precision}", []
     for side, take in sides.items():
-        with sampled() as samples:
+        with device.sampled() as samples:
             speeds = tuple(n_images / seconds_of(take, seconds) for _ in range(repeats))
         rows.append(Row(name=f"{title}: {side}", values=speeds, unit="images/s"))
         if samples:
@@ -230,7 +225,7 @@ class Net:
 
 def trainer_rows(n: int, arguments: Sequence[object]) -> list[Row]:
     """Return what `n` trainers on one device do in an hour."""
-    with sampled() as samples:
+    with device.sampled() as samples:
         found = in_processes(n, arguments)
     times = [seconds for each in found for seconds in each["trials_s"]]
     name = f"{n} trainer{'s' if n > 1 else ''}"
@@ -289,40 +284,6 @@ def seconds_of(take: Callable[[], None], at_least_s: float) -> float:
         take()
         n += 1
     return (time.perf_counter() - began_s) / n
-
-
-def peak_bytes() -> float:
-    """Return the most memory of the device that this process ever held; 0 where nothing says it."""
-    import keras
-
-    if keras.backend.backend() != "jax":
-        return 0
-    import jax
-
-    return float((jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0))
-
-
-@contextlib.contextmanager
-def sampled() -> Iterator[list[float]]:
-    """Fill the list with the utilisation of the first GPU in %, some times a second; leave it empty without one."""
-    found: list[float] = []
-    ended = threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(SAMPLE_EVERY_S):
-            text = subprocess.run(QUERY, capture_output=True, text=True, check=False).stdout
-            if text.strip():
-                found.append(float(text.split(",")[0]))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    if shutil.which("nvidia-smi"):
-        thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        if thread.is_alive():
-            thread.join()
 
 
 def _network(case: Case, precision: Precision) -> Any:
