@@ -45,15 +45,16 @@ def training(
     )
 
 
-def augmentation(suggest: Suggest) -> AugmentSpec:
+def augmentation(suggest: Suggest, *, least: float = 0.0) -> AugmentSpec:
     """Draw the strength of geometric, photometric and sharpness augmentation, and whether images are mirrored.
 
-    Three strengths instead of sixteen parameters: a search of a few hundred trials can't tell sixteen apart.
+    Three strengths instead of sixteen parameters: a search of a few hundred trials can't tell sixteen apart. None is
+    below `least`: validation of the archive that the training images are from prefers too little of them.
     """
     return augmented(
-        geometric=suggest.suggest_float("augment_geometric", 0.0, 1.0),
-        photometric=suggest.suggest_float("augment_photometric", 0.0, 1.0),
-        sharpness=suggest.suggest_float("augment_sharpness", 0.0, 1.0),
+        geometric=suggest.suggest_float("augment_geometric", least, 1.0),
+        photometric=suggest.suggest_float("augment_photometric", least, 1.0),
+        sharpness=suggest.suggest_float("augment_sharpness", least, 1.0),
         flip=suggest.suggest_categorical("augment_flip", [False, True]),
     )
 
