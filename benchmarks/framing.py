@@ -38,7 +38,7 @@ def main() -> None:
     for network in kept.networks(options.folder, options.home, options.study):
         role = network.role("validation")
         y = np.asarray(role.y)
-        found.append(_scores(network.file, np.asarray(role.x), y))
+        found.append(scores_of(network.file, np.asarray(role.x), y))
         print(f"| {network.trial} | {_row(found[-1], y)} |", flush=True)
     if found:
         print(f"| average | {_row([average([scores[k] for scores in found]) for k in STRENGTHS], y)} |")
@@ -50,7 +50,7 @@ def framed(pixels: Pixels, strength: int) -> Pixels:
     return pictures.tone(pictures.warp(pixels, matrix), black=0.03)
 
 
-def _scores(network: Path, x: Pixels, y: np.ndarray) -> list[np.ndarray]:
+def scores_of(network: Path, x: Pixels, y: np.ndarray) -> list[np.ndarray]:
     """Return the scores (n,) under each strength; those of the ill are the same under all."""
     engine = forward.of_file(network)
     plain = engine.scores(x)

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pneumo_core.specs import BackboneSpec, DataSpec, ModelSpec, TrainSpec, TrialSpec
 from spaces import Prefixed, Suggest, augmentation, cnn
 from spaces.base import Scalar
-from studies import preferences
 from studies.spec import UNDER_SHIFTS, BudgetSpec, PrunerSpec, SamplerSpec, StudySpec
 
 LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
@@ -118,7 +117,7 @@ STUDY = StudySpec(
     description="EfficientNet-Lite 0 to 2 and small networks, 96 to 224 px, judged under shifts",
     space=space,
     objective=UNDER_SHIFTS,
-    prefer=preferences.STANDARD,
+    prefer=("pretrained", "more_epochs", "larger_images"),
     sampler=SamplerSpec(n_startup_trials=len(POINTS)),
     pruner=PrunerSpec(n_startup_trials=len(POINTS)),
     budget=BudgetSpec(trials=60),

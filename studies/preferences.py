@@ -30,6 +30,7 @@ PREFERENCES: Mapping[str, Callable[[TrialSpec], float]] = MappingProxyType(
         "pretrained": lambda spec: float(isinstance(spec.model, BackboneSpec)),  # before networks from scratch
         "larger_images": lambda spec: float(spec.data.image_size_px),
         "more_augmentation": _augmentation,
+        "more_epochs": lambda spec: float(spec.train.epochs),
     }
 )
 """By name, the number of a trial that is better when larger. `docs/objective.md` says why these."""

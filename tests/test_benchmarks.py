@@ -5,15 +5,16 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import gpu, measure, search
+from benchmarks import factors, gpu, measure, search
 from benchmarks.measure import Row
 from benchmarks.search import Finished, Ran
-from pneumo_core.specs import CnnSpec
+from pneumo_core.specs import CnnSpec, DataSpec, TrialSpec
 from tests.pneumo_core.pictures import folder
 
 
@@ -75,6 +76,18 @@ def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert median(rows, "speed of ours, float32 ÷ model.fit") > 0
     assert 0 <= median(rows, "auc of bare loop") <= 1
+
+
+def test_factors_judge_a_training_pooled_and_framed(tmp_path: Path, phantoms: Path) -> None:
+    small = replace(factors.TRAIN, epochs=2, steps_per_epoch=2, warmup_epochs=0.0)
+    spec = TrialSpec(data=DataSpec(image_size_px=16), model=CnnSpec(filters=(4,)), train=small)
+    job = factors.Job(name="small", spec=spec, seed=0, source=str(phantoms), home=tmp_path)
+
+    found = factors.judged(job)
+
+    assert 0 <= found["framed_specificity"] <= 1
+    rows = [found | {"name": "worse", "framed_auc": found["framed_auc"] - 0.1}, found | {"name": "better"}]
+    assert [line.split("|")[1].strip() for line in factors.table(rows).splitlines()[2:]] == ["better", "worse"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ def of(name: str, spec: TrialSpec) -> float:
 def test_each_preference_orders_trials_by_what_it_names() -> None:
     pretrained = replace(PLAIN, model=BackboneSpec(name="EfficientNetLite0"))
     larger = replace(PLAIN, data=DataSpec(image_size_px=96))
+    longer = replace(PLAIN, train=TrainSpec(epochs=2))
     strengths = [
         of("more_augmentation", replace(PLAIN, train=replace(PLAIN.train, augment=augment)))
         for augment in (
@@ -34,6 +35,7 @@ def test_each_preference_orders_trials_by_what_it_names() -> None:
 
     assert of("pretrained", pretrained) > of("pretrained", PLAIN)
     assert of("larger_images", larger) > of("larger_images", PLAIN)
+    assert of("more_epochs", longer) > of("more_epochs", PLAIN)
     assert strengths == sorted(set(strengths))
     assert (strengths[0], strengths[-1]) == (0, 1)
 
