@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from pneumo_core.data.phantom import PhantomSpec, generate
 
 # The same examples in every run: a failure by chance says nothing about the change that it stops.
 settings.register_profile("suite", derandomize=True, deadline=None)
+# `make mutants` wants to know whether a test fails, not the smallest example that fails it.
+settings.register_profile("mutants", settings.get_profile("suite"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("suite")
 
 

@@ -31,7 +31,11 @@ TESTS = {
     "search.trials": "tests/search/test_trials.py",
 }
 LIBRARIES = ["hypothesis.extra.numpy", "optuna", "scipy.stats", "sklearn.linear_model", "statsmodels.stats.proportion"]
-LIMIT_S = 120  # of processor time: a mutant that loops for ever is noticed too
+LIMIT_S = 60  # of processor time, and of any one test: a mutant that loops for ever is noticed too
+OPTIONS = [
+    "-x", "-q", "--tb=no", f"--timeout={LIMIT_S}", "--hypothesis-profile=mutants", "-p", "no:cacheprovider",
+    "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning",  # hypothesis is loaded before the fork
+]  # fmt: skip
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -144,7 +148,7 @@ def passes(module: str, source: str, tests: str) -> bool:
         os.dup2(1, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S))
         sys.meta_path.insert(0, Instead(module, source))
-        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", tests]))
+        os._exit(pytest.main([*OPTIONS, tests]))
     return os.waitpid(child, 0)[1] == 0
 
 
@@ -154,7 +158,13 @@ def survivors(module: str, n: int, seed: int) -> tuple[int, list[Mutant]]:
     assert passes(module, source, tests), f"{tests} fails without any mutant"
     found = mutants(source)
     chosen = random.Random(f"{seed} {module}").sample(found, min(n, len(found)))
-    return len(chosen), [mutant for mutant in chosen if passes(module, mutant.source, tests)]
+    left = []
+    for i, mutant in enumerate(chosen, 1):
+        if passes(module, mutant.source, tests):
+            left.append(mutant)
+        print(f"\r{module}: {i} of {len(chosen)}, {len(left)} unnoticed ", end="", file=sys.stderr, flush=True)
+    print("\r", end="", file=sys.stderr)
+    return len(chosen), left
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

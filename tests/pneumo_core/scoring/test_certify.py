@@ -22,7 +22,7 @@ from pneumo_core.scoring.exact import upper_bound
 from pneumo_core.scoring.operating import judge
 from pneumo_core.specs import ObjectiveSpec
 
-N_DRAWS, CEILING, CONFIDENCE = 2000, 0.05, 0.95
+N_DRAWS, CEILING, CONFIDENCE = 1000, 0.05, 0.95
 PATIENT_SD, IMAGE_SD = 0.8, 0.6  # of a positive's score: variance 1 in all, correlation 0.64 within a patient
 MAX_IMAGES = 4  # 1 to 4 images a patient, equally often
 
