@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pneumo_core import markdown
 from pneumo_core.bundles.bundle import Bundle, Certification
 from pneumo_core.bundles.promise import promise
 from pneumo_core.scoring.halves import Halves, Spread
@@ -63,10 +64,8 @@ def _comparison(made: Certification, before: Certification) -> str:
         ("false-negative rate", _rate(old, "recall", missed=True), _spread(halves.new["fnr"])),
         ("specificity", _rate(old, "specificity"), _spread(halves.new["specificity"])),
     ]
-    lines = [("", "old", "new"), ("---", "---", "---"), *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"{table}\n\nOld: on all these images, which didn't set it, with {old['confidence']:.0%} intervals. New: "
+        f"{markdown.table(('', 'old', 'new'), rows)}\n\nOld: on all these images, which didn't set it, with {old['confidence']:.0%} intervals. New: "
         f"{spread_words(halves)}, so that no image judges a threshold that it set."
     )
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from pneumo_core.bundles.promise import promise
 from search import printing
 from search.cli.again import next_command
+from search.finalizing.card_results import FIGURES
 from search.finalizing.finalize import Finalized
-from search.finalizing.model_card import FIGURES
 
 if TYPE_CHECKING:
     import typer

@@ -31,7 +31,7 @@ from pneumo_core.scoring.average import average
 from pneumo_core.specs import ObjectiveSpec
 from pneumo_core.wire import Scored, ScoreRole
 from search import fingerprint, openings, stored
-from search.finalizing import model_card, separate, traces, under_shifts
+from search.finalizing import card_facts, model_card, separate, traces, under_shifts
 from search.finalizing.choose import Candidate, Choice, Member, candidates, choose, pooled
 from search.finalizing.jobs import Jobs
 from search.finalizing.members import Say, Workshop, failed
@@ -269,7 +269,7 @@ class Finalizer:
         return replace(draft, test=codec.to_json(found), under_shifts=shifted, n_test_openings=n_openings, created=now)
 
     def _write(self, whole: Bundle, models: Mapping[str, Path], out: Path) -> Bundle:
-        facts = model_card.facts(self.study, self.prepared)
+        facts = card_facts.facts(self.study, self.prepared)
 
         def fill(folder: Path) -> None:
             for name, file in models.items():

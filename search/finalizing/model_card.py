@@ -5,79 +5,15 @@ TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378) and CLAIM (Tejani et al. 2024, 
 """
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import optuna
-
+from pneumo_core import markdown
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
-from pneumo_core.data.manifest import Manifest
-from pneumo_core.data.split import EXCLUDED, LEAK_WARNING, RoleCount, role_counts
-from pneumo_core.scoring import shifted
-from search import objectives, records, stored
-from search.prepared import Prepared
-
-_KERMANY = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+.*)\.jpe?g$", re.IGNORECASE)
-KERMANY_SHARE = 0.95  # of file names that must be the archive's, of at least:
-KERMANY_IMAGES = 1000
-
-FIGURES = (
-    ("Recall (sensitivity)", "recall"),
-    ("Specificity", "specificity"),
-    ("PPV", "ppv"),
-    ("NPV", "npv"),
-    ("Accuracy", "accuracy"),
-    ("AUC", "auc"),
-    ("Partial AUC", "pauc"),
-    ("Brier score", "brier"),
-    ("Expected calibration error", "ece"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What the card says beyond the bundle."""
-
-    roles: tuple[RoleCount, ...]
-    is_kermany: bool
-    is_phantom: bool
-    leaks: bool
-    split_notes: tuple[str, ...]
-    n_rejected: int
-    definition: Mapping[str, Any]  # sampler, pruner, budget
-    space: Mapping[str, str]
-    n_complete: int
-    n_pruned: int
-    n_failed: int
-
-
-def facts(study: optuna.Study, prepared: Prepared) -> Facts:
-    """Gather what `card` needs from a stored study and its data."""
-    manifest, split = prepared.manifest, prepared.split
-    summary = records.summarise(study, "sqlite:///-")
-    known = stored.read(study)
-    return Facts(
-        roles=tuple(of for of in role_counts(manifest, split) if of.role != EXCLUDED),
-        is_kermany=is_kermany(manifest),
-        is_phantom=manifest.is_synthetic,
-        leaks=split.leaks,
-        split_notes=split.notes,
-        n_rejected=len(manifest.rejected),
-        definition=known.definition,
-        space=known.space,
-        n_complete=summary.n_complete,
-        n_pruned=summary.n_pruned,
-        n_failed=summary.n_failed,
-    )
-
-
-def is_kermany(manifest: Manifest) -> bool:
-    """Tell by number and names of the files whether this is the archive of Kermany et al. 2018, or a large part."""
-    named = sum(bool(_KERMANY.match(record.path.rsplit("/", 1)[-1])) for record in manifest.records)
-    return len(manifest.records) >= KERMANY_IMAGES and named >= KERMANY_SHARE * len(manifest.records)
+from pneumo_core.data.split import LEAK_WARNING
+from search import objectives
+from search.finalizing import card_results
+from search.finalizing.card_facts import Facts
 
 
 def card(bundle: Bundle, known: Facts) -> str:
@@ -90,8 +26,8 @@ def card(bundle: Bundle, known: Facts) -> str:
         ("Data and population", _data(bundle, known)),
         ("How it was found", _search(bundle, known)),
         ("Threshold and guarantee", _threshold(bundle)),
-        ("Results on the test role", _results(bundle, known)),
-        ("What the threshold is worth on changed images", _shifted(bundle)),
+        ("Results on the test role", card_results.results(bundle, is_phantom=known.is_phantom)),
+        ("What the threshold is worth on changed images", card_results.under_shifts(bundle)),
         ("Limits", _limits(bundle, known)),
         ("Where reporting items are answered", _items()),
         ("How to use it", _how(bundle)),
@@ -127,7 +63,7 @@ def _header(bundle: Bundle) -> str:
 def _uncertified(bundle: Bundle, known: Facts) -> tuple[tuple[str, str], ...]:
     """Return the sections of a card for the model of one trial."""
     found, trial = bundle.selection["validation"], bundle.members[0].trial
-    rows = [(name, _number(value)) for name, value in found.items()]
+    rows = [(name, markdown.number(value)) for name, value in found.items()]
     return (
         ("Model", _model(bundle)),
         ("Intended use", _use(bundle)),
@@ -139,7 +75,7 @@ def _uncertified(bundle: Bundle, known: Facts) -> tuple[tuple[str, str], ...]:
         (
             "Results on validation",
             f"Trial {trial} was chosen by hand among those of a search. The images below stopped its training and set "
-            f"its threshold, so these figures rank trials and promise nothing:\n\n{_table(('figure', 'value'), rows)}",
+            f"its threshold, so these figures rank trials and promise nothing:\n\n{markdown.table(('figure', 'value'), rows)}",
         ),
         ("Limits", _limits(bundle, known)),
         ("How to use it", _how(bundle)),
@@ -161,7 +97,7 @@ def _model(bundle: Bundle) -> str:
     return (
         f"Tells `{bundle.positive}` from `{bundle.negative}` on chest X-rays. Made {bundle.created} by study "
         f"`{bundle.study}`. The score is in [0, 1]; it is no calibrated probability.\n\n"
-        f"{_table(('file', 'trial', 'network', 'preprocessing', 'spec'), rows)}\n{combined}\n"
+        f"{markdown.table(('file', 'trial', 'network', 'preprocessing', 'spec'), rows)}\n{combined}\n"
         f"Environment: {', '.join(f'{k} {v}' for k, v in sorted(bundle.environment.items()))}."
     )
 
@@ -178,7 +114,7 @@ def _use(bundle: Bundle) -> str:
 def _data(bundle: Bundle, known: Facts) -> str:
     data = bundle.fingerprint.get("data", {})
     rows = [(r.role, str(r.n_negative), str(r.n_positive), str(r.n_groups)) for r in known.roles]
-    roles = _table(("role", f"{bundle.negative} images", f"{bundle.positive} images", "patient groups"), rows)
+    roles = markdown.table(("role", f"{bundle.negative} images", f"{bundle.positive} images", "patient groups"), rows)
     notes = [*known.split_notes, *([f"{known.n_rejected} unreadable files set aside"] if known.n_rejected else [])]
     return (
         f"{_population(known)}\n\n{roles}\n\n"
@@ -207,8 +143,8 @@ def _population(known: Facts) -> str:
 
 def _search(bundle: Bundle, known: Facts) -> str:
     options, chosen = bundle.selection.get("options", {}), bundle.selection.get("members", [])
-    space = _table(("parameter", "range"), [(f"`{name}`", value) for name, value in known.space.items()])
-    rows = [(str(m["trial"]), _number(m["value_in_search"])) for m in chosen]
+    space = markdown.table(("parameter", "range"), [(f"`{name}`", value) for name, value in known.space.items()])
+    rows = [(str(m["trial"]), markdown.number(m["value_in_search"])) for m in chosen]
     gain = bundle.selection.get("gain_of_averaging")
     gained = (
         f"\nGain of averaging on validation (threshold-free metric, interval over patients): {gain['mean']:+.4f} "
@@ -231,7 +167,7 @@ def _search(bundle: Bundle, known: Facts) -> str:
         f"{known.n_pruned} pruned, {known.n_failed} failed.\n\n"
         f"Search space:\n\n{space}\n\n"
         f"Trials were ranked on validation{judged}. Members: {rule}.\n\n"
-        f"{_table(('trial', ', '.join(objectives.of(bundle.objective).values)), rows)}\n{gained}"
+        f"{markdown.table(('trial', ', '.join(objectives.of(bundle.objective).values)), rows)}\n{gained}"
     )
 
 
@@ -249,67 +185,6 @@ def _threshold(bundle: Bundle) -> str:
         "images) are independent; calibration chose nothing but the threshold; labels are taken as right. The promise "
         "says nothing of specificity, of subgroups, or of another hospital, age, device or image export."
     )
-
-
-def _results(bundle: Bundle, known: Facts) -> str:
-    t = bundle.test
-    rows = [(title, _number(t[key]), _interval(t.get(f"{key}_ci")), _exact(t, key)) for title, key in FIGURES]
-    kinds = [
-        (kind, str(found["n"]), _number(found["recall"]), _interval(found["recall_ci"]))
-        for kind, found in t["recall_by_kind"].items()
-    ]
-    by_kind = f"\n\nRecall by kind:\n\n{_table(('kind', 'images', 'recall', 'interval'), kinds)}" if kinds else ""
-    patient = t["by_patient"]
-    head = ("figure", "value", f"{t['confidence']:.0%} interval", "Clopper–Pearson")
-    synthetic = " (synthetic images)" if known.is_phantom else ""
-    return (
-        f"{t['n']} images{synthetic}, {t['n_positive']} positive, of {t['n_patients']} patient groups, at threshold "
-        f"{t['threshold']:.6g}. These images have been opened **{bundle.n_test_openings}** time(s) by the studies of "
-        "this database, this one included.\n\n"
-        f"{_table(head, rows)}"
-        "\n\nIntervals allow for several images of one patient: Wilson with the effective number of images for "
-        "proportions, patient bootstrap (2,000 resamples) for areas and Brier score; Clopper–Pearson takes images as "
-        "independent. The calibration error has no interval that covers; calibrated scores would have one of "
-        f"{_interval(t['ece_if_calibrated'])} on these images by chance. Predictive values hold at this sample's share "
-        "of positives only.\n\n"
-        f"False-negative rate {t['fnr']:.2%}; one-sided upper bound {t['fnr_upper']:.2%} by image. By patient "
-        f"{patient['n_missed']} of {patient['n']} missed ({patient['fnr']:.2%}), "
-        f"upper bound {patient['fnr_upper']:.2%}.{by_kind}"
-    )
-
-
-def _shifted(bundle: Bundle) -> str:
-    found = bundle.under_shifts
-    if not found:
-        return "Not measured."
-    least_recall, least_specificity = shifted.worst(found)
-    rows = [
-        (
-            shifted.spoken(f.shift),
-            _bold(f"{f.recall:.3f}", f.shift == least_recall) + f" ({f.recall_ci[0]:.3f} to {f.recall_ci[1]:.3f})",
-            _bold(f"{f.specificity:.3f}", f.shift == least_specificity)
-            + f" ({f.specificity_ci[0]:.3f} to {f.specificity_ci[1]:.3f})",
-        )
-        for f in found
-    ]
-    held = (
-        "The certificate covers these changes, one at a time."
-        if bundle.shifts
-        else (
-            "The certificate covers none of these changes: it is about images as they are (`finalize --under-shifts` "
-            "certifies for them)."
-        )
-    )
-    return (
-        f"Recall and specificity at {bundle.threshold:.6g} on {found[0].n_positive} positive and "
-        f"{found[0].n_negative} negative test images, each time changed in one fixed way; the worst in bold. {held} A "
-        "hospital's images differ in several ways at once: see `pneumo drift` and `pneumo certify`.\n\n"
-        f"{_table(('images', 'recall', 'specificity'), rows)}"
-    )
-
-
-def _bold(text: str, is_bold: bool) -> str:
-    return f"**{text}**" if is_bold else text
 
 
 def _limits(bundle: Bundle, known: Facts) -> str:
@@ -338,7 +213,7 @@ def _limits(bundle: Bundle, known: Facts) -> str:
 
 
 def _items() -> str:
-    return _table(("section", "TRIPOD+AI", "CLAIM 2024"), ITEMS)
+    return markdown.table(("section", "TRIPOD+AI", "CLAIM 2024"), ITEMS)
 
 
 def _how(bundle: Bundle) -> str:
@@ -348,23 +223,6 @@ def _how(bundle: Bundle) -> str:
         f"{bundle.negative}/ and {bundle.positive}/\n```\n\n"
         "Preprocessing travels inside: give raw files. Files of this folder are checked by digest before each use."
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _interval(pair: Sequence[float] | None) -> str:
-    return "–" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"
-
-
-def _exact(test: Mapping[str, Any], key: str) -> str:
-    return _interval(test["exact"].get(key))
 
 
 ITEMS = (

@@ -20,7 +20,7 @@ from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import ObjectiveSpec
 from search import stored
 from search.executors.devices import Machine
-from search.finalizing import model_card
+from search.finalizing import card_facts, model_card
 from search.finalizing.choose import Member, candidate
 from search.finalizing.finalize import refuse_other_data
 from search.finalizing.make import trainers, workshop
@@ -77,7 +77,7 @@ def make_bundle_of_trial(
 
         def fill(folder: Path) -> None:
             shutil.copyfile(member.network, folder / draft.members[0].file)
-            card = model_card.card(draft, model_card.facts(study, prepared))
+            card = model_card.card(draft, card_facts.facts(study, prepared))
             (folder / bundles.CARD).write_text(card, "utf-8")
 
         whole = bundles.write(out, draft, fill)
