@@ -9,7 +9,7 @@ OURS := --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # The tests whose outcome may depend on the Keras backend.
 JAX_TESTS := $(patsubst %,tests/pneumo_core/%.py,test_seeds models/test_backbones models/test_model \
   $(addprefix bundles/test_,bundle evaluate export saliency) \
-  $(addprefix training/test_,checkpoint cross_validate features held_images precision steps train trial))
+  $(addprefix training/test_,checkpoint cross_validate ending features held_images precision steps train trial))
 # What the benchmarks read: labelled radiographs, and full-size JPEG originals of them.
 FOLDER ?= phantom
 ORIGINALS ?= $(FOLDER)

@@ -23,6 +23,7 @@ from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import features, train
+from pneumo_core.training.task import Task
 from pneumo_core.training.trial import environment
 
 FEATURE_EPOCHS = 20  # averaged, of a frozen network: a single one is too short on a busy machine
@@ -99,7 +100,7 @@ def _measure(images: FitArrays, spec: TrialSpec, n_repeats: int) -> Measured:
 
 def _epoch_s(network: keras.Model, arrays: FitArrays, n_epochs: int) -> float:
     """Return the mean seconds of `n_epochs` epochs after a first one, which traces."""
-    task = train.Task(
+    task = Task(
         spec=TrainSpec(epochs=1 + n_epochs, patience=1 + n_epochs),
         objective=ObjectiveSpec(),
         arrays=arrays,

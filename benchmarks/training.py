@@ -191,6 +191,7 @@ def ours(precision: Precision) -> Train:
 
     def train_ours(spec: ModelSpec, arrays: FitArrays, n_epochs: int, after_epoch: AfterEpoch) -> None:
         from pneumo_core.training import train
+        from pneumo_core.training.task import Task
 
         network, clock = _built(spec, precision), Clock()
 
@@ -210,7 +211,7 @@ def ours(precision: Precision) -> Train:
         clock.start()
         train.fit(
             network,
-            train.Task(
+            Task(
                 spec=settings,
                 objective=ObjectiveSpec(),
                 arrays=arrays,

@@ -65,8 +65,9 @@ def _comparison(made: Certification, before: Certification) -> str:
         ("specificity", _rate(old, "specificity"), _spread(halves.new["specificity"])),
     ]
     return (
-        f"{markdown.table(('', 'old', 'new'), rows)}\n\nOld: on all these images, which didn't set it, with {old['confidence']:.0%} intervals. New: "
-        f"{spread_words(halves)}, so that no image judges a threshold that it set."
+        f"{markdown.table(('', 'old', 'new'), rows)}\n\nOld: on all these images, which didn't set it, with "
+        f"{old['confidence']:.0%} intervals. New: {spread_words(halves)}, so that no image judges a threshold that it "
+        "set."
     )
 
 

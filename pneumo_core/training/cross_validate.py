@@ -29,7 +29,8 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import ObjectiveSpec, TrialSpec
 from pneumo_core.training import checkpoint, precision
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
-from pneumo_core.training.train import OnEpoch, log_loss
+from pneumo_core.training.ending import log_loss
+from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import build_and_train, environment, free_memory, memory_failures
 from pneumo_core.training.trial import identity as run_identity
 from pneumo_core.wire import FOLD, N_FOLDS, RunTrial

@@ -11,7 +11,7 @@ from pneumo_core.data import folds, preprocess, shifted
 from pneumo_core.models import forward, model
 from pneumo_core.result import TrialResult
 from pneumo_core.training import cross_validate
-from pneumo_core.training.train import OnEpoch
+from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import build_and_train, free_memory
 from pneumo_core.wire import RunFold, RunTrial, ScoreRole
 

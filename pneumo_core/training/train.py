@@ -3,71 +3,26 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from pneumo_core import codec
-from pneumo_core.data.preprocess import FitArrays
 from pneumo_core.errors import TrialFailed
 from pneumo_core.models.layers import leaves
-from pneumo_core.result import Stopped
 from pneumo_core.scoring import operating
-from pneumo_core.specs import ObjectiveSpec, Stage, TrainSpec
-from pneumo_core.training import batches, checkpoint, norms, schedule, stretching
+from pneumo_core.training import batches, checkpoint, ending, norms, schedule, stretching
 from pneumo_core.training.batches import Source
 from pneumo_core.training.checkpoint import Checkpoint, UnusableCheckpoint
-from pneumo_core.training.fine_tuning import FineTuning
 from pneumo_core.training.schedule import PlateauState
 from pneumo_core.training.steps import Steps, make_optimizer, make_steps
-
-OnEpoch = Callable[[int, dict[str, float]], bool]
+from pneumo_core.training.task import Task, TrainState
 
 SCORE_BATCH = 256  # images scored at once, fewer where they are large:
-LEAST_DIFFERENT = 0.5  # of the scores of a network that works; float32 gives nearly every image a score of its own
-LEAST_IMAGES = 100  # with fewer, a small network may well give some the same
-SURE = 1e-5
-HOPELESS_EPOCHS = 3  # after so many, an AUC that chance would give ends the trial
-CHANCE_DEVIATIONS = 2.0
-WIDEST_MARGIN = 0.1  # with fewer images than that takes, nothing is known after three epochs
 SCORE_BATCH_BYTES = 4 * 2**20  # of pixels; 83 grey images of 224 px, whose feature maps fill some hundred MB
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainState:
-    """The state of a training between two epochs, apart from its weights."""
-
-    stage: int = 0
-    images: str = ""  # see `Task.images`
-    n_epochs: int = 0  # finished, in all stages
-    best_epoch: int = -1
-    best_cost: float | None = None  # of the monitored metric, lower is better
-    plateau: PlateauState = field(default_factory=PlateauState)
-    history: tuple[dict[str, float], ...] = ()
-    stopped: Stopped | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """All that `fit` needs beside the model."""
-
-    spec: TrainSpec
-    objective: ObjectiveSpec
-    arrays: FitArrays
-    seed: int
-    identity: str  # names the trial in its checkpoint
-    on_epoch: OnEpoch
-    rows: np.ndarray | None = None  # of the training images that are seen; None: all
-    checkpoint: Path | None = None
-    images: str = ""  # names the images in the checkpoint: only a later stage continues from that of others
-    stage: Stage = field(default_factory=Stage)
-    n_views: int = 0  # see `batches.Source`
-    open_changed: Callable[[int], np.ndarray] | None = None
-    fine_tuning: FineTuning = field(default_factory=FineTuning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +44,7 @@ def fit(model: keras.Model, task: Task) -> Fitted:
     Where `task.stage` ends before the trial does, training ends as "paused", and the checkpoint holds all that the
     next stage continues from.
     Raises `TrialFailed`: "nan_loss" when the loss or a score stops being a number, "collapsed" when the network of the
-    best epoch tells hardly any images apart.
+    best epoch gives most images the same scores.
     """
     run = _Run(model, task)
     state, note = run.restore()
@@ -108,7 +63,7 @@ def fit(model: keras.Model, task: Task) -> Fitted:
         note=note,
         changed_on_device=run.changes_on_device(),
     )
-    check_collapse(fitted.scores)
+    ending.check_collapse(fitted.scores)
     task.fine_tuning.prepare(task.spec.epochs)  # a model is left with the settings of its last phase
     return fitted
 
@@ -127,29 +82,6 @@ def changing_variables(model: keras.Model) -> list[keras.Variable]:
 def numpy_copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Return the values of `variables`, which later training leaves alone."""
     return [np.asarray(keras.ops.convert_to_tensor(variable)).copy() for variable in variables]
-
-
-def check_collapse(scores: np.ndarray) -> None:
-    """Raise `TrialFailed("collapsed")` where most of `scores` (n,) are alike: an AUC would not show it.
-
-    Fine-tuning at a rate that is too high ends like this: 213 different scores for 624 images were seen, and one score
-    for all of them. Scores at 0 and 1, where a sure network's round to one number, say nothing.
-    """
-    inner = scores[(scores > SURE) & (scores < 1 - SURE)]
-    n_different = len(np.unique(inner))
-    few = n_different < LEAST_DIFFERENT * len(inner) and len(scores) >= LEAST_IMAGES
-    if np.ptp(scores) == 0 or few:
-        raise TrialFailed(
-            "collapsed",
-            f"the network gives {max(1, n_different)} different scores to {len(scores)} images: it collapsed; lower "
-            "`learning_rate`, or give `warmup_epochs` or `head_epochs`",
-        )
-
-
-def log_loss(y: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean binary cross-entropy of `scores` (n,), unweighted: what `val_loss` means here."""
-    p = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)  # float32 scores round to 0 and 1 about there
-    return float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p))))
 
 
 class _Run:
@@ -188,7 +120,7 @@ class _Run:
         loss, rate = self._train(state)
         with self._as_judged():
             metrics = {"loss": loss, **self._judge(number), "learning_rate": rate}
-            cost = monitored_cost(spec, metrics)
+            cost = ending.monitored_cost(spec, metrics)
             if state.best_cost is None or cost < state.best_cost:
                 self._steps.synchronize()
                 self._best = numpy_copies(self._variables)
@@ -200,7 +132,7 @@ class _Run:
             plateau=schedule.after_epoch(spec, state.plateau, cost),
             history=(*state.history, metrics),
         )
-        return replace(state, stopped=_stopped(self._task, state))
+        return replace(state, stopped=ending.stopped(self._task, state))
 
     def validation_scores(self) -> np.ndarray:
         """Return the scores (n,) of the validation images under the present weights."""
@@ -321,7 +253,7 @@ class _Run:
         if not np.isfinite(scores).all():
             raise TrialFailed("nan_loss", f"validation scores became NaN in epoch {epoch + 1}; lower `learning_rate`")
         return {
-            "val_loss": log_loss(y, scores),
+            "val_loss": ending.log_loss(y, scores),
             **asdict(operating.judge(y, scores, objective).metrics),
             "pruning_metric": operating.pruning_metric(y, scores, objective),
         }
@@ -397,36 +329,6 @@ class _Run:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self._steps.reload()
-
-
-def monitored_cost(spec: TrainSpec, metrics: dict[str, float]) -> float:
-    """Return the metric that stopping and the plateau schedule watch, turned so that lower is better."""
-    if spec.monitor == "val_loss":
-        return metrics["val_loss"]
-    return -metrics["pruning_metric" if spec.monitor == "objective" else spec.monitor]
-
-
-def _stopped(task: Task, state: TrainState) -> Stopped | None:
-    spec, stage = task.spec, task.stage
-    if state.n_epochs >= spec.epochs:
-        return "completed"
-    waits_since = max(state.best_epoch, task.fine_tuning.head_epochs - 1)  # the head alone never ends a trial
-    if state.n_epochs - 1 - waits_since >= spec.patience or is_hopeless(task, state):
-        return "early"
-    return "paused" if stage.until_epoch is not None and state.n_epochs >= stage.until_epoch else None
-
-
-def is_hopeless(task: Task, state: TrainState) -> bool:
-    """Tell whether no epoch so far did better than chance would: none will make up for that within a search.
-
-    Chance is an AUC of 0.5 with the deviation of the Mann-Whitney statistic under no difference.
-    """
-    if state.n_epochs < HOPELESS_EPOCHS + task.fine_tuning.head_epochs:
-        return False
-    y = task.arrays.y_validation
-    n_positive, n = int(y.sum()), len(y)
-    margin = CHANCE_DEVIATIONS * math.sqrt((n + 1) / (12 * n_positive * (n - n_positive)))
-    return margin < WIDEST_MARGIN and max(epoch["auc"] for epoch in state.history) < 0.5 + margin
 
 
 def _group(saved: Checkpoint, prefix: str) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from pneumo_core.scoring import operating
 from pneumo_core.seeds import derive, seed_everything
 from pneumo_core.specs import ObjectiveSpec, Stage, TrialSpec
 from pneumo_core.training import features, fine_tuning, patients, precision, train
-from pneumo_core.training.train import OnEpoch
+from pneumo_core.training.task import OnEpoch, Task
 
 WHOLE = Stage()
 
@@ -74,7 +74,7 @@ def build_and_train(
         parts = features.split(network, spec.model)
         rows = patients.rows(arrays, spec.train.patients * stage.patients, derive(seed, "patients"))
         cached, note = features.open_cached(parts, spec, arrays, where, rows)
-        task = train.Task(
+        task = Task(
             spec=spec.train,
             objective=objective,
             arrays=cached.arrays if cached else arrays,

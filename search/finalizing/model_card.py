@@ -75,7 +75,8 @@ def _uncertified(bundle: Bundle, known: Facts) -> tuple[tuple[str, str], ...]:
         (
             "Results on validation",
             f"Trial {trial} was chosen by hand among those of a search. The images below stopped its training and set "
-            f"its threshold, so these figures rank trials and promise nothing:\n\n{markdown.table(('figure', 'value'), rows)}",
+            "its threshold, so these figures rank trials and promise nothing:\n\n"
+            f"{markdown.table(('figure', 'value'), rows)}",
         ),
         ("Limits", _limits(bundle, known)),
         ("How to use it", _how(bundle)),

@@ -14,9 +14,10 @@ from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import backbones, efficientnet_lite, forward
 from pneumo_core.models.efficientnet_lite import Stage
 from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
-from pneumo_core.training import cross_validate, features, stretching, train
+from pneumo_core.training import cross_validate, features, stretching
 from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
+from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import build_and_train, run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
@@ -66,7 +67,7 @@ def trial(model: BackboneSpec | CnnSpec = SETTINGS["pooled"][0], **fields: Any) 
     )
 
 
-def ran(spec: TrialSpec, images: FitArrays, on_epoch: train.OnEpoch = go_on, file: Path | None = None) -> Any:
+def ran(spec: TrialSpec, images: FitArrays, on_epoch: OnEpoch = go_on, file: Path | None = None) -> Any:
     return run_trial(spec, ObjectiveSpec(), images, 1, on_epoch, file)
 
 

@@ -12,7 +12,7 @@ from pneumo_core.specs import BackboneSpec, DenseSpec, ObjectiveSpec, TrainSpec,
 from pneumo_core.training import checkpoint, fine_tuning, train
 from pneumo_core.training.batches import Chunk
 from pneumo_core.training.steps import make_optimizer, make_steps
-from pneumo_core.training.train import Task
+from pneumo_core.training.task import Task
 from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_train import Killed, kill_after

@@ -11,7 +11,7 @@ from pneumo_core.scoring import metrics
 from pneumo_core.seeds import seed_everything
 from pneumo_core.specs import CnnSpec, DenseSpec, KerasTunerSpec, ModelSpec, ObjectiveSpec, TrainSpec
 from pneumo_core.training import norms, train
-from pneumo_core.training.train import Task
+from pneumo_core.training.task import Task
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
 

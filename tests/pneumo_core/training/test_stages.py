@@ -8,7 +8,8 @@ import pytest
 
 from pneumo_core.result import TrialResult
 from pneumo_core.specs import CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, Stage, TrialSpec
-from pneumo_core.training import checkpoint, train
+from pneumo_core.training import checkpoint
+from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import identity, run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_train import AUGMENT, CNN, Killed, kill_after, trial
@@ -18,9 +19,7 @@ STAGES = (Stage(index=0, until_epoch=2), Stage(index=1, until_epoch=4), Stage(in
 SIDES_PX = (8, 12, 16)
 
 
-def run_stage(
-    spec: TrialSpec, index: int, path: Path, on_epoch: train.OnEpoch = go_on, side_px: int = 0
-) -> TrialResult:
+def run_stage(spec: TrialSpec, index: int, path: Path, on_epoch: OnEpoch = go_on, side_px: int = 0) -> TrialResult:
     data = arrays(side_px=side_px or SIDES_PX[index])
     return run_trial(spec, ObjectiveSpec(), data, 5, on_epoch, path, STAGES[index])
 

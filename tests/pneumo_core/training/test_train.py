@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pneumo_core import shifts
-from pneumo_core.errors import TrialFailed
 from pneumo_core.models import model as models
 from pneumo_core.scoring import operating
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, train
+from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
@@ -39,7 +39,7 @@ def trial(model: ModelSpec, **fields: Any) -> TrialSpec:
     return TrialSpec(model=model, train=TrainSpec(**{"epochs": 5, "batch_size": 16, **fields}))
 
 
-def kill_after(last: int, heard: list[int]) -> train.OnEpoch:
+def kill_after(last: int, heard: list[int]) -> OnEpoch:
     def on_epoch(epoch: int, metrics: dict[str, float]) -> bool:
         heard.append(epoch)
         if epoch == last:
@@ -136,32 +136,8 @@ def test_a_pruned_trial_leaves_its_last_checkpoint_undecided(tmp_path: Path) -> 
     assert result.environment["checkpoint"] == "continued after 1 epochs"
 
 
-def test_log_loss_is_that_of_the_textbook_and_never_infinite() -> None:
-    y, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.2, 1.0, 1.0], np.float32)
-
-    assert train.log_loss(y[:2], scores[:2]) == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2, rel=1e-6)
-    assert np.isfinite(train.log_loss(y, scores))
-
-
 def test_removing_a_checkpoint_that_is_not_there_is_fine(tmp_path: Path) -> None:
     checkpoint.remove(tmp_path / "none.npz")
-
-
-def test_a_network_that_gives_all_images_one_score_has_collapsed() -> None:
-    with pytest.raises(TrialFailed, match=r"1 different scores to 30 images: it collapsed"):
-        train.check_collapse(np.full(30, 0.7))
-    with pytest.raises(TrialFailed, match="collapsed"):
-        train.check_collapse(np.tile(np.linspace(0.1, 0.9, 10), 10))
-    train.check_collapse(np.linspace(0.1, 0.9, 30))
-    train.check_collapse(np.concatenate([np.zeros(40), np.ones(40), np.linspace(0.1, 0.9, 5)]))  # sure, not collapsed
-
-
-def test_a_training_no_better_than_chance_ends_after_a_few_epochs() -> None:
-    data = arrays(n_train=60, n_validation=600)
-    shuffled = replace(data, y_train=np.random.default_rng(0).permutation(data.y_train))
-    x = np.random.default_rng(1).integers(0, 255, data.x_validation.shape, dtype=np.uint8)
-    result = run_trial(trial(CNN, epochs=9, patience=9), ObjectiveSpec(), replace(shuffled, x_validation=x), 1, go_on)
-    assert (result.stopped, result.n_epochs) == ("early", train.HOPELESS_EPOCHS)
 
 
 def test_shifts_are_judged_with_the_images_as_they_are_at_one_threshold() -> None:
