@@ -28,7 +28,7 @@ from spaces.base import Recorder
 from studies import quickstart
 
 N_EPOCHS = 2
-WARM = 10  # trials after which memory should stand still
+WARM = 10  # trials after which memory should no longer grow
 NEVER = Limits(trials_per_child=10**9, memory_growth=1e9)
 
 

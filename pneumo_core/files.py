@@ -20,8 +20,8 @@ def build_once(folder: Path, build: Callable[[Path], None], is_whole: Callable[[
     """Return `folder`, made by `build(temporary folder)` unless `is_whole(folder)` holds already.
 
     A builder works in a temporary folder beside `folder` and renames it, so no process sees half a folder. A lock file
-    makes a second builder wait for the first; it also tells that any temporary folder found under it was left by a
-    builder that died. A folder that is there and not whole is replaced; who has its files mapped keeps them.
+    makes a second builder wait for the first. Any temporary folder found while holding it was left by a builder that
+    died. A folder that is not whole is replaced. Processes that have mapped its files keep them.
     Raises `StorageError` where the place can't be written or is full.
     """
     if is_whole(folder):
@@ -137,7 +137,7 @@ def _temporary(path: Path) -> Path:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock on `path`, which the system gives up when this process dies; yields whether it is held."""
+    """Hold an exclusive lock on `path`, which the system releases when this process dies. Yield whether it is held."""
     with path.open("w") as file:
         yield _locked(file)
 

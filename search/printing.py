@@ -50,7 +50,7 @@ def result(data: Any) -> None:
 
 
 def table(headings: Sequence[object] = (), *, title: object = "", right: Iterable[int] = ()) -> Table:
-    """Return an empty table; columns `right` stand to the right. Rows are to be made of `cell`s: see `add`."""
+    """Return an empty table; columns `right` are aligned to the right. Rows are made of `cell`s: see `add`."""
     made = Table(
         box=None,
         pad_edge=False,

@@ -38,7 +38,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class RungCount:
-    """How many configurations were paused at a rung of a study with cheap trials first, and how many went on."""
+    """How many configurations were paused at a rung of a study with cheap trials first, and how many continued."""
 
     scale: float  # of the trial's own image size
     epochs: int

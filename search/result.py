@@ -61,7 +61,7 @@ class StudyResult:
 
     @property
     def trials(self) -> tuple[TrialRow, ...]:
-        """Every trial by number; one that was killed and went on counts once."""
+        """Every trial by number; one that was killed and continued counts once."""
         return self._data().trials
 
     def to_dataframe(self) -> "pandas.DataFrame":

@@ -140,7 +140,7 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def passes(module: str, source: str, tests: str) -> bool:
-    """Tell whether the module's tests pass with this source in its place."""
+    """Return whether the module's tests pass with this source in its place."""
     child = os.fork()
     if child == 0:
         os.setsid()

@@ -58,7 +58,7 @@ def line(folder: Path, found: Sequence[Prediction], on_progress: Progress = sile
 
 
 def _sample(paths: Sequence[Path], scores: Sequence[float], on_progress: Progress) -> Sample:
-    """Return scored files as `drift` compares them; patients are those that folders or names tell of."""
+    """Return scored files as `drift` compares them; patients are those that folders or names identify."""
 
     def look(path: Path) -> Trace:
         return bounded.read(trace.of_file, path)

@@ -22,7 +22,7 @@ from pneumo_core.text import inline
 
 _FOLDS = 5
 _MOST_NOTES = 10
-_SHORTCUT_AUC = 0.7  # a header that tells more than this is worth a warning
+_SHORTCUT_AUC = 0.7  # a header that predicts the class better than this is worth a warning
 
 
 @dataclass(frozen=True, kw_only=True)

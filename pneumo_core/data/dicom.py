@@ -80,7 +80,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], str]:
 
 
 def is_baseline(data: bytes, where: Layout) -> bool:
-    """Tell whether a compressed image is a sequential JPEG of the size that the header says; True for uncompressed."""
+    """Return whether a compressed image is a sequential JPEG of the size in the header. True for uncompressed ones."""
     if not where.encapsulated:
         return True
     start = data.find(b"\xff\xd8", where.pixels[0])
@@ -109,7 +109,7 @@ class _Attributes:
             ) from error
 
     def has(self, name: str) -> bool:
-        """Tell whether the attribute is there, with or without a value."""
+        """Return whether the attribute is there, with or without a value."""
         return name in self._dataset
 
     def text(self, name: str) -> str:

@@ -1,7 +1,7 @@
 """How a DICOM file is laid out, by its element headers alone: nothing is inflated, decoded or copied.
 
 pydicom builds an object an element and inflates what is deflated, so a small file can cost it gigabytes. What is found
-here tells beforehand whether it will (DICOM PS3.5 section 7).
+here says beforehand whether it will (DICOM PS3.5 section 7).
 """
 
 import struct
@@ -36,7 +36,7 @@ class Layout:
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether `data` starts as a DICOM file does, with or without the 128 bytes and `DICM` before it."""
+    """Return whether `data` starts as a DICOM file does, with or without the 128 bytes and `DICM` before it."""
     if data[128:132] == b"DICM":
         return True
     group, _, vr, length = struct.unpack_from("<HH2sH", data) if len(data) >= 8 else (0, 0, b"", 0)
@@ -55,7 +55,7 @@ def layout(data: bytes) -> Layout | None:
 
 
 def inflates_beyond(data: bytes, n_bytes: int) -> bool:
-    """Tell whether a data set is deflated and has more than `n_bytes`, keeping none of them."""
+    """Return whether a data set is deflated and has more than `n_bytes`, keeping none of them."""
     if data[128:132] != b"DICM" or DEFLATED.encode() not in data[:_META_BYTES]:
         return False
     inflater, rest, n_seen = (

@@ -114,7 +114,7 @@ def _until_whole(remote: Remote, path: Path, part: Path, on_progress: Progress) 
 def _attempt(remote: Remote, what: str, part: Path, on_progress: Progress) -> _Answer:
     """Receive what is missing, or as much of it as comes."""
     start, validator = _size(part), _validator(part, remote.url)
-    if start and not (validator or remote.digest):  # nothing would tell whether the rest belongs to the beginning
+    if start and not (validator or remote.digest):  # nothing would show whether the rest belongs to the beginning
         start = 0
     headers = {"Accept-Encoding": "identity", "User-Agent": "pneumo"}
     if start:

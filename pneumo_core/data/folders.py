@@ -75,7 +75,7 @@ class Walk:
         return sorted(entry for entry in all_subfolders(place) if not self.leaves(entry))
 
     def leaves(self, path: Path) -> bool:
-        """Tell whether `path` is a link out of the source that isn't followed."""
+        """Return whether `path` is a link out of the source that isn't followed."""
         return not self.follow_links and path.is_symlink() and not path.resolve().is_relative_to(self._real_root)
 
     def _files(self, folder: str, within: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:

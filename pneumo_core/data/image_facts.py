@@ -1,4 +1,4 @@
-"""What the pixels of a source tell without learning: brightness, sharpness, borders, and small copies to compare."""
+"""What the pixels of a source show without learning: brightness, sharpness, borders, and small copies to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ def inspect_all(
 
 
 def _is_same(entry: Entry, seen: _Seen | None, seen_ns: int) -> bool:
-    """Tell whether a file is certainly the one that was seen."""
+    """Return whether a file is certainly the one that was seen."""
     return seen is not None and entry == seen.entry and entry.ctime_ns < seen_ns - _CLOCK_NS
 
 

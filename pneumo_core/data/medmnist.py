@@ -164,7 +164,7 @@ def _pixels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 
 def _group(arrays: Mapping[str, NDArray[Any]], role: str, row: int) -> str:
-    """Return the patient of an image, "" where the file doesn't tell."""
+    """Return the patient of an image, "" where the file doesn't say."""
     groups = arrays.get(f"{role}_groups")
     return str(groups[row]) if groups is not None and row < len(groups) else ""
 

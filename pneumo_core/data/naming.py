@@ -24,12 +24,12 @@ def key(name: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Tell whether a name is hidden or one of those that operating systems leave behind."""
+    """Return whether a name is hidden or one of those that operating systems leave behind."""
     return name.startswith(".") or name.casefold() in _LITTER
 
 
 def is_mask_folder(name: str) -> bool:
-    """Tell whether a folder's name says that it holds masks beside images."""
+    """Return whether a folder's name says that it holds masks beside images."""
     return _MASK.fullmatch(name) is not None
 
 
@@ -46,5 +46,5 @@ def ending(name: str) -> str:
 
 
 def may_be_image(name: str) -> bool:
-    """Tell whether a file name is that of an image, or has no ending, as exported DICOM files often do."""
+    """Return whether a file name is that of an image, or has no ending, as exported DICOM files often do."""
     return ending(name) in _IMAGE_ENDINGS or not ending(name)

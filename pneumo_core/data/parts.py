@@ -16,7 +16,7 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # JPEG markers without a length
 
 
 def are_followed(data: bytes) -> bool:
-    """Tell whether the parts of a JPEG lead to its pixels; True for any other file.
+    """Return whether the parts of a JPEG lead to its pixels; True for any other file.
 
     Raises `DataError` for a JPEG or PNG of too many parts.
     """

@@ -73,7 +73,7 @@ def assign(found: Sequence[Found], dicom: Sequence[str], column: str | None, rul
 
 
 def of_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the patients of files without labels, as far as folders or names tell; else a file's own path."""
+    """Return the patients of files without labels by folders or names, or a file's own path where these say nothing."""
     entries = [Entry(path=path, size=0, mtime_ns=0) for path in paths]
     found = [Found(entry=entry, label=0, official_role=None, kind="", within=entry.path) for entry in entries]
     return assign(found, [""] * len(found), None, "auto").groups
@@ -149,7 +149,7 @@ def _by_expression(found: Sequence[Found], expression: str) -> Groups:
 
 
 def _by_name(found: Sequence[Found]) -> tuple[Groups, str]:
-    """Return the patients that the names of a known archive tell, only where the whole source has such names."""
+    """Return the patients by the names of a known archive, only where the whole source has such names."""
     kaggle, nih = [_kaggle_patient(file.path) for file in found], [_nih_patient(file.path) for file in found]
     if _is_kaggle(found):
         return list(kaggle), ""
@@ -159,7 +159,7 @@ def _by_name(found: Sequence[Found]) -> tuple[Groups, str]:
     unlike = (
         f"{n_like} of {len(found)} file names look like those of a known archive, not all (`{inline(first)}` doesn't)"
     )
-    note = f"{unlike}, so names tell no patient; --patient REGEX can" if n_like and first else ""
+    note = f"{unlike}, so names identify no patient; --patient REGEX can" if n_like and first else ""
     return [None] * len(found), note
 
 
@@ -168,7 +168,7 @@ def _archive(found: Sequence[Found]) -> str:
 
 
 def _is_kaggle(found: Sequence[Found]) -> bool:
-    """Tell whether all names are of the Kaggle archive: `IM-0001-0001` alone is what many a DICOM export is called."""
+    """Return whether all names are of the Kaggle archive: `IM-0001-0001` alone is the name of many DICOM exports."""
     stems = [PurePosixPath(file.path).stem for file in found]
     persons = [bool(_PNEUMONIA.match(stem)) for stem in stems]
     return any(persons) and all(

@@ -164,7 +164,7 @@ def is_exported(file: Path) -> bool:
 def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:
     """Return `pixels` (h, w, c) as `data.shape`, antialiased (Pillow's bilinear widens its filter when shrinking).
 
-    "squash" gives up the aspect ratio; "pad" keeps it, centred on black.
+    "squash" changes the aspect ratio. "pad" keeps it, centred on black.
     """
     side = data.image_size_px
     image = Image.fromarray(pixels[:, :, 0] if data.channels == 1 else pixels)
@@ -192,7 +192,7 @@ def to_arrays(source: Path | bytes, specs: Sequence[DataSpec]) -> tuple[NDArray[
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether a prepared folder is there with every byte as it was written."""
+    """Return whether a prepared folder is there with every byte as it was written."""
     try:
         written = _meta(folder)["files"]
         return all(files.digest(folder / name) == facts["digest"] for name, facts in written.items())

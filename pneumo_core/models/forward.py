@@ -129,7 +129,7 @@ def _keras_name() -> str:
 
 
 def _suits_onnx_runtime(model: "keras.Model") -> bool:
-    """Tell whether the runtime is there, knows all layers of `model`, and is the faster one."""
+    """Return whether the runtime is there, knows all layers of `model`, and is the faster one."""
     operations = getattr(model, "operations", model.layers)  # a chain has layers only
     kinds = {(type(operation).__module__.split(".")[2], type(operation).__name__) for operation in operations}
     known = all(kind in onnx_graph.KINDS and (of == "layers" or kind == "Flip") for of, kind in kinds)
@@ -142,7 +142,7 @@ def _has_onnx_runtime() -> bool:
 
 
 def _has_accelerator() -> bool:
-    """Tell whether this process, which has loaded Keras, computes on something faster than the CPU."""
+    """Return whether this process, which has loaded Keras, computes on something faster than the CPU."""
     import keras
 
     if keras.backend.backend() == "jax":

@@ -22,7 +22,7 @@ def local_file(file_name: str) -> Path | None:
 
 
 def obtainable(file_name: str) -> bool:
-    """Tell whether Keras can load the file: from its own cache, or by a download that won't hang."""
+    """Return whether Keras can load the file: from its own cache, or by a download that won't hang."""
     return keras_file(file_name).is_file() or _reachable(DOWNLOAD_HOST)
 
 

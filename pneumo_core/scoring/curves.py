@@ -52,7 +52,7 @@ def roc(y: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve:
 def calibration(y: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike, n_bins: int = 10) -> CalibrationCurve:
     """Return the reliability curve over at most `n_bins` bins of equal mass (`metrics.equal_mass_bins`).
 
-    `groups` (n,) names the patient of each image: several of one patient tell less (`intervals.clustered`).
+    `groups` (n,) names the patient of each image: several of one patient say less (`intervals.clustered`).
     """
     labels, values = metrics.check_probabilities(y, scores)
     _, bins = np.unique(metrics.equal_mass_bins(values, n_bins), return_inverse=True)

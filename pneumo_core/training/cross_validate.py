@@ -110,7 +110,7 @@ def train_fold(
     checkpoint: Path | None,
     save: Callable[[keras.Model], None] | None = None,
 ) -> tuple[TrialResult, Floats]:
-    """Train on one of `folds.parts`; return how that went on its stopping part, and the scores of its held-out rows.
+    """Train on one of `folds.parts`; return the result on its stopping part, and the scores of its held-out rows.
 
     `save` gets the trained network.
     The fold's images are copied into memory: 21 MB for 5,216 grey images of 64 px, 785 MB for colour at 224 px.

@@ -198,7 +198,7 @@ def images_name(x: np.ndarray) -> str:
 
 
 def _changes_all(changes: AugmentSpec) -> bool:
-    """Tell whether no image is ever shown as it is."""
+    """Return whether no image is ever shown as it is."""
     return not (changes.is_identity or changes.fixed_copies)
 
 

@@ -19,7 +19,7 @@ class FineTuning:
     dropout: Mapping[str, float] = field(default_factory=dict)  # rate of each layer that drops, by name
 
     def trains_head_only(self, epoch: int) -> bool:
-        """Tell whether `epoch` (0-based) leaves the pretrained layers alone."""
+        """Return whether `epoch` (0-based) leaves the pretrained layers alone."""
         return epoch < self.head_epochs
 
     def prepare(self, epoch: int) -> None:

@@ -35,7 +35,7 @@ class Steps(Protocol):
         """Take the chunk's steps, with learning rates `rates` (n_steps,) float32."""
 
     def hold(self, source: Source) -> bool:
-        """Keep the training images on the device where that serves; tell whether `train_rows` can be used.
+        """Keep the training images on the device where that pays. Return whether `train_rows` can be used.
 
         Images that a trial changes are held where the device can change them: on accelerators, under JAX.
         """

@@ -291,7 +291,7 @@ class _Run:
 
         Where that can't be, the weights concerned begin anew, and with them the optimizer: moments of different age
         under one count of steps would make the first steps several times too large. The best epoch, early stopping and
-        the plateau always begin anew: what images of another size scored tells nothing of these.
+        the plateau always begin anew: scores of images of another size say nothing about these.
         """
         present = dict(self._named_arrays(best=[]))
         begun_anew = ("best.", "average.")

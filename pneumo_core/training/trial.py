@@ -125,7 +125,7 @@ def images_digest(arrays: FitArrays) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether `error` says that host or device memory ran out; each backend has its own way."""
+    """Return whether `error` says that host or device memory ran out; each backend has its own way."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return bool(names & {"MemoryError", "ResourceExhaustedError"}) or "RESOURCE_EXHAUSTED" in str(error)
 

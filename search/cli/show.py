@@ -136,7 +136,7 @@ def show_audit(console: Console, audit: "Audit") -> None:
 
 
 def show_pixels(console: Console, audit: "Audit") -> None:
-    """Print what the pixels tell: facts that predict the class, altered copies, images unlike the others."""
+    """Print what the pixels show: facts that predict the class, altered copies, images unlike the others."""
     say = printing.sayer(console)
     if audit.image_facts:
         say(f"How well a fact of the pixels alone predicts the class (AUC): {_auc(audit.image_facts)}")

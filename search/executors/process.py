@@ -38,7 +38,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def n_oom_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory since boot, 0 where it doesn't tell."""
+    """Return how many processes the kernel has killed for want of memory since boot, 0 where it doesn't say."""
     try:
         counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
     except OSError:

@@ -96,7 +96,7 @@ def _model(bundle: Bundle) -> str:
     ]
     combined = "\nThe score of an image is the sigmoid of the mean of the networks' logits.\n" if len(rows) > 1 else ""
     return (
-        f"Tells `{bundle.positive}` from `{bundle.negative}` on chest X-rays. Made {bundle.created} by study "
+        f"Distinguishes `{bundle.positive}` from `{bundle.negative}` on chest X-rays. Made {bundle.created} by study "
         f"`{bundle.study}`. The score is in [0, 1]; it is no calibrated probability.\n\n"
         f"{markdown.table(('file', 'trial', 'network', 'preprocessing', 'spec'), rows)}\n{combined}\n"
         f"Environment: {', '.join(f'{k} {v}' for k, v in sorted(bundle.environment.items()))}."

@@ -1,4 +1,4 @@
-"""What a bundle keeps of the images that it was made from, so that `certify`, `evaluate` and `drift` can tell."""
+"""What a bundle keeps of the images that it was made from, so that `certify`, `evaluate` and `drift` recognise them."""
 
 from collections.abc import Callable
 from pathlib import Path

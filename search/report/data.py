@@ -122,7 +122,7 @@ class Performance:
 
     @property
     def recall_by_kind(self) -> Mapping[str, Estimate]:
-        """Return the recall of bacteria and virus, where file names tell; nothing for a single kind."""
+        """Return the recall of bacteria and virus, where file names say which. Nothing for a single kind."""
         found = self.assessment.recall_by_kind
         return {kind: self._estimate(of.recall, of.recall_ci, of.n) for kind, of in found.items()}
 

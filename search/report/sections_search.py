@@ -219,7 +219,7 @@ def pruned_table(trials: Sequence[TrialRow]) -> Html:
 
 
 def rungs_table(counts: Sequence[RungCount]) -> Html:
-    """Return how many configurations reached each rung of cheap trials, and how many went on."""
+    """Return how many configurations reached each rung of cheap trials, and how many continued."""
     head = ("rung", "of the image size", "epochs", "paused", "of them continued")
     body = [
         (str(index), f"{c.scale:g}", str(c.epochs), str(c.n_reached), str(c.n_promoted))

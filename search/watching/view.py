@@ -143,7 +143,7 @@ class LiveView(LineView):
         self._told(text)
 
     def _counts(self) -> str:
-        return ""  # they stand below the table
+        return ""  # they are below the table
 
     def _render(self) -> RenderableType:
         columns = FIGURES if self.console.width >= WIDE else FIGURES[:2]
