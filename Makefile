@@ -37,7 +37,7 @@ quickstart: install ## set up, then search on generated phantoms: ends with a fe
 	$(BIN)/pneumo launch quickstart
 
 test: install-dev ## the test suite, but for what takes minutes; JOBS=2 processes
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -p tests.cpu -n $(JOBS) --dist loadfile -m "not slow"
 
 test-jax: install-dev ## the model and training tests on the JAX backend
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(JAX_TESTS)
