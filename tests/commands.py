@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 from search.cli import app
+from tests import in_process
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,9 +65,9 @@ def pneumo(*arguments: object, folder: Path, code: int | None = 0, **more: str) 
 
 
 def pneumo_here(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> Done:
-    """Do as `pneumo` in this process, which saves a second of CPU time a command. Processes that it starts are real."""
+    """Do as `pneumo` in this process, which saves the import of Keras by a trainer or by the process with a bundle."""
     out, err = io.StringIO(), io.StringIO()
-    with as_a_command(folder, arguments, more), redirect_stdout(out), redirect_stderr(err):
+    with in_process.everything(), as_a_command(folder, arguments, more), redirect_stdout(out), redirect_stderr(err):
         try:
             app.main()
         except SystemExit as ended:

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from search import load_study
-from tests.commands import ROOT, environment, last_json, pneumo
+from tests.commands import ROOT, environment, last_json, pneumo, pneumo_here
 
 
 def blocks(file: str) -> list[str]:
@@ -40,23 +40,8 @@ def test_the_study_of_the_docs_runs_on_other_class_names_with_its_own_metrics(tm
     (tmp_path / "opacities.py").write_text(code)
     shutil.copytree(phantoms / "NORMAL", tmp_path / "images" / "clear")
     shutil.copytree(phantoms / "PNEUMONIA", tmp_path / "images" / "opacity")
-    done = pneumo(
-        *(
-            "launch",
-            "opacities.py",
-            "--data",
-            "images",
-            "--trials",
-            2,
-            "--workers",
-            1,
-            "--tensorboard",
-            "curves",
-            "--json",
-        ),
-        folder=tmp_path,
-        code=None,
-    )
+    launch = ("launch", "opacities.py", "--data", "images", "--trials", 2, "--workers", 1, "--tensorboard", "curves")
+    done = pneumo_here(*launch, "--json", folder=tmp_path, code=None)
     assert done.returncode in (0, 3), done.stderr  # with or without a feasible trial
     assert last_json(done)["trials"]["complete"] == 2
     assert len(list((tmp_path / "curves" / "opacities").glob("trial-0000[01]/events.out.tfevents.*"))) == 2

@@ -7,7 +7,7 @@ import pytest
 
 from pneumo_core.bundles import bundle
 from pneumo_core.specs import KerasTunerSpec
-from tests.commands import children_of, last_json, pneumo
+from tests.commands import children_of, last_json, pneumo, pneumo_here
 
 MODELS = """
 import keras, keras_tuner
@@ -51,7 +51,7 @@ def test_a_hypermodel_is_searched_resumed_shown_and_refused_when_it_changed(phan
     assert first["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
     more = last_json(pneumo(*launch, folder=tmp_path))
     assert more["trials"]["complete"] == 2
-    assert last_json(pneumo("status", "tuned.py", "--json", folder=tmp_path)) == more
+    assert last_json(pneumo_here("status", "tuned.py", "--json", folder=tmp_path)) == more
     assert children_of(tmp_path) == []
 
     with sqlite3.connect(tmp_path / "runs" / "pneumo.db") as database:
@@ -63,7 +63,7 @@ def test_a_hypermodel_is_searched_resumed_shown_and_refused_when_it_changed(phan
     assert longest < 5000
 
     (tmp_path / "models.py").write_text(MODELS.replace('"units", 4, 16', '"units", 4, 32') + "# and a comment\n")
-    refused = pneumo(*launch, folder=tmp_path, code=2).stderr
+    refused = pneumo_here(*launch, folder=tmp_path, code=2).stderr
     assert "space: units: stored int in [4, 16], now int in [4, 32]" in refused
 
 
@@ -72,7 +72,7 @@ def test_a_hypermodel_in_the_study_file_becomes_a_bundle_that_needs_neither(phan
     study = MODELS + STUDY.format(imports="", hypermodel="Net()")
     (tmp_path / "tuned.py").write_text(study)
     pneumo("launch", "tuned.py", "--data", phantoms, "--device", "cpu", folder=tmp_path)
-    shown = pneumo("spaces", "tuned.py", folder=tmp_path).stdout
+    shown = pneumo_here("spaces", "tuned.py", folder=tmp_path).stdout
     assert "filters" in shown
     assert "one of 4, 8" in shown
     finalize = ("finalize", "tuned.py", "--members", 1, "--device", "cpu", "--data", phantoms)

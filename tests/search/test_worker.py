@@ -15,7 +15,7 @@ from search import fingerprint
 from search.executors import process
 from search.storage.database import exclusive, open_storage
 from search.study import copy_study, join_study, stored_budget, study_names
-from tests.commands import command, environment, pneumo, write_study
+from tests.commands import command, environment, pneumo, pneumo_here, write_study
 from tests.search import light
 from tests.search.light import Search, study
 
@@ -96,19 +96,19 @@ def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path
     )
     place = tmp_path / "worker"
     joined = pneumo(
-        "worker", file, "--data", phantoms, "--storage", url, "--wait", "1m", "--device", "cpu", "--home", place,
+        "worker", file, "--data", phantoms, "--storage", url, "--wait", "1h", "--device", "cpu", "--home", place,
         folder=tmp_path,
     )  # fmt: skip
-    assert started.wait(120) in (0, 3)
+    assert started.wait(600) in (0, 3)
     assert "Budget reached: 4 trials" in joined.stdout
     stored = open_storage(url, create=False)
     states = [trial.state for trial in stored.get_all_trials(stored.get_all_studies()[0]._study_id)]
     assert len(states) == 4
     assert all(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
 
-    other = pneumo("worker", file, "--data", "phantom", "--storage", url, folder=tmp_path, code=2)
+    other = pneumo_here("worker", file, "--data", "phantom", "--storage", url, folder=tmp_path, code=2)
     assert "data: digest: stored" in other.stderr
-    copied = pneumo("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
+    copied = pneumo_here("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
     assert "small: 4 trials now in" in copied.stdout
 
 

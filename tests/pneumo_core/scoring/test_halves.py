@@ -56,3 +56,8 @@ def test_without_enough_positives_the_lowest_positive_score_is_the_threshold() -
     enough, too_few = judged(y, scores, groups), judged(y, scores, groups, ceiling=0.001, confidence=0.99)
     assert (enough.n_certified, too_few.n_certified) == (20, 0)
     assert too_few.new["fnr"].mean < enough.new["fnr"].mean
+    once = judged(y, scores, groups, ceiling=0.001, confidence=0.99, n_halves=1)
+    setting = halves._half(y == 1, groups, np.random.default_rng(0))
+    lowest = float(scores[setting & (y == 1)].min())
+    rates = halves._rates(y[~setting] == 1, scores[~setting], lowest)
+    assert (once.new["fnr"].mean, once.new["specificity"].mean) == rates

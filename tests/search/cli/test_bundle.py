@@ -15,7 +15,7 @@ from pneumo_core.bundles import bundle
 from pneumo_core.data import reading
 from pneumo_core.data.phantom import PhantomSpec, generate
 from search.cli.app import main
-from tests.commands import command, environment, last_json, pneumo, wait_for, write_study
+from tests.commands import command, environment, last_json, pneumo, pneumo_here, wait_for, write_study
 from tests.pneumo_core import pictures
 from tests.search.finalizing.made import stored
 
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
     kept = {file: file.stat().st_mtime_ns for file in folder.glob("runs/finalize/made-up/*.json")}
     assert kept
     assert not (folder / "b").exists()
-    done = pneumo(*FINALIZE, "--data", phantoms, "--out", "b", "--json", folder=folder)
+    done = pneumo_here(*FINALIZE, "--data", phantoms, "--out", "b", "--json", folder=folder)
     assert {file: file.stat().st_mtime_ns for file in kept} == kept  # nothing finished was done again
     assert last_json(done)["n_test_openings"] == 1
     return folder
@@ -49,21 +49,21 @@ def test_a_finalized_study_has_a_whole_bundle(place: Path) -> None:
 
 
 def test_the_same_again_is_done_at_once_and_another_option_is_refused(place: Path, phantoms: Path) -> None:
-    done = pneumo(*FINALIZE, "--data", phantoms, "--out", "b", folder=place)
+    done = pneumo_here(*FINALIZE, "--data", phantoms, "--out", "b", folder=place)
     assert "already" in done.stdout
-    refused = pneumo(*FINALIZE, "--ceiling", 0.1, "--data", phantoms, "--out", "b", folder=place, code=2)
+    refused = pneumo_here(*FINALIZE, "--ceiling", 0.1, "--data", phantoms, "--out", "b", folder=place, code=2)
     assert "never overwritten" in refused.stderr
 
 
 def test_a_copy_evaluates_to_the_figures_of_the_test_role(place: Path, phantoms: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "b", tmp_path / "copy")
     kept = [json.loads(file.read_text())["scores"] for file in place.glob("runs/finalize/made-up/scores-test-*.json")]
-    answer = last_json(pneumo("evaluate", "copy", phantoms, "--json", folder=tmp_path))
+    answer = last_json(pneumo_here("evaluate", "copy", phantoms, "--json", folder=tmp_path))
     assert set(answer) >= CONTRACT
     assert answer["n"] == 240
     assert re.match(r"1\d\d of these images trained .* too good", answer["notes"][0])
     # The same images score the same from raw files as from the arrays of the search; the longer are under shifts.
-    rows = last_json(pneumo("predict", "copy", *_test_files(place, phantoms), "--json", folder=tmp_path))
+    rows = last_json(pneumo_here("predict", "copy", *_test_files(place, phantoms), "--json", folder=tmp_path))
     assert [row["score"] for row in rows] == pytest.approx(min(kept, key=len), abs=1e-5)
 
 
@@ -77,16 +77,16 @@ def test_another_hospital_certifies_the_bundle_on_its_own_images_and_sees_drift_
 ) -> None:
     theirs = generate(tmp_path, PhantomSpec(n_images=120, image_size_px=32, seed=7))
     wanted = ("--ceiling", 0.1, "--confidence", 0.9, "--home", place / "runs")
-    done = pneumo("certify", place / "b", theirs, "--out", "anew", *wanted, folder=tmp_path)
+    done = pneumo_here("certify", place / "b", theirs, "--out", "anew", *wanted, folder=tmp_path)
     about = bundle.read(tmp_path / "anew")
     assert len(about.certifications) == 2
     assert f"{about.threshold:.6g}" in done.stdout
     assert "random halves of the patients" in done.stdout
-    refused = pneumo("certify", place / "b", phantoms, "--out", "x", *wanted, folder=tmp_path, code=2)
+    refused = pneumo_here("certify", place / "b", phantoms, "--out", "x", *wanted, folder=tmp_path, code=2)
     assert "taught this bundle's networks" in refused.stderr
-    found = last_json(pneumo("drift", "anew", theirs, "--json", folder=tmp_path))
+    found = last_json(pneumo_here("drift", "anew", theirs, "--json", folder=tmp_path))
     assert found["verdict"] == "alike"
-    rows = pneumo("predict", "anew", *sorted(theirs.rglob("*.png"))[:40], "--json", folder=tmp_path)
+    rows = pneumo_here("predict", "anew", *sorted(theirs.rglob("*.png"))[:40], "--json", folder=tmp_path)
     assert {row["threshold"] for row in last_json(rows)} == {about.threshold}
     assert "those of the certificate" in rows.stderr
 
@@ -140,12 +140,12 @@ def test_an_altered_bundle_is_refused(place: Path, phantoms: Path, tmp_path: Pat
     shutil.copytree(place / "b", tmp_path / "b")
     facts = json.loads((tmp_path / "b" / "bundle.json").read_text())
     (tmp_path / "b" / "bundle.json").write_text(json.dumps(facts | {"threshold": 0.0}))
-    assert "altered" in pneumo("predict", "b", "a.png", folder=tmp_path, code=2).stderr
+    assert "altered" in pneumo_here("predict", "b", "a.png", folder=tmp_path, code=2).stderr
 
 
 def test_no_feasible_trial_is_code_3(tmp_path: Path, phantoms: Path) -> None:
     stored(tmp_path, phantoms, (0.01,), constraint=0.1)
-    done = pneumo("finalize", "made-up", "--data", phantoms, "--out", "b", folder=tmp_path, code=3)
+    done = pneumo_here("finalize", "made-up", "--data", phantoms, "--out", "b", folder=tmp_path, code=3)
     assert "nothing to finalize" in done.stdout
     assert not (tmp_path / "b").exists()
 
@@ -163,4 +163,4 @@ def test_ctrl_c_is_code_130_and_keeps_what_was_finished(tmp_path: Path, phantoms
 
 def test_the_words_of_a_study_file_find_its_study(tmp_path: Path) -> None:
     file = write_study(tmp_path)
-    assert "does not exist" in pneumo("finalize", file, "--out", "b", folder=tmp_path, code=2).stderr
+    assert "does not exist" in pneumo_here("finalize", file, "--out", "b", folder=tmp_path, code=2).stderr

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pneumo_core.bundles import exported
-from tests.commands import last_json, pneumo
+from tests.commands import last_json, pneumo, pneumo_here
 from tests.pneumo_core import made_bundles
 
 
@@ -14,9 +14,10 @@ def test_a_bundle_is_exported_once(tmp_path: Path) -> None:
     assert (answer["path"], answer["format"]) == ("made/model", "saved_model")
     assert answer["largest_difference"] <= 1e-4
     assert exported.read_metadata(tmp_path / "made" / "model")["decision"]["threshold"] == 0.5
-    assert "never overwrites" in pneumo(*command, folder=tmp_path, code=2).stderr
+    assert "never overwrites" in pneumo_here(*command, folder=tmp_path, code=2).stderr
 
 
 def test_wrong_use_is_told(tmp_path: Path) -> None:
-    assert "does not exist" in pneumo("export", "b", "--format", "onnx", "--out", "m", folder=tmp_path, code=2).stderr
-    assert "coreml" in pneumo("export", "b", "--format", "coreml", "--out", "m", folder=tmp_path, code=2).stderr
+    for of, message in (("onnx", "does not exist"), ("coreml", "coreml")):
+        refused = pneumo_here("export", "b", "--format", of, "--out", "m", folder=tmp_path, code=2)
+        assert message in refused.stderr
