@@ -101,6 +101,7 @@ def stacked(loaded: predictor.Predictor, images: list[Path]) -> Pixels:
 
 
 @pytest.mark.parametrize("which", ["cnn", "dense", "three"])
+@pytest.mark.usefixtures("target")  # in each format
 def test_scores_are_those_of_the_bundle(which: str, request: pytest.FixtureRequest, images: list[Path]) -> None:
     found: Exported = request.getfixturevalue(which)
     wanted = found.loaded.scores([predictor.from_file(found.loaded, image) for image in images])

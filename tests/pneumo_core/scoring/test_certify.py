@@ -13,6 +13,7 @@ from pneumo_core.scoring.certify import (
     Certificate,
     allowed_misses,
     certifiable_ceiling,
+    certify_both,
     certify_images,
     certify_patients,
     lowest_by_patient,
@@ -256,6 +257,22 @@ def test_float_noise_in_the_deciding_score_flips_nothing() -> None:
     assert certificate.threshold is not None
     noisy = scores * (1 + 2e-7 * np.random.default_rng(0).choice([-1, 1], size=300))
     assert np.array_equal(noisy >= certificate.threshold, scores >= certificate.threshold)
+
+
+def test_both_promises_hold_at_the_lower_threshold_and_by_patient_only_where_patients_are_known() -> None:
+    y, scores, groups = draw_patients(np.random.default_rng(0))
+    known = certify_both(y, scores, groups, patients_known=True, ceiling=CEILING)
+    assert known.certificates == (
+        certify_images(y, scores, ceiling=CEILING),
+        certify_patients(y, scores, groups, ceiling=CEILING),
+    )
+    assert known.threshold == min(map(threshold_of, known.certificates))
+    assert known.guarantee == "patient"
+    assert certify_both(y, scores, groups, patients_known=False, ceiling=CEILING).guarantee == "image"
+    few = certify_both(y, scores, np.zeros(len(y), int), patients_known=True, ceiling=CEILING)
+    assert (few.guarantee, few.threshold) == ("image", few.certificates[0].threshold)
+    none = certify_both(y, scores, groups, patients_known=True, ceiling=0.001)
+    assert (none.guarantee, none.threshold) == ("none", None)
 
 
 @pytest.mark.parametrize("n", [20, 200])

@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumo_core import codec
+from pneumo_core import codec, shifts
 from pneumo_core.scoring import metrics
-from pneumo_core.scoring.operating import Judgement, Metrics, judge, pruning_metric, value_se
+from pneumo_core.scoring.operating import (
+    Judgement,
+    Metrics,
+    family_aucs,
+    judge,
+    pooled,
+    pruning_metric,
+    value_se,
+)
 from pneumo_core.specs import ObjectiveKind, ObjectiveSpec
 
 KINDS = get_args(ObjectiveKind)
@@ -42,20 +50,35 @@ def rates_by_brute_force(y: np.ndarray, scores: np.ndarray) -> list[tuple[float,
     return [(np.mean(scores[y == 1] >= t), np.mean(scores[y == 0] < t)) for t in thresholds]
 
 
-@given(labelled_scores(), objectives)
-def test_judge_finds_the_best_threshold_of_all(data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec) -> None:
-    y, scores = data
-    found = judge(y, scores, objective).metrics
+def best_by_brute_force(y: np.ndarray, scores: np.ndarray, objective: ObjectiveSpec) -> tuple[float, float]:
+    """(recall, specificity) of the threshold that the objective asks for."""
     floor = 0.0 if objective.kind == "specificity" else objective.specificity_floor
     admitted = [(r, s) for r, s in rates_by_brute_force(y, scores) if s > 0 and s >= floor]
     under = [(r, s) for r, s in admitted if round(1 - r, 12) <= objective.fnr_ceiling]
     if objective.kind == "specificity" and under:
-        best = max(under, key=lambda rates: (rates[1], rates[0]))
-    elif objective.kind == "recall_and_specificity" and under:
-        best = max(under, key=lambda rates: (round(rates[0] + rates[1], 12), rates[0]))
-    else:
-        best = max(admitted)
-    assert (found.recall, found.specificity) == pytest.approx(best, abs=1e-12)
+        return max(under, key=lambda rates: (rates[1], rates[0]))
+    if objective.kind == "recall_and_specificity" and under:
+        return max(under, key=lambda rates: (round(rates[0] + rates[1], 12), rates[0]))
+    return max(admitted)
+
+
+@given(labelled_scores(), objectives)
+def test_judge_finds_the_best_threshold_of_all(data: tuple[np.ndarray, np.ndarray], objective: ObjectiveSpec) -> None:
+    found = judge(*data, objective).metrics
+    assert (found.recall, found.specificity) == pytest.approx(best_by_brute_force(*data, objective), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("ceiling", "floor"), [(0.1, 0.0), (0.3, 0.3), (0.3, 0.6), (0.25, 0.0)])
+def test_it_does_for_models_that_know_something_too(kind: ObjectiveKind, ceiling: float, floor: float) -> None:
+    """Where the rules differ: among random scores no cut but the first meets a ceiling."""
+    objective = ObjectiveSpec(kind=kind, fnr_ceiling=ceiling, specificity_floor=floor)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y = np.array([0, 1, *rng.integers(0, 2, 28)])
+        scores = np.clip(np.round(8 + 4 * (2 * y - 1) + rng.normal(0, 4, 30)), 0, 16) / 16
+        found = judge(y, scores, objective).metrics
+        assert (found.recall, found.specificity) == pytest.approx(best_by_brute_force(y, scores, objective), abs=1e-12)
 
 
 @given(labelled_scores(), objectives)
@@ -131,6 +154,8 @@ def test_a_constant_score_loses_to_a_modest_classifier(kind: ObjectiveKind, cons
     if len(always.values) == 1:
         assert always.values < modest.values
         assert always.values[0] <= 0.5
+    if kind == "specificity":
+        assert always.values[0] < 1 / 200  # over the ceiling nothing counts but the shade
     assert pruning_metric(y, np.full(len(y), constant), objective) == pytest.approx(0.5, abs=1e-12)
     assert pruning_metric(y, scores, objective) > 0.6
 
@@ -180,6 +205,24 @@ def test_the_pruning_metric_prefers_the_better_model(kind: ObjectiveKind) -> Non
     objective = ObjectiveSpec(kind=kind)
     found = [pruning_metric(*modest_classifier(shift=shift), objective) for shift in (0.0, 1.0, 2.0, 4.0)]
     assert found == sorted(found)
+
+
+def test_scores_under_shifts_are_judged_with_the_others_and_family_by_family() -> None:
+    y, scores = modest_classifier(n=60)
+    alone, with_none = pooled(y, scores, None)
+    assert alone is y
+    assert with_none is scores
+    labels, both = pooled(y, scores, scores / 2)
+    assert labels.tolist() == [*y, *y]
+    assert both.tolist() == [*scores, *scores / 2]
+
+    names = (*shifts.FAMILIES["tone"], next(iter(shifts.FAMILIES["sharpness"])))
+    given = np.array(names)[shifts.assigned(names, len(y))]
+    of_one_class = np.where(given == names[-1], 1, y)  # all images that are made blurred or sharp are ill
+    is_tone = given != names[-1]
+    assert family_aucs(y, scores, names)["tone"] == metrics.auc(y[is_tone], scores[is_tone])
+    assert set(family_aucs(y, scores, names)) == {"tone", "sharpness"}
+    assert set(family_aucs(of_one_class, scores, names)) == {"tone"}
 
 
 def test_a_judgement_survives_json() -> None:

@@ -21,7 +21,6 @@ from pneumo_core.wire import FOLD
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 N_FOLDS, EPOCHS = 3, 2
 SPEC = TrialSpec(model=DenseSpec(units=(8,), dropout=0.2), train=TrainSpec(epochs=EPOCHS, learning_rate=0.01))
 

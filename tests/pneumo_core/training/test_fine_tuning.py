@@ -18,7 +18,6 @@ from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_train import Killed, kill_after
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 SIDE_PX = 32
 VGG = {"name": "VGG16", "weights": "none", "trainable_from": "block5_conv3"}
 

@@ -15,7 +15,6 @@ from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_train import AUGMENT, CNN, Killed, kill_after, trial
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 STAGES = (Stage(index=0, until_epoch=2), Stage(index=1, until_epoch=4), Stage(index=2))
 SIDES_PX = (8, 12, 16)
 
