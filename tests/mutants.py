@@ -22,7 +22,8 @@ from types import ModuleType
 import pytest
 
 SCORING = (
-    "assess", "average", "baselines", "certify", "curves", "halves", "intervals", "metrics", "operating", "shifted",
+    "assess", "average", "baselines", "certify", "curves", "exact", "halves", "intervals", "metrics",
+    "operating", "shifted",
 )  # fmt: skip
 TESTS = {
     **{f"pneumo_core.scoring.{name}": f"tests/pneumo_core/scoring/test_{name}.py" for name in SCORING},

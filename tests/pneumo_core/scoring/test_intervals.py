@@ -10,6 +10,7 @@ from benchmarks.coverage import coverage
 from pneumo_core import codec
 from pneumo_core.scoring import metrics
 from pneumo_core.scoring.intervals import (
+    PRIOR_CLUSTERS,
     Interval,
     calibrated_error,
     clustered,
@@ -156,6 +157,19 @@ def test_with_one_image_a_patient_the_clustered_interval_is_wilson_s() -> None:
     assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=1e-3)
     everything = clustered(np.ones(40, bool), np.arange(40) // 2)
     assert (everything.low, everything.high) == (wilson(20, 20).low, 1.0)
+
+
+def test_the_clustered_interval_is_that_of_the_effective_number_of_images() -> None:
+    """Computed by hand for 2, 2, 1 and 3 images a patient, of which 0, 1, 1 and 0 are hits."""
+    groups, hits = np.repeat([0, 1, 2, 3], [2, 2, 1, 3]), np.array([0, 0, 1, 0, 1, 0, 0, 0], bool)
+    largest = (2**2 + 2**2 + 1**2 + 3**2) / 8
+    variance = 4 / 3 * (0.5**2 + 0.5**2 + 0.75**2 + 0.75**2) / 8**2
+    observed = variance / (0.25 * 0.75 / 8)
+    n_effective = 8 / ((2 * observed + PRIOR_CLUSTERS * largest) / (2 + PRIOR_CLUSTERS))  # two patients have a hit
+    found = clustered(hits, groups)
+    assert (found.low, found.high) == pytest.approx(
+        proportion_confint(0.25 * n_effective, n_effective, 0.05, "wilson"), abs=1e-9
+    )
 
 
 def test_the_range_of_the_calibration_error_holds_calibrated_scores_and_no_others() -> None:
