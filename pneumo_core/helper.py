@@ -22,6 +22,7 @@ from pneumo_core.errors import DataError
 
 Result = TypeVar("Result")
 
+APART = "PNEUMO_READ_APART"  # environment variable: every file is read in a helper, plain ones as well
 LIMIT_S = 30.0
 _WAITING = 20  # times the limit that an answer may take: only who waits for nothing, without working, needs so long
 _DYING_S = 1.0

@@ -14,6 +14,7 @@ from typing import IO, Any
 from pneumo_core import codec, lifeline
 
 LOG_TAIL_BYTES = 2000
+_FAULTS = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE, -signal.SIGABRT}
 
 
 class Peer:
@@ -51,6 +52,11 @@ class Peer:
         if not line:
             raise EOFError
         return json.loads(line)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a fault of native code ended the process, once it ended."""
+        return self._process.wait() in _FAULTS
 
     def obituary(self, who: str) -> str:
         """Return how the process ended, once it did."""

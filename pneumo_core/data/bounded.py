@@ -7,6 +7,7 @@ fit in.
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ def read(function: Callable[..., Result], path: Path, *args: Any) -> Result:
 
     `function` is one of a module, for a helper to find. Raises `DataError`: its own, or for a file that is too much.
     """
+    if os.environ.get(helper.APART):
+        return read_apart(function, path, *args)
     if reading.size_of(path) > PLAIN_BYTES:
         cost = Cost(n_bytes=MEMORY_BYTES, is_plain=False)
     else:
