@@ -3,6 +3,8 @@
 import importlib
 import itertools
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,6 +120,16 @@ def test_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert median(rows, "plain-64, float32: bare loop") > 0
     assert median(rows, "2 trainers: trials an hour") > 0
+
+
+@pytest.mark.slow
+def test_fused(tmp_path: Path) -> None:
+    file, options = tmp_path / "rows.json", ["--steps", "1", "--batches", "4", "--trials", "2", "--images", "16"]
+    command = [sys.executable, "-m", "benchmarks.fused", *options, "--json", str(file)]
+    subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "jax"}, check=True, timeout=600)
+
+    found = json.loads(file.read_text("utf-8"))["rows"]
+    assert [row["name"].rpartition(" 2 ")[2] for row in found] == ["in turn", "fused", "fused products"]
 
 
 def test_the_mean_time_to_a_good_trial_is_that_of_all_orders() -> None:
