@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.scoring.shifted import ShiftFigures, spoken, worst
@@ -52,7 +53,7 @@ def definition(data: ReportData) -> Html:
         "FNR ceiling": limit(objective.fnr_ceiling),
         "specificity floor": limit(objective.specificity_floor),
     }
-    ends = {"storage": data.summary.storage, "test role opened": plural(data.n_openings, "time")}
+    ends = {"storage": _shared(data.summary.storage), "test role opened": plural(data.n_openings, "time")}
     settings = shown.params if shown else {}
     space = d.space or dict.fromkeys(settings, "")
     body = [(name, text, scalar(settings[name]) if name in settings else "–") for name, text in space.items()]
@@ -64,6 +65,12 @@ def definition(data: ReportData) -> Html:
             table(("parameter", "values", f"trial {shown.number}" if shown else ""), body, label="Search space"),
         ]
     )
+
+
+def _shared(storage: str) -> str:
+    """Return the address of a database for other people's eyes: a SQLite file without its folders."""
+    kind, _, path = storage.partition(":///")
+    return f"{kind}: {PurePath(path).name}" if kind == "sqlite" else storage
 
 
 def environment(data: ReportData) -> Html:

@@ -93,8 +93,10 @@ WITHOUT_DATA = (feasible, no_trials)
 def test_every_state_gives_a_whole_page(make_study: MakeStudy, case: Callable[[Made], None], with_data: bool) -> None:
     study = make_study()
     case(study)
-    page = check(render(study.report(with_data)))
+    html = render(study.report(with_data))
+    page = check(html)
     assert CASES[case] in page.text
+    assert str(study.home.path) not in html  # a report is shown to others
     assert ("--data" in page.text) != with_data
 
 
