@@ -18,6 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks import measure
 from pneumo_core.data import preprocess
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import model
@@ -68,18 +69,7 @@ def _images(folder: Path, n_images: int, data: DataSpec, cache_dir: Path) -> Fit
     order = np.random.default_rng(0).permutation(len(files))
     x = np.stack([preprocess.to_array(files[i][0], data) for i in order])  # (n, h, w, 1)
     y = np.array([files[i][1] for i in order], np.uint8)
-    n = len(x) * 3 // 4
-    origin = Origin(cache_dir=cache_dir, digest="benchmark")
-    groups = np.arange(len(x)).astype(str)
-    return FitArrays(
-        x_train=x[:n],
-        y_train=y[:n],
-        groups_train=groups[:n],
-        x_validation=x[n:],
-        y_validation=y[n:],
-        groups_validation=groups[n:],
-        origin=origin,
-    )
+    return measure.divided(x, y, len(x) * 3 // 4, Origin(cache_dir=cache_dir, digest="benchmark"))
 
 
 def _measure(images: FitArrays, spec: TrialSpec, n_repeats: int) -> Measured:

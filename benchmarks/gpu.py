@@ -261,15 +261,7 @@ def images(n: int, side_px: int, n_validation: int) -> FitArrays:
     coarse = rng.integers(0, 200, (len(y), 8, 8, 1), dtype=np.uint8)
     coarse[y == 1, 2:6, 2:6] += 40
     x = coarse.repeat(-(-side_px // 8), axis=1).repeat(-(-side_px // 8), axis=2)[:, :side_px, :side_px]
-    groups = np.arange(len(y)).astype(str)
-    return FitArrays(
-        x_train=x[:n],
-        y_train=y[:n],
-        groups_train=groups[:n],
-        x_validation=x[n:],
-        y_validation=y[n:],
-        groups_validation=groups[n:],
-    )
+    return measure.divided(x, y, n)
 
 
 def first_s(take: Callable[[], None]) -> float:

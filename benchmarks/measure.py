@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pneumo_core.data.preprocess import FitArrays, Origin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -31,6 +35,23 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, default=5, help="of each side, in turn")
     made.add_argument("--json", type=Path, help="file for the results")
     return made
+
+
+def divided(x: np.ndarray, y: np.ndarray, n_train: int, origin: Origin | None = None) -> FitArrays:
+    """Return images (n, h, w, c) with labels (n,) as the first `n_train` to train on and the rest to validate.
+
+    Each is of a patient of its own.
+    """
+    groups = np.arange(len(x)).astype(str)
+    return FitArrays(
+        x_train=x[:n_train],
+        y_train=y[:n_train],
+        groups_train=groups[:n_train],
+        x_validation=x[n_train:],
+        y_validation=y[n_train:],
+        groups_validation=groups[n_train:],
+        origin=origin,
+    )
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], n_repeats: int) -> dict[str, tuple[float, ...]]:

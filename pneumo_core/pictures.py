@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 Pixels: TypeAlias = NDArray[np.uint8]
 
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])  # about the centre, in sides
+FINEST = 0.01  # of the side: what sharpening takes for detail
 
 
 def warp(pixels: Pixels, affine: NDArray[np.float64]) -> Pixels:
@@ -72,7 +73,7 @@ def blur(pixels: Pixels, radius: float) -> Pixels:
 
 def sharpen(pixels: Pixels, strength: float) -> Pixels:
     """Return `pixels` plus `strength` times what a Gaussian of a hundredth of the side takes away."""
-    mask = ImageFilter.UnsharpMask(radius=0.01 * max(pixels.shape), percent=round(100 * strength), threshold=0)
+    mask = ImageFilter.UnsharpMask(radius=FINEST * max(pixels.shape), percent=round(100 * strength), threshold=0)
     return _pixels(_picture(pixels).filter(mask), pixels)
 
 

@@ -18,7 +18,9 @@ __all__ = ["StudyResult", "finalize", "launch", "load_study"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("pneumo-search")  # takes a tenth of `--help`
+        from importlib import metadata  # takes a tenth of `--help`
+
+        return metadata.version("pneumo-search")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     installation.check()

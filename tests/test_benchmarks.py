@@ -90,6 +90,13 @@ def test_factors_judge_a_training_pooled_and_framed(tmp_path: Path, phantoms: Pa
     assert 0 <= found["framed_specificity"] <= 1
     rows = [found | {"name": "worse", "framed_auc": found["framed_auc"] - 0.1}, found | {"name": "better"}]
     assert [line.split("|")[1].strip() for line in factors.table(rows).splitlines()[2:]] == ["better", "worse"]
+    for row in rows:
+        row |= {
+            "pooled_auc": row["framed_auc"],
+            "pooled_specificity": row["framed_auc"],
+            "clean_auc": -row["framed_auc"],
+        }
+    assert "over 2 trainings: pooled_auc 1.00, clean_auc -1.00" in factors.ranked_by(rows)
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def maps(model: keras.Model, x: npt.NDArray[np.uint8]) -> Maps:
         radius = max(1.0, SMOOTH * side[0])
         return _scaled([_smoothed(image, radius) for image in np.maximum(evidence, 0)])
     features, rest = last
-    found = _values(keras.Model(model.input, features), x.astype(np.float32))
+    found = _outputs(keras.Model(model.input, features), x.astype(np.float32))
     gradient = _gradient(rest, found)  # (n, h', w', channels)
     evidence = np.maximum((found * gradient).sum(axis=-1), 0)
     return _scaled([_resized(image, side) for image in evidence])
@@ -76,14 +76,13 @@ def _last_maps(model: keras.Model, logit: keras.KerasTensor) -> tuple[keras.Kera
     return None
 
 
-def _values(model: keras.Model, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return what `model` gives for `x`. JAX compiles it whole: each operation by itself took three times as long."""
+def _outputs(model: keras.Model, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what `model` gives for `x`. JAX compiles it whole, not each operation by itself."""
     if keras.backend.backend() != "jax":
         return np.asarray(keras.ops.convert_to_numpy(model(x)))
     import jax
 
-    variables = [[v.value for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
-    return np.asarray(jax.jit(lambda groups, given: model.stateless_call(*groups, given)[0])(variables, x))
+    return np.asarray(jax.jit(lambda groups, given: model.stateless_call(*groups, given)[0])(_variables(model), x))
 
 
 def _gradient(model: keras.Model, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -106,10 +105,13 @@ def _gradient_tensorflow(model: keras.Model, x: Any) -> Any:
 def _gradient_jax(model: keras.Model, x: Any) -> Any:
     import jax
 
-    trainable, fixed = (
-        [v.value for v in group] for group in (model.trainable_variables, model.non_trainable_variables)
-    )
-    return jax.grad(lambda given: model.stateless_call(trainable, fixed, given, training=False)[0].sum())(x)
+    variables = _variables(model)
+    return jax.grad(lambda given: model.stateless_call(*variables, given, training=False)[0].sum())(x)
+
+
+def _variables(model: keras.Model) -> list[list[Any]]:
+    """Return the values of the variables that are trained, and of those that are not."""
+    return [[v.value for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
 
 
 def _resized(image: npt.NDArray[Any], size: tuple[int, ...]) -> Maps:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pneumo_core.pictures import FINEST
 from pneumo_core.specs import AugmentSpec
 from pneumo_core.training.augment import WAYS, Changes, bends
 
@@ -28,7 +29,6 @@ LUMINANCE = np.array(  # ITU-T T.81, table K.1: what every writer of JPEG scales
 )
 BLOCK = len(LUMINANCE)
 BLUR_PASSES = 3  # of a box, as Pillow makes a Gaussian
-FINEST = 0.01  # of the side: the radius of `pictures.sharpen`
 
 Array = Any  # jax.Array, whose operators mypy takes for those of NumPy
 

@@ -48,9 +48,8 @@ class JaxSteps:
         if not self._fused or source.x.nbytes > _room_bytes() or not _can_change(source):
             return False
         if not self._held:
-            x = source.x
             labels, weights = source.y.astype(np.float32), np.asarray(source.class_weight, np.float32)
-            self._held = tuple(jax.device_put(values) for values in (np.ascontiguousarray(x), labels, weights))
+            self._held = tuple(map(jax.device_put, (np.ascontiguousarray(source.x), labels, weights)))
         return True
 
     def train_rows(self, rows: np.ndarray, changes: Changes | None, rates: np.ndarray) -> None:
