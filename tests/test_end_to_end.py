@@ -134,7 +134,7 @@ def test_the_plain_optuna_command_line_reads_the_database(searched: tuple[Path, 
     assert best["params"] == found["best"]["params"]
 
 
-def test_the_same_seed_gives_the_same_trials_and_values(
+def test_the_same_seed_gives_the_same_trials_and_values_and_another_one_others(
     searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path
 ) -> None:
     pneumo("launch", write_study(tmp_path, more=LENIENT), "--data", phantoms, folder=tmp_path)
@@ -143,6 +143,11 @@ def test_the_same_seed_gives_the_same_trials_and_values(
         return [(t["state"], t["values"], t["steps"], t["attrs"]["spec"]) for t in trials(folder)]
 
     assert told(tmp_path) == told(searched[0])
+
+    other = tmp_path / "other"
+    other.mkdir()
+    pneumo_here("launch", write_study(other, seed=8, more=LENIENT), "--data", phantoms, folder=other)
+    assert [t["attrs"]["spec"] for t in trials(other)] != [t["attrs"]["spec"] for t in trials(tmp_path)]
 
 
 def start(folder: Path, phantoms: Path) -> "subprocess.Popen[bytes]":
