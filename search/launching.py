@@ -84,6 +84,7 @@ def with_options(
     protocol: str | None = None,
     trials: int | None = None,
     timeout_s: float | None = None,
+    seed: int | None = None,
     hooks: Sequence[Hook] = (),
 ) -> Study:
     """Return the study with what the command line overrides; `reading` changes how its images are read.
@@ -98,6 +99,7 @@ def with_options(
         name=name or spec.name,
         data=reading(dataclasses.replace(spec.data, split=split, source=data or spec.data.source)),
         budget=dataclasses.replace(spec.budget, **budget),  # type: ignore[arg-type]
+        seed=spec.seed if seed is None else seed,
         hooks=(*spec.hooks, *hooks),
     )
     return dataclasses.replace(study, spec=spec)

@@ -33,7 +33,7 @@ def space(suggest):
     )
 
 STUDY = StudySpec(
-    name="small", space=space, budget=BudgetSpec(trials=3, max_retries=20), seed={seed}, {more}
+    name="small", space=space, budget=BudgetSpec(trials=3, max_retries=20), {more}
     sampler=SamplerSpec(n_startup_trials=2), pruner=PrunerSpec(kind="median", n_startup_trials=2, n_warmup_epochs=0),
 )
 """
@@ -101,9 +101,9 @@ def last_json(done: Done) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def write_study(folder: Path, *, epochs: int = 2, seed: int = 0, more: str = "") -> Path:
+def write_study(folder: Path, *, epochs: int = 2, more: str = "") -> Path:
     file = folder / "small.py"
-    file.write_text(STUDY.format(epochs=epochs, seed=seed, more=more))
+    file.write_text(STUDY.format(epochs=epochs, more=more))
     return file
 
 

@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_trials_and_values_and_another_one_others(
 
     other = tmp_path / "other"
     other.mkdir()
-    pneumo_here("launch", write_study(other, seed=8, more=LENIENT), "--data", phantoms, folder=other)
+    pneumo_here("launch", write_study(other, more=LENIENT), "--data", phantoms, "--seed", "8", folder=other)
     assert [t["attrs"]["spec"] for t in trials(other)] != [t["attrs"]["spec"] for t in trials(tmp_path)]
 
 

@@ -104,6 +104,9 @@ def launch(
         int | None, typer.Option(metavar="N", callback=at_least_one, help="TOTAL trials, over all launches.")
     ] = None,
     timeout: Annotated[float | None, duration("Stop this launch after 2h, 90m, 30s ...")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Another seed than the study's. Needs a new --name.")
+    ] = None,
     machine: MachineOptions,
     protocol: ProtocolOption = None,
     tensorboard: Annotated[
@@ -149,6 +152,7 @@ def launch(
         protocol=protocol,
         trials=trials,
         timeout_s=timeout,
+        seed=seed,
         hooks=hook or (),
     )
     options = steps.Options(

@@ -167,7 +167,7 @@ class Leaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much each parameter tells about reaching the best tenth of `target`, largest first; sums to 1."""
+    """How much each parameter tells about reaching the best trials by `target`, largest first; sums to 1."""
 
     target: str
     shares: Mapping[str, float]

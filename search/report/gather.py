@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumo_core.result import TrialResult
@@ -31,7 +32,8 @@ from search.stored import undamaged
 from search.stored_trials import trials_of
 
 N_TOP = 5  # trials with training curves
-MIN_TRIALS = 10  # PED-ANOVA looks at the best tenth: with fewer there is nothing to look at
+BEST_TRIALS = 8  # PED-ANOVA compares the best with all: fewer of them rank parameters by chance
+MIN_TRIALS = 20
 Target = Callable[[FrozenTrial], float]  # lower is better
 GIVE_DATA = "Give --data the images that the study was launched with to see this."
 _LIBRARIES = ("pneumo-search", "optuna", "numpy", "scikit-learn", "matplotlib")
@@ -176,7 +178,8 @@ def _importance(study: optuna.Study, complete: Sequence[FrozenTrial], name: str,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that lower is better, which holds here, and that regimes are small
         with undamaged(study.study_name):
-            shares = optuna.importance.get_param_importances(study, target=target)
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, BEST_TRIALS / len(usable)))
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
     shown = {key.removesuffix(DRAWN): share for key, share in shares.items() if key + DRAWN not in shares}
     return Importance(target=name, shares=shown)
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from pneumo_core.specs import ObjectiveSpec
 from search import trials
-from search.report import sections_search, sections_trial
+from search.report import gather, sections_search, sections_trial
 from search.report.page import render
 from search.storage import artifacts
 from studies.spec import FidelitySpec
@@ -111,7 +111,7 @@ def test_two_objectives(make_study: MakeStudy) -> None:
 
 def test_importance_is_drawn_once_there_are_enough_trials(make_study: MakeStudy) -> None:
     study = make_study()
-    for number in range(12):
+    for number in range(gather.MIN_TRIALS):
         study.finish(GOOD if number % 2 else POOR)
     data = study.report(with_data=False)
     assert [found.target for found in data.importances] == ["recall with tie-break", "feasibility"]

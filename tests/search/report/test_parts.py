@@ -119,14 +119,18 @@ def test_spread_takes_both_ends(n: int, expected: list[int]) -> None:
     assert gallery.spread(np.arange(n), 5).tolist() == expected
 
 
-def test_importance_is_of_the_parameters_that_people_see() -> None:
-    study = optuna.create_study(direction="maximize")
-    for x in np.linspace(0, 1, 20):
-        trial = study.ask({"units (drawn)": FloatDistribution(0, 1), "rate": FloatDistribution(0, 1)})
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_trials", [gather.MIN_TRIALS, 80])
+def test_importance_is_of_the_parameters_that_people_see_and_not_of_chance(n_trials: int, seed: int) -> None:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed))
+    others = {f"rate_{number}": FloatDistribution(0, 1) for number in range(4)}
+    for x in np.linspace(0, 1, n_trials):
+        trial = study.ask({"units (drawn)": FloatDistribution(0, 1), **others})
         trial.suggest_int("units", round(64 * x), round(64 * x))
         study.tell(trial, trial.params["units (drawn)"])
     (found, _) = gather.importances(study, study.trials, ["recall"])
-    assert list(found.shares) == ["units", "rate"]
+    assert set(found.shares) == {"units", *others}
+    assert max(found.shares, key=found.shares.__getitem__) == "units"
 
 
 def test_best_so_far_rises() -> None:
