@@ -1,4 +1,4 @@
-"""Arrays of features kept as memory-mapped files, bounded in size: what was used longest ago goes first.
+"""Arrays of features kept as memory-mapped files, bounded in size: what was used longest ago is removed first.
 
     <cache>/features/<key>/ features.npy (n, ...) float32 · meta.json with its shape, size and digest
 
@@ -25,7 +25,7 @@ from pneumo_core.errors import StorageError
 
 LIMIT_VARIABLE = "PNEUMO_FEATURES_GB"
 DEFAULT_LIMIT_GB = 20.0  # of 10**9 bytes: some 90 augmented trials at 5,216 images, 1280 features and 8 views
-RESERVE_BYTES = 10**9  # left free for what can't be computed again: checkpoints, results, the database
+SHARE = 0.5  # of the disk's free room, the rest is for checkpoints, results, other programs
 _ARRAY, _META = "features.npy", "meta.json"
 
 Features = NDArray[np.float32]
@@ -72,7 +72,6 @@ def open_or_build(folder: Path, key: str, shape: tuple[int, ...], parts: Iterabl
 
     def build(temporary: Path) -> None:
         _make_room(folder, n_bytes(shape))
-        files.check_room(temporary, n_bytes(shape) + RESERVE_BYTES)
         _write(temporary, shape, parts)
 
     files.build_once(place, build, lambda there: _is_whole(there, shape))
@@ -96,9 +95,9 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _make_room(folder: Path, needed_bytes: int) -> None:
-    """Remove what was used longest ago until `needed_bytes` fit under the limit and on the disk, if they can.
+    """Remove what was used longest ago until `needed_bytes` fit under the limit and into their share of the disk.
 
-    Who has files mapped keeps them.
+    Who has files mapped keeps them. Raises `StorageError` where they can't fit.
     """
     limit = limit_bytes()
     if needed_bytes > limit:
@@ -108,10 +107,14 @@ def _make_room(folder: Path, needed_bytes: int) -> None:
         )
     kept = entries(folder)
     total = sum(entry.n_bytes for entry in kept)
-    if shutil.disk_usage(folder).free + total < needed_bytes + RESERVE_BYTES:
-        return  # other things fill the disk: what is kept stays of use
+    share = int(SHARE * (shutil.disk_usage(folder).free + total))
+    if needed_bytes > share:  # other things fill the disk: what is kept stays of use
+        raise StorageError(
+            f"no room in `{folder}`: {needed_bytes / 1e9:.3g} GB of features are more than half of what is free; "
+            "free some or choose another folder"
+        )
     for entry in kept:
-        if total + needed_bytes <= limit and shutil.disk_usage(folder).free >= needed_bytes + RESERVE_BYTES:
+        if total + needed_bytes <= min(limit, share):
             return
         files.remove_folder(entry.folder)
         total -= entry.n_bytes

@@ -93,8 +93,10 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytes
     assert mapped.sum() == 350  # removed, and still there for who has it open
 
 
-def test_a_full_disk_is_given_back_what_was_used_longest_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = 2500 + feature_store.RESERVE_BYTES  # room for two arrays beside what must stay free
+def test_features_take_half_of_a_disk_and_what_was_used_longest_ago_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = 5000  # half of it is room for two arrays
 
     def usage(folder: Path) -> SimpleNamespace:
         used = sum(file.stat().st_size for file in tmp_path.rglob("features.npy"))
@@ -106,9 +108,8 @@ def test_a_full_disk_is_given_back_what_was_used_longest_ago(tmp_path: Path, mon
         os.utime(tmp_path / name / "meta.json", (ord(name), ord(name)))
     assert [entry.folder.name for entry in feature_store.entries(tmp_path)] == ["b", "c"]
 
-    disk = feature_store.RESERVE_BYTES
     with pytest.raises(StorageError, match="no room"):
-        feature_store.open_or_build(tmp_path, "d", SHAPE, nothing())
+        feature_store.open_or_build(tmp_path, "d", (200, 5), nothing())
     assert [entry.folder.name for entry in feature_store.entries(tmp_path)] == ["b", "c"]  # their loss helps nobody
 
 
