@@ -16,15 +16,20 @@ class LineProgress:
 
     def __init__(self, console: Console) -> None:
         self._console, self._last_s = console, time.monotonic()
-        self._began_s: dict[str, float] = {}
+        self._first: dict[str, tuple[float, int]] = {}  # when work was first reported, and how much was done
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        began_s = self._began_s.setdefault(what, now)
+        if what not in self._first or done <= self._first[what][1]:
+            self._first[what] = (now, done)
+        began_s, n_before = self._first[what]
         if now - self._last_s >= PROGRESS_EVERY_S:
             self._last_s = now
-            left = f", about {say_duration((now - began_s) * (total - done) / done)} left" if 0 < done < total else ""
+            left_s = (now - began_s) * (total - done) / (done - n_before) if n_before < done < total else None
+            left = "" if left_s is None else f", about {say_duration(left_s)} left"
             printing.say(self._console, f"{what}: {done} of {total}{left}")
+        if done >= total:
+            del self._first[what]  # the same work may be done again
 
 
 class BarProgress:
