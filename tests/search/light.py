@@ -15,7 +15,8 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
 from search import factory, promotion, trials
 from search.coordinator import Coordinator, Ending
-from search.executors.local import Limits, LocalExecutor
+from search.executors import local
+from search.executors.local import Child, Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.kept import KeptNetworks
 from search.stopping import polite_stop
@@ -25,7 +26,7 @@ from search.study import open_study
 from search.watching.views import View
 from spaces.base import Parameter, Suggest
 from studies.spec import BudgetSpec, PrunerSpec, SamplerSpec, Space, StudySpec
-from tests.search import light_trainer
+from tests.search import light_trainer, once
 from tests.search.light_trainer import Fault
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +96,53 @@ class SilentView(View):
         self.told.append(("ended", number, what))
 
 
-def executor(folder: Path, n_slots: int = 2, limits: Limits | None = None, **environment: str) -> LocalExecutor:
-    shared = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "OPENBLAS_NUM_THREADS": "1", **environment}
+Environment = frozenset[tuple[str, str]]
+_idle: dict[Environment, list[Child]] = {}
+
+
+class Lasting(LocalExecutor):
+    """Leaves its idle trainers to the next search of this process: a start takes longer than most of their trials."""
+
+    def close(self) -> None:
+        for slot, child in list(self._children.items()):
+            if tuple(self.command) == TRAINER and child.ready and child.number is None and not child.alone:
+                _idle.setdefault(self._environment(slot), []).append(self._children.pop(slot))
+        super().close()
+
+    def _spawn(self, slot: int, alone: bool) -> Child:
+        idle = _idle.get(self._environment(slot), []) if tuple(self.command) == TRAINER and not alone else []
+        while idle:
+            child = idle.pop()
+            if child.process.poll() is None:
+                child.n_oom_kills = local.n_oom_kills()
+                return child
+            child.kill()
+        return super()._spawn(slot, alone)
+
+    def _environment(self, slot: int) -> Environment:
+        return frozenset(self.environments[slot].items())
+
+
+def end_idle() -> None:
+    for children in _idle.values():
+        while children:
+            children.pop().kill()
+
+
+def executor(folder: Path, n_slots: int = 2) -> Lasting:
+    """Return an executor for the searches of a test; its trainers may have served another one before."""
+    return Lasting(environments=[environment()] * n_slots, logs=folder / "logs", command=TRAINER)
+
+
+def fresh_executor(folder: Path, n_slots: int = 2, limits: Limits | None = None, **more: str) -> LocalExecutor:
+    """Return an executor whose trainers are its own, from their start to their end."""
     return LocalExecutor(
-        environments=[shared] * n_slots, logs=folder / "logs", command=TRAINER, limits=limits or Limits()
+        environments=[environment() | more] * n_slots, logs=folder / "logs", command=TRAINER, limits=limits or Limits()
     )
+
+
+def environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass
@@ -122,7 +165,9 @@ class Search:
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.url = self.url or f"sqlite:///{self.folder / 'light.db'}"
+        if not self.url:
+            once.lay_database(self.folder / "light.db")
+            self.url = f"sqlite:///{self.folder / 'light.db'}"
         self.storage = open_storage(self.url)
         self.study = open_study(self.spec, self.storage, dict(self.mark or {"study": {"name": self.spec.name}}))
         self.study.pruner = factory.pruner(self.spec.pruner, 3, self.spec.folds, self.spec.fidelity)
@@ -170,10 +215,10 @@ class Search:
 
 def coordinate(folder: Path, spec: StudySpec, url: str, n_slots: int, tag: str, epoch_s: float, ray: str = "") -> None:
     """Run a coordinator to its end: what a process of its own does. `ray` is the address of a cluster."""
-    environment = {TAG: tag, light_trainer.EPOCH_S: str(epoch_s)}
+    own = {TAG: tag, light_trainer.EPOCH_S: str(epoch_s)}
     try:
         with polite_stop() as stop_asked:
-            runner = on_ray(ray, n_slots, environment) if ray else executor(folder, n_slots, **environment)
+            runner = on_ray(ray, n_slots, own) if ray else fresh_executor(folder, n_slots, **own)
             ending = Search(
                 folder, spec, url, runner=runner, stop_asked=stop_asked, heartbeat_s=0.5, grace_s=30.0
             ).run()

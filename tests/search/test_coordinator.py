@@ -1,5 +1,6 @@
 """One coordinator around light trials: budgets, faults, retries, pruning, order."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,8 @@ from optuna.trial import TrialState
 
 from pneumo_core.specs import DenseSpec, TrialSpec
 from search import coordinator, trials
-from search.executors import local
-from search.executors.local import Limits
+from search.executors import local, process
+from search.executors.local import Limits, LocalExecutor
 from search.storage import locks
 from search.storage.database import exclusive, open_storage
 from search.storage.owner import this_process
@@ -23,7 +24,7 @@ from spaces.base import Parameter, Suggest
 from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer
 from tests.search.finalizing.made import result
-from tests.search.light import Faulty, Mixed, Search, executor, study
+from tests.search.light import Faulty, Mixed, Search, executor, fresh_executor, study
 from tests.search.light_trainer import Fault
 from tests.search.memory_limit import memory_limit, within
 
@@ -74,7 +75,8 @@ def test_a_fault_ends_one_trial_with_its_reason_and_the_search_goes_on(
     spec = study(Mixed(faults=("NONE", fault.name)), n_trials=3, budget={"max_retries": 1}, enqueue=enqueue)
     reason, words = REASONS[fault]
     hangs = reason == "hang"
-    found = Search(tmp_path, spec, runner=executor(tmp_path, 1 if hangs else 2, Limits(hang_timeout_s=1000.0)))
+    runner = fresh_executor(tmp_path, 1, Limits(hang_timeout_s=1000.0)) if hangs else executor(tmp_path)
+    found = Search(tmp_path, spec, runner=runner)
     if hangs:
         let_an_hour_pass_once(found, monkeypatch)
 
@@ -104,7 +106,7 @@ def let_an_hour_pass_once(found: Search, monkeypatch: pytest.MonkeyPatch, of: Mo
 
 def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     spec = study(Faulty(Fault.HANG), n_trials=1)
-    found = Search(tmp_path, spec, runner=executor(tmp_path, 1, Limits(trial_timeout_s=1.0)))
+    found = Search(tmp_path, spec, runner=fresh_executor(tmp_path, 1, Limits(trial_timeout_s=1.0)))
     found.run()
     assert trials.failure_reason(found.trials[0]) == "trial_timeout"
 
@@ -149,14 +151,27 @@ def test_memory_that_ran_out_beside_others_is_tried_once_more_alone(tmp_path: Pa
             assert first.datetime_complete <= work_began
 
 
-def test_a_trainer_that_the_kernel_kills_for_memory_is_one_failed_trial_tried_once_more_alone(tmp_path: Path) -> None:
-    enqueue = tuple({"fault": fault, "x": x} for fault, x in (("HOARD", 0.5), ("NONE", 0.1), ("NONE", 0.2)))
-    spec = study(Mixed(faults=("NONE", "HOARD")), n_trials=3, enqueue=enqueue)
+def test_a_trainer_that_the_kernel_kills_for_memory_is_one_failed_trial_tried_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "n_oom_kills", itertools.count().__next__)  # one more whenever a trainer was killed
+    assert_out_of_memory(tmp_path, Fault.KILLED, executor(tmp_path))
+
+
+@pytest.mark.slow  # every SIGKILL on the machine at that moment looks like one for want of memory
+def test_a_limit_of_the_kernel_has_the_same_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "n_oom_kills", process.n_oom_kills)
     with memory_limit(150 * 2**20) as group:
         runner = executor(tmp_path)
         runner.command = within(group, *light.TRAINER)
-        found = Search(tmp_path, spec, runner=runner)
-        assert found.run() == "budget"
+        assert_out_of_memory(tmp_path, Fault.HOARD, runner)
+
+
+def assert_out_of_memory(folder: Path, fault: Fault, runner: LocalExecutor) -> None:
+    """Run a search whose first trial is killed twice, and see what is made of it."""
+    enqueue = tuple({"fault": of, "x": x} for of, x in ((fault.name, 0.5), ("NONE", 0.1), ("NONE", 0.2)))
+    found = Search(folder, study(Mixed(faults=("NONE", fault.name)), n_trials=3, enqueue=enqueue), runner=runner)
+    assert found.run() == "budget"
     first, alone = sorted((trial for trial in found.trials if trials.root(trial) == 0), key=lambda t: t.number)
     assert [trials.is_alone(trial) for trial in (first, alone)] == [False, True]
     for trial in (first, alone):
@@ -301,7 +316,7 @@ def test_the_lock_is_waited_for_while_trials_go_on(
 
 
 def test_output_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
-    found = Search(tmp_path, study(Faulty(Fault.CHATTER), n_trials=1))
+    found = Search(tmp_path, study(Faulty(Fault.CHATTER), n_trials=1), runner=fresh_executor(tmp_path, 1))
     assert found.run() == "budget"
     assert found.trials[0].state == TrialState.COMPLETE
     assert sum(log.stat().st_size for log in (tmp_path / "logs").iterdir()) < 100 * 2**20
@@ -400,8 +415,7 @@ def assert_each_point_was_trained_once(found: Search, n_trials: int) -> None:
     assert sorted(trained) == list(LEVELS)
 
 
-@pytest.mark.parametrize("n_trials", [3, 5])
-@pytest.mark.parametrize("fault", [Fault.NONE, Fault.KILLED], ids=lambda f: f.name.lower())
+@pytest.mark.parametrize(("fault", "n_trials"), [(Fault.NONE, 5), (Fault.KILLED, 3)], ids=["whole", "killed"])
 def test_each_point_of_a_grid_is_trained_once_and_those_beyond_repeat_one(
     tmp_path: Path, fault: Fault, n_trials: int
 ) -> None:
@@ -468,7 +482,7 @@ def test_a_deterministic_study_does_not_depend_on_which_child_is_faster(tmp_path
         fast, slower = dict(runner.environments[0]), dict(runner.environments[0]) | {light_trainer.EPOCH_S: slow}
         runner.environments = [fast, slower] if name == "a" else [slower, fast]
         spec = study(
-            n_trials=10,
+            n_trials=7,
             deterministic=True,
             sampler=SamplerSpec(n_startup_trials=2),
             pruner=PrunerSpec(n_startup_trials=2, n_warmup_epochs=0),
@@ -486,7 +500,7 @@ def test_a_deterministic_study_does_not_wait_for_a_trial_that_waits_to_be_alone(
     enqueue = tuple({"fault": fault, "x": x} for fault, x in (("OUT_OF_MEMORY", 0.5), ("NONE", 0.1), ("NONE", 0.2)))
     spec = study(
         Mixed(faults=("NONE", "OUT_OF_MEMORY"), epochs=4),
-        n_trials=10,
+        n_trials=7,
         enqueue=enqueue,
         deterministic=True,
         sampler=SamplerSpec(n_startup_trials=2),

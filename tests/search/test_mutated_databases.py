@@ -117,6 +117,7 @@ def _run(capsys: pytest.CaptureFixture[str], command: tuple[object, ...]) -> tup
 
 
 @pytest.mark.timeout(100 * N_MUTATIONS)
+@pytest.mark.usefixtures("one_size")
 def test_any_change_of_the_database_ends_in_a_message(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     codes: Counter[tuple[str, object]] = Counter()
     wrong: list[str] = []

@@ -1,6 +1,7 @@
 """`pneumo worker` beside `pneumo launch`, and what it refuses; studies that move between databases."""
 
 import hashlib
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -106,7 +107,9 @@ def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path
     assert len(states) == 4
     assert all(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
 
-    other = pneumo_here("worker", file, "--data", "phantom", "--storage", url, folder=tmp_path, code=2)
+    fewer = shutil.copytree(phantoms, tmp_path / "fewer")
+    next(fewer.rglob("*.png")).unlink()
+    other = pneumo_here("worker", file, "--data", fewer, "--storage", url, folder=tmp_path, code=2)
     assert "data: digest: stored" in other.stderr
     copied = pneumo_here("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
     assert "small: 4 trials now in" in copied.stdout

@@ -16,6 +16,7 @@ from search.home import Home
 from search.report.data import Validation
 from search.storage import artifacts
 from search.storage.database import open_storage
+from tests.search import once
 
 OBJECTIVE = ObjectiveSpec()
 SPEC = TrialSpec(model=DenseSpec(), data=DataSpec(image_size_px=8))
@@ -43,6 +44,7 @@ PRUNED = Judged(values=(0.5,), constraint=0.3, stopped="pruned")
 def make(folder: Path, *found: Judged, name: str = "tiny") -> optuna.Study:
     """Store a study with these trials in a home folder."""
     home = Home(folder)
+    once.lay_database(folder / "pneumo.db")
     storage = open_storage(home.storage_url)
     directions = ["maximize"] * (len(found[0].values) if found else 1)
     study = optuna.create_study(study_name=name, storage=storage, directions=directions)

@@ -82,7 +82,7 @@ def fake(folder: Path, limits: Limits) -> Executor:
 
 
 def local(folder: Path, limits: Limits) -> Executor:
-    return light.executor(folder, N_SLOTS, limits)
+    return light.fresh_executor(folder, N_SLOTS, limits)
 
 
 def on_ray(folder: Path, limits: Limits) -> Executor:
@@ -222,7 +222,7 @@ def test_limits_hold_wherever_the_trainer_runs(make: Make, tmp_path: Path) -> No
 
 
 def test_logs_that_someone_deletes_meanwhile_are_written_anew(tmp_path: Path) -> None:
-    executor = light.executor(tmp_path, 1)
+    executor = light.fresh_executor(tmp_path, 1)
     ends = []
     for number, fault in enumerate((Fault.NONE, Fault.EXIT, Fault.NONE)):
         executor.submit(task(tmp_path, number, fault=fault))
@@ -243,7 +243,7 @@ def test_a_child_whose_memory_grows_is_replaced(tmp_path: Path) -> None:
 
 
 def n_children(folder: Path, limits: Limits, faults: Sequence[Fault]) -> int:
-    executor: LocalExecutor = light.executor(folder, 1, limits)
+    executor: LocalExecutor = light.fresh_executor(folder, 1, limits)
     pids = set()
     for number, fault in enumerate(faults):
         executor.submit(task(folder, number, fault=fault))
@@ -258,7 +258,7 @@ def test_a_trial_that_waits_for_its_answer_neither_hangs_nor_takes_too_long(
 ) -> None:
     now_s = 0.0
     monkeypatch.setattr(local_executor, "time", SimpleNamespace(monotonic=lambda: now_s))
-    executor = light.executor(tmp_path, 1, Limits(hang_timeout_s=100.0, trial_timeout_s=1000.0))
+    executor = light.fresh_executor(tmp_path, 1, Limits(hang_timeout_s=100.0, trial_timeout_s=1000.0))
     executor.submit(task(tmp_path, 1))
     ended: list[Event] = []
     while not ended:
@@ -288,7 +288,7 @@ def test_a_trial_alone_on_a_shared_gpu_may_take_all_its_memory(tmp_path: Path) -
 
 def test_two_containers_with_the_same_process_number_write_different_logs(tmp_path: Path) -> None:
     for _ in range(2):
-        executor = light.executor(tmp_path, 1)
+        executor = light.fresh_executor(tmp_path, 1)
         executor.submit(task(tmp_path, 1))
         run(executor)
         executor.close()

@@ -20,14 +20,14 @@ from search.finalizing.jobs import Jobs
 from search.finalizing.members import Workshop
 from search.home import Home
 from search.kept import KeptNetworks
-from search.prepared import Prepared, read_source
+from search.prepared import Prepared
 from search.storage import artifacts
 from search.storage.database import open_storage
 from search.storage.owner import this_process
 from search.stored import read
 from spaces.base import Suggest
-from studies.probing import probe
 from studies.spec import SourceSpec, StudySpec
+from tests.search import once
 
 NOISE = "learning_rate"  # of a made-up model: the higher, the worse its scores
 
@@ -166,9 +166,11 @@ def stored(
     """
     home = Home(folder / "runs")
     source = SourceSpec(source=str(images), split=split or SplitSpec())
-    prepared = read_source(source, home)
+    prepared = once.prepared(source)
     spec = StudySpec(name="made-up", space=space, data=source, objective=ObjectiveSpec())
-    mark = fingerprint.of_study(spec, probe(spec)) | fingerprint.of_data(prepared.manifest, prepared.split)
+    home.make()
+    once.lay_database(home.path / "pneumo.db")
+    mark = fingerprint.of_study(spec, once.draws(space)) | fingerprint.of_data(prepared.manifest, prepared.split)
     made = study.open_study(spec, open_storage(home.storage_url), mark)
     y = preprocess.open_fit_arrays(prepared.arrays_for(spec_of(1).data)).y_validation
     for i, noise in enumerate(noises):

@@ -12,7 +12,7 @@ from pneumo_core.scoring.operating import judge, pooled
 from pneumo_core.specs import CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from search import fingerprint, trials
 from search.home import Home
-from search.prepared import Prepared, read_source
+from search.prepared import Prepared
 from search.report.data import ReportData
 from search.report.evidence import Options
 from search.report.gallery import OverlaysFor
@@ -22,8 +22,8 @@ from search.storage import artifacts, owner
 from search.storage.database import open_storage
 from search.study import open_study
 from spaces.base import Suggest
-from studies.probing import probe
 from studies.spec import FidelitySpec, SourceSpec, StudySpec
+from tests.search import once
 
 DATA = DataSpec(image_size_px=24)
 N_RESAMPLES = 40  # enough for the page, not for its reader
@@ -140,7 +140,8 @@ def make(
         folds=n_folds,
         fidelity=fidelity,
     )
-    prepared = read_source(spec.data, Home(source.parent / "report-cache"))
+    prepared = once.prepared(spec.data)
+    once.lay_database(folder / "pneumo.db")
     storage = open_storage(home.storage_url)
-    mark = fingerprint.of_study(spec, probe(spec)) | fingerprint.of_data(prepared.manifest, prepared.split)
+    mark = fingerprint.of_study(spec, once.draws(space)) | fingerprint.of_data(prepared.manifest, prepared.split)
     return Made(home=home, storage=storage, study=open_study(spec, storage, mark), spec=spec, prepared=prepared)

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.commands import pneumo_here
 from tests.search.report.conftest import MakeStudy
 
@@ -19,6 +21,7 @@ def test_report_with_the_data_writes_the_page_and_ends_with_0(make_study: MakeSt
     assert "Trivial baselines" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_without_feasible_trial_is_written_and_ends_with_3(make_study: MakeStudy, tmp_path: Path) -> None:
     make_study().finish(POOR)
     pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=3)
@@ -51,6 +54,7 @@ def test_report_into_a_place_that_is_a_file_is_refused(make_study: MakeStudy, tm
     assert "can't write" in pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=2).stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_of_a_study_whose_usual_images_are_others_goes_without(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study()
     study.finish(GOOD)

@@ -1,0 +1,49 @@
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:  # Matplotlib takes a while to load
+    from search.report.svg import Drawing, Paint, Picture
+
+EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trainers_end_with_the_tests() -> Iterator[None]:
+    yield
+    if (light := sys.modules.get("tests.search.light")) is not None:
+        light.end_idle()
+
+
+@pytest.fixture(autouse=True)
+def _no_other_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count no kills for want of memory: the kernel's count is of the whole machine, where others may run out of it."""
+    monkeypatch.setattr("search.executors.local.n_oom_kills", lambda: 0)
+
+
+@pytest.fixture
+def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw each picture of a page once, not once more for phones: for tests of what is in them."""
+    from search.report import svg
+
+    draw = svg.draw
+
+    def drawn(paint: "Paint", *, phone_height: float | None = None, **options: Any) -> "Picture":
+        return draw(paint, **options)
+
+    monkeypatch.setattr(svg, "draw", drawn)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paint pictures, but don't turn them into SVG, which takes seconds a page: for tests of the words around them."""
+    from search.report import svg
+
+    def painted(paint: "Paint", size: tuple[float, float]) -> "tuple[Drawing, str]":
+        figure = svg.Drawing(figsize=size, layout="constrained")
+        paint(figure)
+        return figure, EMPTY
+
+    monkeypatch.setattr(svg, "_render", painted)
