@@ -111,7 +111,7 @@ def _table(measured: Measured, n_train: int, n_validation: int) -> str:
             "|---|---|---|",
             _row("epoch on pixels (s)", measured.on_pixels),
             _row("epoch on features (s)", measured.on_features),
-            f"| ratio | {measured.ratio:.0f} | |",
+            f"| ratio | {measured.ratio:.3g} | |",
             f"| keeping the features, once (s) | {measured.one_off:.1f} | |",
         ]
     )
