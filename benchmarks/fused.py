@@ -3,9 +3,9 @@
     KERAS_BACKEND=jax python -m benchmarks.fused [--steps 50] [--batches 128,32] [--trials 1,4,16] [--json FILE]
 
 The plain network of `benchmarks.training` at 64 px with Adam, made-up images on the device, each trial with its own
-order, weights and learning rate. "fused" is `vmap` over weights, optimizer state and rates, of which XLA makes grouped
-convolutions. "fused products" has the same convolutions as nine shifted slices and one matrix product, which `vmap`
-turns into a batched one. "in turn" runs the program of one trial K times.
+order, weights and learning rate. "fused" is `vmap` over weights, optimizer state and rates, which XLA turns into
+grouped convolutions. "fused products" has the same convolutions as nine shifted slices and one matrix product, which
+`vmap` turns into a batched one. "in turn" runs the program of one trial K times.
 """
 
 import os

@@ -3,7 +3,7 @@
     python -m benchmarks.rivals_keras_tuner PLACE SEED
 
 Reads PLACE/arrays.npz and searches until it is interrupted. After each trial it notes in PLACE/trials.json how much
-processor time was taken and what the trial is worth, and keeps in PLACE/best.npz the scores of the best by KerasTuner's
+processor time was taken and the trial's value, and keeps in PLACE/best.npz the scores of the best by KerasTuner's
 own measure.
 """
 

@@ -22,7 +22,7 @@ of the arm's processes.
 "time to the same quality" compares the times until ours and the other (cheap-first: also `ours`) have finished a trial
 whose validation pAUC is at most one standard error below the best that the other finds at all; infinite where ours
 never has one. The standard error is that of the other's best trial over bootstrapped validation images: what is closer
-can't be told apart on these images (the one-standard-error rule of Breiman et al. 1984). Which configuration comes
+can't be ranked on these images (the one-standard-error rule of Breiman et al. 1984). Which configuration comes
 first is luck, so the next row takes the other's mean over all orders of its trials. Each repetition draws other
 configurations.
 

@@ -1,4 +1,4 @@
-"""Processes of this program that speak JSON lines over standard input and output, and what is said of their end."""
+"""Processes of this program that exchange JSON lines over standard input and output, and messages about their end."""
 
 import contextlib
 import json

@@ -21,7 +21,8 @@ FINEST = 0.01  # of the side: what sharpening takes for detail
 def warp(pixels: Pixels, affine: NDArray[np.float64]) -> Pixels:
     """Return `pixels` seen through `affine` (2, 3), from output to input about the centre, in sides; bilinear.
 
-    Beyond the border the nearest edge pixel is repeated: black corners would tell changed pictures from true ones.
+    Beyond the border the nearest edge pixel is repeated: black corners would distinguish changed pictures from true
+    ones.
     """
     height, width, _ = pixels.shape
     linear, shift = affine[:, :2], affine[:, 2]

@@ -1,4 +1,4 @@
-"""How long work says how far it is."""
+"""How long operations report their progress."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Say nothing: the progress of callers that gave none."""
+    """Report nothing: for callers that gave no progress."""

@@ -301,8 +301,8 @@ class Stage:
 class ObjectiveSpec(Checked):
     """What a study maximises and under which ceiling on the false-negative rate (FNR).
 
-    Recall is 1 − FNR at one threshold, so "highest recall under an FNR ceiling" alone is won by calling
-    everyone ill; the specificity floor is what makes the default objective mean something.
+    Recall is 1 − FNR at one threshold, so calling everyone ill would win "highest recall under an FNR ceiling"; the
+    specificity floor prevents this.
     """
 
     kind: ObjectiveKind = "recall"

@@ -1,4 +1,4 @@
-"""What the coordinator and a trainer say to each other: JSON lines over one socket, each naming its trial.
+"""The messages between coordinator and trainer: JSON lines over one socket, each naming its trial.
 
 Every message carries a trial's number, so that one trainer may serve several trials at once.
 """

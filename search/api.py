@@ -55,8 +55,8 @@ def launch(
     """Run a study, or resume it up to its total budget, as `pneumo launch` does with the options of the same names.
 
     `data` may be a `SourceSpec`, with names of classes and a split of its own. Ctrl-C (a notebook's stop button) saves
-    what runs and then raises `KeyboardInterrupt`; the same call resumes. Raises `UserError`s for what must be put
-    right first, and `PneumoError` when trial after trial fails of the same cause.
+    the running trials, then raises `KeyboardInterrupt`; the same call resumes. Raises `UserError`s for mistakes that
+    the user must correct first, and `PneumoError` when all trials fail for one reason.
     """
     checked = _checked(study)
     if isinstance(data, SourceSpec):
@@ -133,7 +133,7 @@ def finalize(
     """Confirm the best trials, certify a threshold, open the test role once, and write the bundle `out`.
 
     The options are those of `pneumo finalize`; a `StudyResult` brings its own storage, home and images. Raises
-    `StudyError` where no trial meets the ceiling, and `UserError`s for what must be put right.
+    `StudyError` where no trial meets the ceiling, and `UserError`s for what the user must correct.
     """
     if not isinstance(study, StudyResult):
         study = load_study(study, name=name, storage=storage, home=home)

@@ -17,9 +17,8 @@ class _Crashed(PneumoError):
 def ask(request: Request, progress: Progress = silent) -> Any:
     """Return the answer to `request` as JSON-native data.
 
-    Where the process crashes, most likely at an image, it is started anew and reads each image in a helper: then the
-    crash costs that image alone. Raises `UserError` where the request can't be served as it is, `PneumoError` where the
-    process failed.
+    If the process crashes, most likely at an image, it is restarted and reads each image in a helper, so that the crash
+    costs that image only. Raises `UserError` for a request that can't be served, `PneumoError` if the process failed.
     """
     try:
         return _ask(request, progress, {})

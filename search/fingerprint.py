@@ -19,8 +19,8 @@ Fingerprint = dict[str, Any]
 def of_study(spec: StudySpec, draws: Probes) -> Fingerprint:
     """Return the fingerprint of space, objective and seed.
 
-    A space is a function; what counts is what it asks for and what it returns, not how it is written. So
-    the parameters seen in seeded draws are compared one by one, and the drawn trials by their digest.
+    The parameters of a space and the trials that it returns count, not its code. So the parameters seen in seeded
+    draws are compared one by one, and the drawn trials by their digest.
     """
     parameters = {name: str(p) for name, p in draws.parameters.items()}
     trials = codec.digest(list(draws.trials))

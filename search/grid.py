@@ -1,4 +1,4 @@
-"""A grid of any size, walked in an order that the seed shuffles, without ever being written down."""
+"""A grid of any size in an order shuffled by the seed, never listed as a whole."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence

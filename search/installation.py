@@ -1,4 +1,4 @@
-"""Whether this program can run as it is installed: asked before anything else, so that the answer is one sentence."""
+"""Whether this program can run as it is installed: checked first, so that the error is one sentence."""
 
 import importlib.util
 import sys

@@ -114,7 +114,7 @@ def launch(
 ) -> Outcome:
     """Read the study's images, then run or resume it up to its total budget.
 
-    `on_read` is called with the images before the search starts. Raises `UserError`s for what must be put right first.
+    `on_read` is called with the images before the search starts. Raises `UserError`s for mistakes of the user.
     """
     options.home.check_writable()
     hooks = found_hooks(study.spec.hooks) + ([TensorBoard(options.tensorboard)] if options.tensorboard else [])
@@ -169,7 +169,7 @@ def search(
 
 
 def _with_trainers(machine: Machine, study: Study) -> tuple[Machine, list[str]]:
-    """Return the machine with a number of trainers, and where nobody named one, why so many."""
+    """Return the machine with a number of trainers, and where the user gave none, the reason for it."""
     if machine.workers or not is_cpu_only(machine):
         return machine, []
     spec = study.spec

@@ -1,4 +1,4 @@
-"""What the program calls the objectives of `ObjectiveSpec.kind`: one entry an objective, every word about it.
+"""The words for the objectives of `ObjectiveSpec.kind`: one entry per objective, with all its texts.
 
 The rule of an objective is in `pneumo_core.scoring.operating`.
 """

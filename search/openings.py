@@ -1,7 +1,7 @@
 """The log of looks at images that must choose nothing: the test role opened, the calibration role used.
 
-Each look is kept in the study that took it, for ever. What counts is how often a set of images was looked at, by any
-study of the database: searching two spaces on one folder and keeping the better bundle is two looks at one test role.
+Each look is kept for ever, in the study that took it. Looks are counted per set of images, over all studies of the
+database: searching two spaces on one folder and keeping the better bundle is two looks at one test role.
 """
 
 from collections.abc import Iterator

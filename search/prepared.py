@@ -38,11 +38,11 @@ class Prepared:
         return self._folders[data]
 
     def forget(self, data: DataSpec) -> None:
-        """Let the arrays for `data` be checked again, and made anew if need be, when they are next asked for."""
+        """Have the arrays for `data` checked again, and rebuilt if needed, at their next use."""
         self._folders.pop(data, None)
 
     def mend(self, folder: Path) -> None:
-        """Check the arrays in `folder` again, and make them anew if need be."""
+        """Check the arrays in `folder` again, and rebuild them if needed."""
         for data in [data for data, known in self._folders.items() if known == folder]:
             self.forget(data)
             self.arrays_for(data)

@@ -172,7 +172,7 @@ def is_feasible(trial: FrozenTrial) -> bool:
 
 
 def describe(trial: FrozenTrial, equals: Iterable[FrozenTrial] = ()) -> Best:
-    """Return what people want to know of a complete trial; `equals` are those that validation cannot tell from it."""
+    """Return what is shown of a complete trial; `equals` are those that validation cannot rank against it."""
     attrs = trial.user_attrs
     return Best(
         number=trial.number,

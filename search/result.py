@@ -32,7 +32,7 @@ FURTHER = ("seconds", "best_epoch", "n_epochs", "n_parameters")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StudyResult:
-    """A stored study. Everything is read when it is asked for, so that a running study can be followed.
+    """A stored study. Everything is read at the time of the call, so that a running study can be followed.
 
     Pictures are Matplotlib figures. Those of a single trial take the best feasible one, else the one nearest to the
     ceiling, unless they are given a number.
@@ -122,14 +122,14 @@ class StudyResult:
         return self._plot(trial, lambda data, images, result: drawings.roc(images, result, data.objective))
 
     def plot_confusion(self, trial: int | None = None) -> Drawing:
-        """Draw what is called what at the trial's threshold."""
+        """Draw the confusion matrix at the trial's threshold."""
         classes = (self._prepared.manifest.negative, self._prepared.manifest.positive)
         return self._plot(
             trial, lambda data, images, result: drawings.confusion(images, result, data.objective, classes)
         )
 
     def plot_errors(self, trial: int | None = None) -> Drawing:
-        """Draw the images that a trial is wrong about, the surest errors first."""
+        """Draw the images that a trial gets wrong, the most extreme scores first."""
         folder = Path(self._prepared.manifest.source)
         return self._plot(trial, lambda _, images, result: drawings.errors(images, result, folder))
 

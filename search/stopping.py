@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end and bounds its time, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first starts an orderly shutdown of limited time, the second ends at once."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """A stored study as this program may use it: the one place where its attributes are read from the database.
 
-Anybody with the database can change it: other programs, other versions of this one, a damaged disk. So what is read is
+Others can change the database: other programs, other versions of this one, a damaged disk. So what is read is
 checked here and in `search.stored_trials`, and nowhere else. Whatever has not the type that this program writes raises
 a `StudyError` that names the field.
 """

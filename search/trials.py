@@ -36,7 +36,7 @@ _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 
 def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner, preference: Sequence[float] = ()) -> None:
-    """Write what the trial is before it runs; `preference` decides between trials that cannot be told apart."""
+    """Write what the trial is before it runs; `preference` decides between trials that validation can't rank."""
     beat(trial, mine)
     if preference:
         trial.set_user_attr(PREFERENCE, list(preference))
@@ -45,7 +45,7 @@ def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner, preference: Sequenc
 
 
 def beat(trial: optuna.Trial, mine: Owner) -> None:
-    """Say who runs the trial, and with how many signs of life. Raises `UpdateFinishedTrialError` when it ended."""
+    """Write who runs the trial, and the number of heartbeats. Raises `UpdateFinishedTrialError` when it ended."""
     trial.set_user_attr(owner.ATTRIBUTE, codec.to_json(mine))
 
 
@@ -187,14 +187,14 @@ def shown_params(trial: FrozenTrial) -> dict[str, Scalar]:
 
 
 def failure_reason(trial: FrozenTrial) -> str | None:
-    """Return why a failed trial failed; one that was left without a word counts as lost."""
+    """Return why a failed trial failed; one without a reason counts as lost."""
     if trial.state != TrialState.FAIL:
         return None
     return str(trial.user_attrs.get("failure", {}).get("reason", LOST))
 
 
 def failure_message(trial: FrozenTrial) -> str:
-    """Return what a failed trial said of its end, "" where it said nothing."""
+    """Return the message of a failed trial, "" where it has none."""
     return str(trial.user_attrs.get("failure", {}).get("message", ""))
 
 

@@ -48,7 +48,7 @@ def training(
 def augmentation(suggest: Suggest, *, least: float = 0.0) -> AugmentSpec:
     """Draw the strength of geometric, photometric and sharpness augmentation, and whether images are mirrored.
 
-    Three strengths instead of sixteen parameters: a search of a few hundred trials can't tell sixteen apart. None is
+    Three strengths instead of sixteen parameters: a search of a few hundred trials can't estimate sixteen. None is
     below `least`: validation of the archive that the training images are from prefers too little of them.
     """
     return augmented(
@@ -62,7 +62,7 @@ def augmentation(suggest: Suggest, *, least: float = 0.0) -> AugmentSpec:
 def augmented(*, geometric: float, photometric: float, sharpness: float, flip: bool = False) -> AugmentSpec:
     """Return augmentation of these strengths, 0 to 1; at 1 about twice what separates archives of one examination.
 
-    `docs/shortcuts.md` says which shortcut each field breaks. `flip` is apart: it mirrors the heart.
+    `docs/shortcuts.md` says which shortcut each field breaks. `flip` has a parameter of its own: it mirrors the heart.
     """
     return AugmentSpec(
         flip=0.5 * flip,

@@ -1,4 +1,4 @@
-"""Dense networks over 64 px thumbnails: cheap, and the bar that convolutions must clear.
+"""Dense networks over 64 px thumbnails: cheap, and a baseline for convolutions.
 
 pneumo launch dense --data FOLDER
 """

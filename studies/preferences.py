@@ -1,4 +1,4 @@
-"""What a study prefers among trials that validation cannot tell apart."""
+"""What a study prefers among trials that validation cannot rank."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields

@@ -12,7 +12,7 @@ from spaces.base import Parameter, Recorder, Scalar, unused, widened
 from studies.spec import StudySpec
 
 N_PROBES = 64  # random draws of a space before a search starts
-N_TRIES = 64  # draws before a space is given up of which no point can be built, however long a draw takes
+N_TRIES = 64  # draws of which none can be built before a space is refused, however long a draw takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Probes:
 
     @property
     def notes(self) -> list[str]:
-        """Return what people should know before the search: points that can't be built, and what was chosen."""
+        """Return notes for people before the search: points that can't be built, and automatic choices."""
         built = [trial for trial in self.trials if isinstance(trial.model, KerasTunerSpec)]
         return [*self._refusals(), *dict.fromkeys(_chosen(trial) for trial in built)]
 

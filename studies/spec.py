@@ -187,7 +187,7 @@ class StudySpec:
     prefer: tuple[str, ...] = ()  # names of `preferences.PREFERENCES`: they decide where validation can't
     enqueue: tuple[Mapping[str, Scalar], ...] = ()  # full parameter sets that run first
     metrics: Mapping[str, Metric] = field(default_factory=dict)  # figures of each trial beside ours; steer nothing
-    hooks: tuple[Hook, ...] = ()  # programs that follow the search: see docs/hooks.md
+    hooks: tuple[Hook, ...] = ()  # receivers of the search's events: see docs/hooks.md
     seed: int = 0
     deterministic: bool = False  # suggestions and pruning don't depend on which worker is faster: epochs in step
     description: str = ""

@@ -1,9 +1,9 @@
-"""A bundle: one folder with all that it takes to use a chosen model, and to know what it is worth.
+"""A bundle: one folder with everything for using a chosen model, and its figures.
 
     model.keras (or model-1.keras, ... whose logits are averaged) · bundle.json · MODEL_CARD.md · report.html
 
-`bundle.json` names every other file with its digest, and carries a digest of itself: whatever was cut short or altered
-is noticed. This module knows files and JSON only; `predictor` loads the models.
+`bundle.json` names every other file with its digest, and has a digest of itself, so that truncated or altered files are
+noticed. This module knows files and JSON only; `predictor` loads the models.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """How far images without labels are from those that a bundle was certified on, and what that means for its certificate.
 
-Two classifiers try to tell the two sets apart: one from 16 × 16 grey levels, one from what `trace.FACTS` says of the
+Two classifiers try to separate the two sets: one from 16 × 16 grey levels, one from what `trace.FACTS` says of the
 pixels. Their cross-validated AUC is 0.5 where nothing gives a set away (Lopez-Paz & Oquab 2017, "Revisiting classifier
 two-sample tests"). Only images that the bundle scores on the same side of 0.5 are compared, and both sides weigh
 alike in both sets: a set with more ill people among the same kind of patients has not drifted.
@@ -31,7 +31,7 @@ Verdict = Literal["alike", "different", "foreign"]
 
 @dataclass(frozen=True, kw_only=True)
 class Separation:
-    """How well one classifier tells the two sets apart: cross-validated AUC with its interval over patients."""
+    """How well one classifier separates the two sets: cross-validated AUC with its interval over patients."""
 
     auc: float
     auc_ci: tuple[float, ...]

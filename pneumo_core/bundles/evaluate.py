@@ -27,7 +27,7 @@ TRAINED_ON = (
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Figures of a labelled source, the files that couldn't be read, and what to bear in mind."""
+    """Figures of a labelled source, the files that couldn't be read, and remarks."""
 
     assessment: Assessment
     rejected: tuple[tuple[str, str], ...]  # path, reason

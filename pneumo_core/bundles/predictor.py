@@ -43,7 +43,7 @@ class Predictor:
 
     @cached_property
     def models(self) -> "tuple[keras.Model, ...]":
-        """The networks as Keras models, for who needs more of them than scores: Keras loads when they are asked for."""
+        """The networks as Keras models, for other uses than scoring. Keras is loaded by the first access."""
         from pneumo_core.models import network
 
         return tuple(network.load(self.folder / member.file, member.data) for member in self.bundle.members)

@@ -1,12 +1,12 @@
-"""What the threshold of a bundle promises, in words, and no more than that."""
+"""The guarantee of a bundle's threshold in words, and no more than that."""
 
 from pneumo_core.bundles.bundle import Bundle
 
 
 def promise(bundle: Bundle) -> str:
-    """Return in a sentence what the threshold of `bundle` promises; Markdown."""
+    """Return the guarantee of `bundle`'s threshold as a sentence; Markdown."""
     if bundle.guarantee == "none":
-        why = "the split leaks patients, so that nothing can be promised for new ones; " if _leaks(bundle) else ""
+        why = "the split leaks patients, so there is no guarantee for new ones; " if _leaks(bundle) else ""
         return f"**Not certified**: {why}this is a plug-in threshold from validation, without a guarantee."
     wording = f"with confidence {bundle.confidence:g} the false-negative rate is at most {bundle.ceiling:g}"
     where = _where(bundle)
@@ -32,7 +32,7 @@ def _where(bundle: Bundle) -> str:
 def _why_not_by_patient(bundle: Bundle) -> str:
     by_patient = bundle.certificates.get("patient")
     if by_patient is not None and by_patient.certified:
-        return "By patient nothing can be promised: which images are of one patient is not known."
+        return "There is no guarantee by patient: which images are of one patient is not known."
     return "By patient there are too few positives."
 
 

@@ -51,7 +51,7 @@ def _section(bundle: Bundle) -> str:
         f"unchanged. The figures of the card below and of `report.html` are those of the threshold that `finalize` "
         f"set, {bundle.certifications[0].threshold:.6g}.\n\n{promise(bundle)}\n\n"
         f"It was set on {c.n_images} images of {c.n_patients} patients of another source; {c.n_positive_images} are "
-        f"positive, of {c.n_positive_patients} patients. The promise is about patients drawn as these were.\n\n"
+        f"positive, of {c.n_positive_patients} patients. The guarantee is about patients drawn as these were.\n\n"
         f"{certificates}\n\n{_comparison(made, before)}\n\nHistory:\n\n{_history(bundle)}\n"
     )
 

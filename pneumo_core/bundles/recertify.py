@@ -1,7 +1,8 @@
 """A bundle's threshold certified anew on other labelled images, such as a hospital's own.
 
 The networks stay as they are. What follows the new threshold is all that reads `bundle.json`: `predict`, `evaluate`,
-exports. The images must not have taught the networks, and the new threshold is judged on halves that didn't set it.
+exports. The networks must not have been trained on the images, and the new threshold is judged on halves that didn't
+set it.
 """
 
 import shutil
@@ -160,8 +161,8 @@ def _refuse(records: Sequence[ImageRecord], taught: np.ndarray) -> None:
     shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
     raise DataError(
         f"{len(paths)} of {len(records)} images taught this bundle's networks, or look like images that did: {shown}. "
-        "A threshold certified on them would promise nothing; take other images, or leave these and their patients out "
-        "with --leave-out-known"
+        "A threshold certified on them would guarantee nothing; take other images, or leave these and their patients "
+        "out with --leave-out-known"
     )
 
 

@@ -1,7 +1,7 @@
 """Which images a bundle was made from, kept inside it: digests of their bytes and signatures of their looks.
 
-`trained_on.npz` has those of the train and validation roles: the images that taught the networks or chose among them.
-Figures on them are too good, and a threshold certified on them would promise nothing.
+`trained_on.npz` has those of the train and validation roles: the images with which the networks were trained or
+chosen. Figures on them are too good, and a threshold certified on them would guarantee nothing.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What a source looks like before anything is learnt from it: counts, bad files, duplicates, leaks, shortcuts.
 
 The shortcut check asks how well a model that never sees a pixel would do. In the full-size originals of the Kaggle
-archive bytes per pixel tell the classes apart almost completely: whatever such a model can do, a network may learn.
+archive bytes per pixel predict the class almost completely: what such a model uses, a network may learn.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from pneumo_core.text import inline
 
 _FOLDS = 5
 _MOST_NOTES = 10
-_SHORTCUT_AUC = 0.7  # a header that predicts the class better than this is worth a warning
+_SHORTCUT_AUC = 0.7  # a header that predicts the class better than this leads to a warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class Shortcuts:
-    """Cross-validated AUC, by patient group, of predicting the class without pixels; 0.5 is a coin.
+    """Cross-validated AUC, by patient group, of predicting the class without pixels; 0.5 is chance.
 
     `single` is each header fact alone, in its better direction; the other two use all of them.
     """
@@ -65,7 +65,7 @@ class Shortcuts:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """Two images of which one is the other mirrored, rotated or inverted."""
+    """A pair of an image and its mirrored, rotated or inverted copy."""
 
     first: str  # path
     second: str
@@ -108,7 +108,7 @@ class Audit:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a careful reader should not miss, one sentence each."""
+        """Warnings, one sentence each."""
         found = [
             (len(self.rejected), f"{len(self.rejected)} files can't be used"),
             (
@@ -230,7 +230,7 @@ def find_shortcuts(records: Sequence[ImageRecord], groups: Sequence[str], *, see
 
 
 def header_features(records: Sequence[ImageRecord]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Return the names (f) and values (n, f) of what a header tells; `mode_…` is 1 where the image has that mode."""
+    """Return the names (f) and values (n, f) of what is in a header; `mode_…` is 1 where the image has that mode."""
     facts: dict[str, list[float]] = {
         "width_px": [float(record.width_px) for record in records],
         "height_px": [float(record.height_px) for record in records],

@@ -1,4 +1,4 @@
-"""Files from outside read within limits: here where their headers promise little, else in a helper process.
+"""Files from outside read within limits: in this process if their headers bound the cost, else in a helper.
 
 A plain radiograph (nearly all are) is read on this thread: its format, its size and the number of its parts bound what
 it can cost, and a helper would take longer to start than to do it. Whatever promises more than that, or nothing, is
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 MEMORY_BYTES = 640 * 2**20  # with a framework loaded beside it, still below 1.5 GiB
 PLAIN_PIXELS = 2**24
 PLAIN_BYTES = 64 * 2**20  # of the file
-MAX_SCANS = 100  # of a progressive JPEG, each of which costs a pass over the whole image; programs write about 10
+MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the whole image; programs write about 10
 _PLAIN_FORMATS = {"JPEG": 6, "PNG": 12, "BMP": 8, "WEBP": 12}  # bytes a pixel that their decoding takes
 _PLAIN_SYNTAXES = (EXPLICIT, IMPLICIT, JPEG_BASELINE)
 _DICOM_BYTES = 10  # a pixel

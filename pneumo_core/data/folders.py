@@ -18,7 +18,7 @@ _N_EXAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A file. `problem` says why it must not be opened; the numbers tell a changed file from the same one."""
+    """A file. `problem` says why it must not be opened; the numbers change when the file does."""
 
     path: str  # relative to the source, with forward slashes
     size: int

@@ -61,7 +61,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class AlteredPair:
-    """Two images of which one is the other mirrored, rotated or inverted."""
+    """A pair of an image and its mirrored, rotated or inverted copy."""
 
     first: str  # path
     second: str

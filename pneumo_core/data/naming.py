@@ -1,4 +1,4 @@
-"""Names of folders, files and columns as people mean them: the Unicode form and upper or lower case don't matter."""
+"""Names of folders, files and columns, compared without regard to Unicode form and case."""
 
 import re
 import unicodedata

@@ -30,7 +30,7 @@ _NO_PATIENT_FOLDER = re.compile(
 )
 _MOST_A_FOLDER = 8  # images, in the middle folder: fewer look like one patient's, more like a batch
 _FEWEST_FOLDERS = 10
-_PLACEHOLDER_FROM = 20  # DICOM files of which most have one PatientID: it names no patient
+_PLACEHOLDER_FROM = 20  # from so many DICOM files on, a PatientID that most of them share names no patient
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Synthetic chest radiographs: body, lungs, spine, heart, ribs, clavicles, noise; the positive ones have opacities.
 
-For demos and tests where no data may be had. They are drawings, not physics, and nothing learnt on them says anything
-about patients. Difficulty, on 600 at 64 px, 330 of them for training: mean brightness alone has
-AUC 0.70, a linear model on 16 × 16 pixels 0.96, a 3-convolution network 0.95 to 0.98 after 5 epochs and 0.987 after 12
-(two seeds, 270 images of other patients). Different patients correlate at most at 0.972, so none look the same.
+For demos and tests without data. They are drawings, not physics, and results on them say nothing about patients.
+Difficulty, on 600 at 64 px, 330 of them for training: mean brightness alone has AUC 0.70, a linear model on 16 × 16
+pixels 0.96, a 3-convolution network 0.95 to 0.98 after 5 epochs and 0.987 after 12 (two seeds, 270 images of other
+patients). Different patients correlate at most at 0.972, so none look the same.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def generate(cache_dir: Path, spec: PhantomSpec | None = None, *, on_progress: P
             on_progress=on_progress,
         )
         for plan, pixels in zip(plans, drawn, strict=True):
-            Image.fromarray(pixels).save(temporary / plan.name, compress_level=0)  # stored: no size tells the class
+            Image.fromarray(pixels).save(temporary / plan.name, compress_level=0)  # same size for both classes
 
     return files.build_once(folder, build, lambda there: all((there / plan.name).is_file() for plan in plans))
 

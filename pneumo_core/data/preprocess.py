@@ -48,7 +48,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class FitArrays:
-    """What a trial may see of two roles, of which validation decides when to stop.
+    """What a trial may see: train, and validation, which decides when to stop.
 
     x (n, h, w, c) uint8, or features (n, ...) float32 in their place; y (n,) uint8 with 1 for the positive class;
     groups (n,), patients as text.

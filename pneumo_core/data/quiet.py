@@ -1,4 +1,4 @@
-"""Libraries that warn about a damaged file quote it, patient's data included: here they are kept from it."""
+"""Silences libraries whose warnings about a damaged file quote it, with the patient's data."""
 
 import contextlib
 import threading

@@ -41,13 +41,13 @@ class Split:
     roles: tuple[Role, ...]
     groups: tuple[str, ...]  # patients and look-alikes together, named by the first patient
     spec: SplitSpec
-    digest: str  # of the spec and of which content has which role
+    digest: str  # of the spec and of each content's role
     notes: tuple[str, ...] = ()
     n_unknown_patients: int = 0  # images whose patient isn't known, each a patient of its own
 
     @property
     def patients_known(self) -> bool:
-        """Whether the patient of every image is known; else nothing can be said by patient."""
+        """Whether the patient of every image is known; else there are no figures by patient."""
         return self.n_unknown_patients == 0
 
     @property
@@ -299,5 +299,5 @@ def _check(manifest: Manifest, roles: Sequence[Role], shares: Mapping[Role, floa
 
 
 def groups_digest(manifest: Manifest, groups: Sequence[str]) -> str:
-    """Return a digest of which content is in which group."""
+    """Return a digest of the group of each content."""
     return codec.digest(sorted([record.digest, group] for record, group in zip(manifest.records, groups, strict=True)))

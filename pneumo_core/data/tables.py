@@ -1,4 +1,4 @@
-"""A table of labels: which column means what, and what each row says of which image."""
+"""A table of labels: the meaning of its columns, and the label of each row's image."""
 
 import codecs
 import csv

@@ -29,7 +29,7 @@ STEM_FILTERS, HEAD_FILTERS = 32, 1280
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of the architecture: inverted bottlenecks, of which the first has the stride."""
+    """A row of the architecture: inverted bottlenecks; the first has the stride."""
 
     n_blocks: int
     kernel_px: int

@@ -1,6 +1,6 @@
 """Which classes the description of a network may name: Keras' own that carry neither code nor the names of files.
 
-The list is ours, so that nothing hangs on Keras' safe mode. Not in it, though Keras' own: layers that run code which
+The list is ours, so that nothing depends on Keras' safe mode. Not in it, though Keras' own: layers that run code which
 they carry (`Lambda`, `TFSMLayer`, `JaxLayer`, ...), and those that read files named in their description
 (`StringLookup` and its like, by their vocabulary).
 """
@@ -56,7 +56,7 @@ OPERATION_MODULES = ("keras.src.ops.numpy", "keras.src.ops.nn")  # what `x + y`,
 LARGEST_SIZE = 2**20  # of anything in a description: no layer has so many units, no image so many pixels a side
 LARGEST_MAP = 2**28  # values that one image may become between two layers
 NO_SIZES = ("seed", "shared_object_id")  # keys of whole numbers that may be anything
-SPARE_WEIGHTS = 2**16  # that a file need not hold, such as the states of random generators
+SPARE_WEIGHTS = 2**16  # that may be missing in a file, such as the states of random generators
 
 
 def foreign_class(config: Any) -> str | None:

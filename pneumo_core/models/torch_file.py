@@ -2,7 +2,7 @@
 
 The file is four pickles (magic number, protocol, system, the state dict), a fifth with the keys of the
 storages in order, then each storage as a count (int64) and its raw little-endian values. A pickle can name
-any function of any module to be called while it is read; here it can name four things, none of which acts.
+any function of any module to be called while it is read; here it can name four things, which have no effects.
 See `torch/serialization.py: _legacy_load`.
 """
 
@@ -77,7 +77,7 @@ class _Tensor:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    """Stand in for `torch._utils._rebuild_tensor_v2`."""
+    """Replace `torch._utils._rebuild_tensor_v2`."""
     whole = isinstance(offset, int) and all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides))
     if not (isinstance(storage, _Storage) and whole and len(shape) == len(strides)):
         raise DataError(f"a tensor of shape {shape!r}, strides {strides!r}, offset {offset!r} of {storage!r}")

@@ -69,4 +69,4 @@ PACKAGED: Mapping[str, Digest] = MappingProxyType(
         )
     }
 )
-"""Of the files that packages carry; its first digits stand in their names."""
+"""Of the files in packages; their names have its first digits."""

@@ -89,7 +89,7 @@ def bring_in(
             "weights of your own for this network, say --unverified"
         )
     files.check_free(target, lambda path: _came(path) or path.samefile(file))
-    _check_format(file, target)  # after its digest: nothing is taken apart that need not be
+    _check_format(file, target)  # after its digest: a wrong file isn't parsed
     files.write_file(target, lambda path: shutil.copyfile(file, path))
     _note(target)
     return target

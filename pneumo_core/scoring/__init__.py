@@ -1,1 +1,1 @@
-"""What scores are worth: metrics, operating points, intervals, certificates, baselines."""
+"""Judging scores: metrics, operating points, intervals, certificates, baselines."""

@@ -1,4 +1,4 @@
-"""What scores are worth at a threshold that they didn't choose: every figure with its interval."""
+"""The figures of scores at a threshold that they didn't set, each with its interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,7 +161,7 @@ def _measures(ceiling: float) -> dict[str, Metric]:
 def _by_kind(
     labels: Bools, called: Bools, names: npt.NDArray[np.generic], kinds: npt.NDArray[np.str_], confidence: float
 ) -> dict[str, KindRecall]:
-    """Return the recall of each kind of positive images; nothing where file names tell of one kind only."""
+    """Return the recall of each kind of positive images; nothing where file names show one kind only."""
     found = np.unique(kinds[labels]).tolist()
     if len(found) < 2:
         return {}

@@ -33,7 +33,7 @@ NOISE = 1e-6  # relative; a float32 score moves by about 1e-7 with the batch it 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What the positives of the calibration role allow to promise. Counts are of `unit`s, images or patients.
+    """What the positives of the calibration role allow to certify. Counts are of `unit`s, images or patients.
 
     Without enough positives there is no threshold, and the fields that describe it are None.
     """
@@ -55,7 +55,7 @@ class Certificate:
         return self.threshold is not None
 
     def __str__(self) -> str:
-        """Say in a sentence what is promised, or what is missing."""
+        """Return what is certified, or what is missing, as a sentence."""
         units = f"positive {self.unit}s"
         if self.threshold is None:
             return (

@@ -1,4 +1,4 @@
-"""What a procedure that sets a threshold is worth: set on one half of the patients, judged on the other, many times."""
+"""How good a procedure for setting a threshold is: set on one half of the patients, judged on the other, many times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

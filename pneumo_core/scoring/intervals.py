@@ -49,7 +49,7 @@ def _wilson(share: float, n: float, confidence: float) -> Interval:
 
 
 def clustered(hits: npt.ArrayLike, groups: npt.ArrayLike, confidence: float = 0.95) -> Interval:
-    """Return Wilson's interval of the share of `hits` (n,) for images of which some are of one patient.
+    """Return Wilson's interval of the share of `hits` (n,) for images that may share patients.
 
     `groups` (n,) names the patient. The number of images counts as n divided by the design effect (Kish 1965; Korn &
     Graubard 1998), which the patients' hits tell: their variance over that of independent images. Few patients with
@@ -67,7 +67,7 @@ def clustered(hits: npt.ArrayLike, groups: npt.ArrayLike, confidence: float = 0.
 
 
 def _design_effect(n_images: Ints, n_hits: Floats) -> float:
-    """Return by how much the images of (k,) patients tell less than as many independent ones; at least 1."""
+    """Return the design effect of the images of (k,) patients; at least 1."""
     n, k = float(n_images.sum()), len(n_images)
     share = float(n_hits.sum()) / n
     largest = float((n_images**2).sum()) / n

@@ -29,7 +29,7 @@ from pneumo_core.scoring import intervals, metrics
 from pneumo_core.scoring.metrics import Bools, Cuts, Floats, Ints
 from pneumo_core.specs import ObjectiveSpec
 
-N_RESAMPLES = 200  # tell a standard error to a twentieth
+N_RESAMPLES = 200  # give a standard error to a twentieth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def judge(y: npt.ArrayLike, scores: npt.ArrayLike, objective: ObjectiveSpec) -> 
 def value_se(y: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike, objective: ObjectiveSpec) -> float:
     """Return the standard error of the first objective value: its deviation over resamples of whole patients.
 
-    `groups` (n,) names the patient of each image. Trials whose values are closer than this cannot be told apart.
+    `groups` (n,) names the patient of each image. Trials whose values are closer than this cannot be ranked.
     """
     labels, values = np.asarray(y), np.asarray(scores)
     drawn = intervals.resamples(labels, groups, seed=0, n_resamples=N_RESAMPLES)

@@ -113,7 +113,7 @@ def _gaussian(radius: Array, side: int) -> Array:
     reach = (whole + part)[:, None, None]  # half the box's width, its centre left out
     rows, columns = jnp.arange(side)[:, None], jnp.arange(side)[None, :]
     box = (reach + 1 - jnp.abs(rows - columns)).clip(0, 1)  # (b, side, side)
-    box = jnp.where(columns == 0, (reach + 1 - rows).clip(0), box)  # an edge stands for all beyond it
+    box = jnp.where(columns == 0, (reach + 1 - rows).clip(0), box)  # an edge represents all pixels beyond it
     box = jnp.where(columns == side - 1, (reach + 1 - (side - 1 - rows)).clip(0), box) / (2 * reach + 1)
     return jnp.einsum("bij,bjk,bkl->bil", box, box, box, precision="highest")
 

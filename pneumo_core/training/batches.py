@@ -30,7 +30,7 @@ READ_AHEAD = 2  # chunks; one is prepared while another is trained on
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """The data of a few consecutive steps. The arrays have room for k steps, of which `n_steps` are filled."""
+    """The data of a few consecutive steps. The arrays have room for k steps; `n_steps` are filled."""
 
     x: np.ndarray  # (k, b, ...) uint8
     y: np.ndarray  # (k, b) float32

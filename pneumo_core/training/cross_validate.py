@@ -1,11 +1,11 @@
-"""One trial over folds: a model for each, one after the other, judged together on images that taught them nothing.
+"""One trial over folds: a model for each, one after the other, judged together on held-out images.
 
 The folds are patient-grouped parts of the training and validation roles; calibration and test stay out of reach.
 Within a fold, images of other patients than the held-out ones decide when to stop (`folds.parts`). The judgement is
 of all held-out scores at one threshold, so it has the steps of all positives, not of the validation role's few.
 
-Finished folds are kept in the trial's checkpoint and the epochs of the fold under way beside it: a killed trial goes
-on from there.
+Finished folds are kept in the trial's checkpoint and the epochs of the fold under way beside it: a killed trial
+continues from there.
 """
 
 from collections.abc import Callable

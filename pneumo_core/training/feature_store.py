@@ -97,7 +97,7 @@ def entries(folder: Path) -> list[Entry]:
 def _make_room(folder: Path, needed_bytes: int) -> None:
     """Remove what was used longest ago until `needed_bytes` fit under the limit and into their share of the disk.
 
-    Who has files mapped keeps them. Raises `StorageError` where they can't fit.
+    Processes that have mapped a file keep it. Raises `StorageError` where they can't fit.
     """
     limit = limit_bytes()
     if needed_bytes > limit:

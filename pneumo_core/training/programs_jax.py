@@ -21,7 +21,7 @@ def keep_in(cache_dir: Path) -> None:
     """Keep what is compiled from now on in `cache_dir`, on accelerators, unless the user has named a place to JAX.
 
     A program is code that runs, so nothing is read from a folder that other users can write to. On the CPU nothing is
-    kept: home folders are shared between processors of which one lacks what another has.
+    kept: home folders are shared between processors with different instructions.
     """
     folder = cache_dir / FOLDER
     if jax.default_backend() == "cpu" or jax.config.jax_compilation_cache_dir:

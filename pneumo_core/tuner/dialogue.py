@@ -1,4 +1,4 @@
-"""What a space and the process that declares its hypermodel say to each other; see `process`."""
+"""The messages between a space and the process that declares its hypermodel; see `process`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

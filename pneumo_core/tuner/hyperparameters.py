@@ -29,7 +29,7 @@ class AskingHyperParameters(kt.HyperParameters):  # type: ignore[misc]
 
 
 def qualified_name(hyperparameter: Any) -> str:
-    """Return the name with the conditions, since KerasTuner tells parameters apart by both: "units [model=mlp]"."""
+    """Return the name with the conditions, since KerasTuner distinguishes parameters by both: "units [model=mlp]"."""
     conditions = [f"{c.name}={'|'.join(map(str, c.values))}" for c in hyperparameter.conditions]
     return f"{hyperparameter.name} [{', '.join(conditions)}]" if conditions else str(hyperparameter.name)
 

@@ -1,8 +1,8 @@
 """The process that draws from a KerasTuner hypermodel: `python -m pneumo_core.tuner.process`.
 
 A hypermodel declares its parameters while it builds a Keras model, and a space must not load Keras. So the space asks
-this process (see `pneumo_core.peer`): an `Open` once, then a `Draw` a trial. The answers are `Question`s, each of which
-wants an `Answer`, and at last a `Drawn` or a `Refused`.
+this process (see `pneumo_core.peer`): an `Open` once, then a `Draw` a trial. It replies with `Question`s, each answered
+by an `Answer`, and at last with a `Drawn` or a `Refused`.
 """
 
 import os

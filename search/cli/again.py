@@ -7,13 +7,13 @@ from typing import Any
 
 import typer
 
-ONCE = {"as_json", "extend", "quiet", "timeout", "trials", "verbose", "wait", "warm_start"}  # said of one run alone
+ONCE = {"as_json", "extend", "quiet", "timeout", "trials", "verbose", "wait", "warm_start"}  # valid for one run only
 
 
 def next_command(context: typer.Context, name: str, *more: object) -> str:
     """Return `pneumo NAME ARGUMENTS OPTIONS more` from what the command of `context` was given; passwords stay out.
 
-    Arguments and options count that both commands have. What came from the environment will come from there again.
+    It has the arguments and options that both commands take, without values from the environment.
     """
     group: Any = context.find_root().command
     known = {parameter.name for parameter in group.get_command(context, name).params} - ONCE

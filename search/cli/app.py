@@ -204,7 +204,7 @@ def main() -> NoReturn:
     terminate_like_interrupt()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need be no text
+            stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     try:
         installation.check()
         app()
@@ -217,7 +217,7 @@ def main() -> NoReturn:
     except OSError as error:
         _die(_of_the_system(error), FAILED)
     except KeyboardInterrupt:
-        _die("interrupted; what was finished is kept", INTERRUPTED)
+        _die("interrupted; finished work is kept", INTERRUPTED)
     except Exception as error:
         if (message := _of_the_database(error)) is None:
             raise
@@ -227,11 +227,11 @@ def main() -> NoReturn:
 
 def _of_the_system(error: OSError) -> str:
     what = error.strerror or message_of(error)
-    return f"{error.filename}: {what}; was it moved, or do its rights forbid it?" if error.filename else what
+    return f"{error.filename}: {what}; check that it exists and that you may access it" if error.filename else what
 
 
 def _of_the_database(error: Exception) -> str | None:
-    """Return what to say of an error of the database, None for any other; SQLAlchemy is loaded where there is one."""
+    """Return the message for an error of the database, None for any other, without loading SQLAlchemy."""
     if "sqlalchemy" not in sys.modules:
         return None
     from search.storage.database import storage_failures

@@ -20,7 +20,7 @@ def certify(
     ceiling: Annotated[float | None, typer.Option(help="FNR to certify. Default: the bundle's.")] = None,
     confidence: Annotated[float | None, typer.Option(help="Of the certificate. Default: the bundle's.")] = None,
     leave_out_known: Annotated[
-        bool, typer.Option(help="Exclude images that the bundle was made from, and other images of their patients.")
+        bool, typer.Option(help="Exclude images with which the bundle was made, and other images of their patients.")
     ] = False,
     home: HomeOption = HOME,
     as_json: JsonOption = False,

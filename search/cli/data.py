@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pneumo_core.data.split import Split
     from pneumo_core.specs import SplitSpec
 
-app = typer.Typer(no_args_is_help=True, help="Fetch a source of images, look at it, and prepare it.")
+app = typer.Typer(no_args_is_help=True, help="Fetch, audit and prepare a source of images.")
 
 
 @app.command()
@@ -63,7 +63,7 @@ def check(
 ) -> None:
     """Audit a source: classes, patients, what is left out, duplicates, bad files, leaks across given splits, shortcuts.
 
-    Roles that can't be given are an error after the audit, which says why.
+    If the images can't be divided into roles, the error follows the audit, which shows why.
     """
     from pneumo_core.codec import to_json
     from pneumo_core.data.audit import audit
@@ -115,7 +115,7 @@ def prepare(
     protocol: ProtocolOption = None,
     home: HomeOption = HOME,
 ) -> None:
-    """Give every image its role and fill the array cache, as `launch` does when it must."""
+    """Give every image its role and fill the array cache, as `launch` does when needed."""
     from pneumo_core.data.preprocess import write_npz
     from pneumo_core.data.split import write_links
     from pneumo_core.specs import DataSpec, SplitSpec
@@ -143,7 +143,7 @@ def prepare(
 
 @app.command()
 def cache(home: HomeOption = HOME) -> None:
-    """Show the kept features of frozen backbones, the ones used longest ago first, which go first."""
+    """Show the kept features of frozen backbones, in the order in which they will be deleted."""
     from datetime import datetime
 
     from pneumo_core.training import feature_store

@@ -104,7 +104,7 @@ class StudyOptions:
 
     @property
     def stored_name(self) -> str:
-        """Return the name it is stored under: that of the study file, or the word itself where it has no file here."""
+        """Return the name under which it is stored: that in the study file, else the argument itself."""
         from studies import load
 
         return self.name or (load.read(self.study).name if self.study.endswith(".py") else self.study)
@@ -162,7 +162,7 @@ class TrainingOptions(DeviceOptions):
             metavar="N",
             envvar="PNEUMO_WORKERS",
             callback=at_least_one,
-            help="Trials to run side by side. Default of a search on a CPU: one a core, at most four, as many as fit "
+            help="Trials to run in parallel. Default for a search on a CPU: one per core, at most four, as many as fit "
             "into the free memory. A search that must repeat exactly needs 1.",
         ),
     ] = None

@@ -21,7 +21,7 @@ def _option(help_text: str, *, metavar: str | None = None) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How the command line says images are read; None and False leave it to the study."""
+    """The options for reading images; None and False leave it to the study."""
 
     negative: Annotated[
         list[str] | None, _option("Class folder, or value in --labels, of healthy images. May be repeated.")
@@ -46,12 +46,12 @@ class ReadingOptions:
     patient: Annotated[
         str | None,
         _option(
-            "How patients are known: auto, dicom, folder, name, none, or a regular expression over the path whose "
+            "How to identify patients: auto, dicom, folder, name, none, or a regular expression over the path whose "
             "group is the patient, such as 'patient(\\d+)'.",
             metavar="RULE|REGEX",
         ),
     ] = None
-    follow_links: Annotated[bool, _option("Read links that lead out of the folder.")] = False
+    follow_links: Annotated[bool, _option("Follow links that lead out of the folder.")] = False
 
     def over(self, spec: "SourceSpec") -> "SourceSpec":
         """Return `spec` with what is given here. Raises `ValueError` for impossible values."""

@@ -35,7 +35,7 @@ def show_ending(console: Console, outcome: "Outcome", context: "typer.Context") 
     elif outcome.ending == "failing":
         say(f"Stopped: {outcome.diagnosis}")
     elif outcome.ending == "stale":
-        say(f"Stopped after {summary.n_finished} trials: the last ones brought nothing better (`patience_trials`).")
+        say(f"Stopped after {summary.n_finished} trials: none of the last ones was better (`patience_trials`).")
     else:
         why = "time is up" if outcome.ending == "timeout" else "interrupted"
         say(f"Stopped ({why}); everything is saved. The same command continues from the last finished epochs.")
@@ -101,7 +101,7 @@ def show_split(console: Console, prepared: "Prepared") -> None:
 
 
 def show_notes(console: Console, prepared: "Prepared") -> None:
-    """Print what a careful reader must know of the roles, and which files are set aside."""
+    """Print remarks on the roles, and which files are set aside."""
     for note in (*prepared.manifest.notes, *prepared.split.notes):
         printing.say(console, note)
     show_left_out(console, prepared.manifest.left_out)
@@ -124,7 +124,7 @@ def show_audit(console: Console, audit: "Audit") -> None:
     if audit.roles:
         show_roles(console, audit.roles, audit.classes)
     if audit.shortcuts:
-        say("How well file headers alone, without a pixel, predict the class (AUC; 0.5 is a coin):")
+        say("How well file headers alone, without any pixel, predict the class (AUC; 0.5 is chance):")
         say(f"  {_auc(audit.shortcuts.single)}; together {audit.shortcuts.worst:.3f}")
     show_pixels(console, audit)
     for note in audit.notes:

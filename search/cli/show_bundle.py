@@ -1,4 +1,4 @@
-"""Bundles and what they say, for people."""
+"""Bundles and their figures, for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ def summary(found: Finalized) -> dict[str, Any]:
 
 
 def show_evaluation(console: Console, answer: Mapping[str, Any]) -> None:
-    """Print the figures of `evaluate`, and what to bear in mind."""
+    """Print the figures of `evaluate`, with remarks."""
     say = printing.sayer(console)
     show_figures(console, answer)
     for note in answer["notes"]:

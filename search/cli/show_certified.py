@@ -24,7 +24,7 @@ def show_certification(console: Console, answer: Mapping[str, Any]) -> None:
         + (f"; {answer['n_left_out']} left out that the bundle was made from" if answer["n_left_out"] else ""),
     )
     if not answer["patients_known"]:
-        printing.say(console, "Not every positive image names its patient: nothing is promised by patient.")
+        printing.say(console, "The patients of some positive images are unknown: there is no certificate by patient.")
     for certificate in answer["certificates"].values():
         printing.say(console, str(codec.from_json(Certificate, certificate)))
     table = printing.table(("", "old threshold", "new threshold"))

@@ -24,7 +24,7 @@ def train_trial(
 ) -> None:
     """Write the model of one trial as an UNCERTIFIED bundle. If its network is not kept, train it again.
 
-    `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation and promises nothing.
+    `pneumo predict`, `evaluate` and `export` use it. Its threshold is that of validation, without a guarantee.
     `pneumo finalize` and `certify` certify one. Calibration and test images stay closed.
     """
     from search.finalizing.one_trial import make_bundle_of_trial
@@ -47,10 +47,10 @@ def train_trial(
     metrics = found.metrics
     say = [
         f"Validation: {describe_metrics(metrics)}, threshold {metrics.threshold:.4f}",
-        "These differ from the figures of the search: another program, machine or plan of folds trained it again."
+        "These differ from the figures of the search: it was trained again by another version, machine or over folds."
         if found.differs
         else "These are the figures of the search.",
-        "Not certified: the threshold is that of validation and promises nothing for new patients.",
+        "Not certified: the threshold is that of validation, without a guarantee for new patients.",
         f"Bundle: {out} (start with MODEL_CARD.md). Next: `{next_command(context, 'predict', out, 'FILE...')}`.",
     ]
     printing.say(console, "\n".join(say))

@@ -20,16 +20,14 @@ from search.cli.options import (
 )
 from search.cli.reading import ReadingOptions
 
-storage_app = typer.Typer(no_args_is_help=True, help="Look after databases.")
+storage_app = typer.Typer(no_args_is_help=True, help="Copy studies between databases.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchedStudy(StudyOptions):
-    """A study that another process launched: its database must be named."""
+    """A study that another process launched. Its database must be given."""
 
-    storage: Annotated[
-        str, typer.Option("--storage", envvar="PNEUMO_STORAGE", help="Database that the study was launched in.")
-    ] = field()
+    storage: Annotated[str, typer.Option("--storage", envvar="PNEUMO_STORAGE", help="Database of the study.")] = field()
 
 
 @grouped

@@ -1,4 +1,4 @@
-"""optuna-dashboard's web application with its notion of the best trials put right, closed to all but reading."""
+"""optuna-dashboard's web application, read-only and with the right best trials."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from search.dashboard.pictures import Pictures
 from search.dashboard.review import ReviewStorage
 from search.stored_trials import trials_of
 
-LOOPBACK = "127.0.0.1"  # the dashboard has no users: who reaches it may read everything
+LOOPBACK = "127.0.0.1"  # the dashboard has no login: anyone who reaches it may read everything
 HOSTS = {LOOPBACK, "localhost", ""}
 READING = {"GET", "HEAD"}
 OWN_SITES = {"same-origin", "none"}  # what a browser says of requests of our own pages and of typed addresses
@@ -84,10 +84,10 @@ class FeasibleBest:
 
 
 def guarded(app: Wsgi) -> Wsgi:
-    """Return `app` refusing what would write and whatever a page of another site asks for.
+    """Return `app` refusing requests that would write and requests from pages of other sites.
 
     optuna-dashboard lets every page read artifacts, which here are pictures of patients, and serves them as whatever
-    type was stored: both are put right on the way out.
+    type was stored: both are corrected in the answer.
     """
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -112,7 +112,7 @@ def refusal(environ: Mapping[str, Any]) -> str | None:
         return f"this server answers to {LOOPBACK} only"
     own = environ.get("HTTP_SEC_FETCH_SITE", "none") in OWN_SITES
     if not own or environ.get("HTTP_ORIGIN", f"http://{host}") != f"http://{host}":
-        return "this server answers its own pages only; type the address instead of following a link"
+        return "this server answers only its own pages; type the address instead of following a link"
     return None if environ["REQUEST_METHOD"] in READING else "this view of the study is read-only"
 
 

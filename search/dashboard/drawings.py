@@ -46,7 +46,7 @@ def confusion(
 
 
 def errors(validation: Validation, result: TrialResult, folder: Path) -> Picture:
-    """Draw the surest misses and the surest false alarms as radiographs with scores; `folder` has the files."""
+    """Draw the misses and false alarms with the most extreme scores as radiographs; `folder` has the files."""
     scores, threshold = np.asarray(result.scores), result.metrics.threshold
     kinds = (
         ("missed", gallery.missed_rows(validation, scores, threshold), ORANGE),

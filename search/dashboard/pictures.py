@@ -1,4 +1,4 @@
-"""The artifact store that the dashboard is given: the study's own files, and pictures drawn when they are asked for."""
+"""The artifact store of the dashboard: the study's own files, and pictures drawn on request."""
 
 import io
 import re
@@ -42,8 +42,8 @@ class Labels:
 class Pictures:
     """Optuna's protocol of an artifact store over `files`; writing raises `StorageError`.
 
-    Without `labels` only the training curves can be drawn. Drawing is one thread's business at a time: Matplotlib's
-    settings are global.
+    Without `labels` only the training curves can be drawn. One thread draws at a time, because Matplotlib's settings
+    are global.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ ARTIFACT = "artifacts:"
 _WRITTEN = re.compile(r"(dashboard:(?:\d+:)?)note_str:(\d+)")  # a piece of a note, of a trial or of the study
 JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_CELL = 200  # characters of a setting in a note
-WITHOUT = [1.0]  # a finished trial that never said its constraint isn't feasible, here as everywhere
+WITHOUT = [1.0]  # a finished trial without a constraint isn't feasible, here as everywhere
 
 
 LOG_FROM = 10  # times the smallest: such a range is shown on a log axis

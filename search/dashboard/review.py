@@ -1,4 +1,4 @@
-"""The storage that the dashboard is given: one study, read-only, in the form that the dashboard expects."""
+"""The storage of the dashboard: one study, read-only, in the form that the dashboard expects."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NoReturn

@@ -89,7 +89,7 @@ def _choose_gpus(device: str) -> list[str]:
 
 
 def _gpus_allowed() -> list[str]:
-    """Return the GPUs of this machine, of which the user or SLURM may have left us some only, by number or name."""
+    """Return the GPUs that we may use, by number or name: all, or those that the user or SLURM selected."""
     present, allowed = _gpus_present(), os.environ.get(VISIBLE)
     if not present or allowed is None:
         return present

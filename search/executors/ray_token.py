@@ -1,4 +1,4 @@
-"""The token of a cluster that Ray starts for us: whoever has it can run code as this user.
+"""The token of a cluster that Ray starts for us: anyone who has it can run code as this user.
 
 A head of Ray listens on all interfaces, whatever address it is given (2.60), so the token alone keeps others out.
 """

@@ -1,4 +1,4 @@
-"""How many trials run side by side where nobody says: one a core of the CPU, as far as memory reaches.
+"""How many trials run side by side by default: one per core of the CPU, as far as memory allows.
 
 One training with two cores keeps 1.1 to 1.2 of them busy, because tracing, changing images and judging are serial; two
 with a core each finish 1.6 times the trials in an hour (docs/performance.md).

@@ -1,7 +1,7 @@
 """From a finished search to one bundle: choose, average, certify, open the test role once, write.
 
 Nothing is trained unless asked for: the members are networks that the search's own trials left. Every step's work is
-kept under `home/finalize/STUDY/`, so that a finalize that was killed resumes where it stood.
+kept under `home/finalize/STUDY/`, so that a killed finalize resumes.
 """
 
 import shutil

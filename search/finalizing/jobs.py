@@ -120,7 +120,7 @@ class Jobs:
         name = self.identity(task)
         if error.reason == DISK_FULL:  # says nothing about a candidate, and the next would fail like it
             raise StorageError(
-                f"the disk is full: {error.message}; what was finished is kept: the same command continues once "
+                f"the disk is full: {error.message}; finished work is kept: the same command continues once "
                 "there is room"
             )
         if error.reason == OUT_OF_MEMORY:

@@ -38,7 +38,7 @@ def make_bundle(
 ) -> Finalized | None:
     """Finalize the study stored under `name`; None where no trial is feasible.
 
-    Raises `UserError`s for what must be put right.
+    Raises `UserError`s for mistakes of the user.
     """
     home.check_writable()
     storage = open_storage(storage_url, create=False)

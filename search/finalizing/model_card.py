@@ -1,4 +1,4 @@
-"""The model card of a bundle, in Markdown: what it is for, what it was made from, what it is worth, where it ends.
+"""The model card of a bundle, in Markdown: its purpose, its data, its figures, its limits.
 
 The sections are those of Mitchell et al. (2019, "Model cards for model reporting"); a table maps them to the items of
 TRIPOD+AI (Collins et al. 2024, BMJ 385:e078378) and CLAIM (Tejani et al. 2024, Radiology: AI 6:e240300).
@@ -27,7 +27,7 @@ def card(bundle: Bundle, known: Facts) -> str:
         ("How it was found", _search(bundle, known)),
         ("Threshold and guarantee", _threshold(bundle)),
         ("Results on the test role", card_results.results(bundle, is_phantom=known.is_phantom)),
-        ("What the threshold is worth on changed images", card_results.under_shifts(bundle)),
+        ("The threshold on changed images", card_results.under_shifts(bundle)),
         ("Limits", _limits(bundle, known)),
         ("Where reporting items are answered", _items()),
         ("How to use it", _how(bundle)),
@@ -75,7 +75,7 @@ def _uncertified(bundle: Bundle, known: Facts) -> tuple[tuple[str, str], ...]:
         (
             "Results on validation",
             f"Trial {trial} was chosen by hand among those of a search. The images below stopped its training and set "
-            "its threshold, so these figures rank trials and promise nothing:\n\n"
+            "its threshold, so these figures only rank trials:\n\n"
             f"{markdown.table(('figure', 'value'), rows)}",
         ),
         ("Limits", _limits(bundle, known)),
@@ -183,8 +183,8 @@ def _threshold(bundle: Bundle) -> str:
         "Method: Neyman–Pearson umbrella (Tong, Feng & Li 2018), one candidate, chosen before calibration. By patient, "
         "a patient is missed when any of their positive images is.\n\n"
         "Assumptions: future positive patients are drawn as those of the calibration role were; patients (by image: "
-        "images) are independent; calibration chose nothing but the threshold; labels are taken as right. The promise "
-        "says nothing of specificity, of subgroups, or of another hospital, age, device or image export."
+        "images) are independent; calibration chose nothing but the threshold; labels are taken as right. The "
+        "guarantee doesn't cover specificity, subgroups, or another hospital, age, device or image export."
     )
 
 
@@ -196,7 +196,7 @@ def _limits(bundle: Bundle, known: Facts) -> str:
         "Not assessed for fairness: the data name neither sex nor origin.",
     ]
     if known.is_kermany:
-        lines.append("Children of 1 to 5 years from one hospital: not to be carried over to adults or other places.")
+        lines.append("Children of 1 to 5 years from one hospital: not valid for adults or other places.")
     if known.is_phantom:
         lines.append("Trained on drawings: of no use on any radiograph.")
     if known.leaks:
@@ -207,8 +207,8 @@ def _limits(bundle: Bundle, known: Facts) -> str:
         lines.append(f"The test images were opened {bundle.n_test_openings} times: figures after a look are too good.")
     if bundle.n_calibration_uses > 1:
         lines.append(
-            f"The calibration images set the thresholds of {bundle.n_calibration_uses} bundles: who keeps one of them "
-            "for its certified figures has less than the stated confidence."
+            f"The calibration images set the thresholds of {bundle.n_calibration_uses} bundles: choosing "
+            "one of them by its certified figures lowers the stated confidence."
         )
     return "\n".join(f"- {line}" for line in lines)
 

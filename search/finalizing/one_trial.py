@@ -57,8 +57,8 @@ def make_bundle_of_trial(
     """Write a bundle with the network that trial `number` of the study stored under `name` left.
 
     Where it is not kept here, it is trained again with the spec, seed and roles of the trial. Its threshold is the one
-    of validation and promises nothing; the calibration and test roles stay closed. Raises `UserError`s for what must
-    be put right, `TrialFailed` where the training fails.
+    of validation, without a guarantee; the calibration and test roles stay closed. Raises `UserError`s for mistakes of
+    the user, `TrialFailed` where the training fails.
     """
     home.check_writable()
     bundles.check_free(out)

@@ -41,7 +41,7 @@ def own_copies(choice: Choice, folder: Path, write: Callable[[Member, Path], Non
 
 @contextmanager
 def _kept(member: Member) -> Iterator[None]:
-    """Say so where the network is gone: a search that runs meanwhile keeps those of its best trials only."""
+    """Raise `StorageError` if the network is gone: a search that is running keeps only those of its best trials."""
     try:
         yield
     except PneumoError as error:

@@ -1,4 +1,4 @@
-"""The threshold of a bundle: certified where the calibration role suffices, and otherwise called what it is."""
+"""The threshold of a bundle: certified where the calibration role suffices, otherwise marked as uncertified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def settle(
     `scores` has those of the images as they are under "", and of the images under each shift to certify for. Both
     certificates hold at the lower of their thresholds, which is the one used. Where patients don't suffice or aren't
     known but images do, the promise is by image. Where neither does, or the split `leaks` siblings of training images
-    into calibration, the threshold is the plug-in one of `validation` (labels, scores) and promises nothing.
+    into calibration, the threshold is the plug-in one of `validation` (labels, scores), without a guarantee.
     """
     plug_in = operating.judge(*validation, objective).metrics
     y = np.asarray(() if calibration is None else calibration.y, np.uint8)

@@ -33,7 +33,7 @@ def leave(folder: Path, prepared: Prepared, scores_of: Callable[[Role], np.ndarr
 
 
 def patients_known(prepared: Prepared, role: Role) -> bool:
-    """Return whether every positive image of a role names its patient: else nothing can be promised by patient."""
+    """Return whether the patients of all positive images of a role are known, as a certificate by patient needs."""
     return all(record.names_patient for record in _records(prepared, role) if record.label)
 
 

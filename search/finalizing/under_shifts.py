@@ -1,4 +1,4 @@
-"""What a certified threshold is worth on changed images: scores of calibration and test under named shifts."""
+"""A certified threshold on changed images: scores of calibration and test under named shifts."""
 
 from collections.abc import Callable, Mapping, Sequence
 

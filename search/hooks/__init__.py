@@ -1,1 +1,1 @@
-"""Programs that follow a search: what a study file may name, and those that come along."""
+"""Receivers of a search's events: those that a study file may name, and those of this package."""

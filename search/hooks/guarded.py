@@ -1,4 +1,4 @@
-"""Hooks of a study, found by name and kept from doing harm: one that fails costs a line, never the search."""
+"""Hooks of a study, found by name; one that fails costs a line of output, never the search."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Guarded(Relay):
-    """A hook of which only the events are called that it has, and whose failures are said once each."""
+    """A hook: calls only the methods that it has, and reports each of its failures once."""
 
     hook: Any
     say: Say

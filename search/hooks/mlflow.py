@@ -26,7 +26,7 @@ class MLflow(View):
     """Writes each trial as a run of the experiment that has the study's name.
 
     `tracking_uri` is a server, a database or a folder; by default what `MLFLOW_TRACKING_URI` says. A trial that
-    continues a killed one writes on in its run.
+    continues a killed one appends to its run.
     """
 
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
@@ -35,7 +35,7 @@ class MLflow(View):
         except ImportError as error:
             raise UserError(MISSING) from error
         if "://" not in (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "sqlite://")):
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it asks for this word before it uses folders
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow uses folders only with this setting
         self._client: Any = MlflowClient(tracking_uri)
         self._experiment_name, self._experiment_id = experiment, ""
         self._study: optuna.Study | None = None

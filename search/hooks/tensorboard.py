@@ -39,7 +39,7 @@ class TensorBoard(View):
     """Writes `folder/STUDY/trial-NNNNN/`, for `tensorboard --logdir folder`.
 
     By epoch every metric of the trainer as a scalar, over folds those of each fold by themselves; parameters for the
-    HParams tab; specification and outcome as text. A trial that continues a killed one writes on in its folder. Files
+    HParams tab; specification and outcome as text. A trial that continues a killed one appends to its folder. Files
     are closed after each write, so that nothing is lost with the process.
     """
 

@@ -25,7 +25,7 @@ class Wandb(View):
     """Writes each trial as a run of `project`.
 
     `mode` is "online" or "offline", by default what `WANDB_MODE` says, and offline without either: `wandb sync` sends
-    what was written to `folder`. A trial that continues a killed one writes on in its run.
+    what was written to `folder`. A trial that continues a killed one appends to its run.
     """
 
     def __init__(self, project: str = "pneumo", mode: str | None = None, folder: Path | str | None = None) -> None:

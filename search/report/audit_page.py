@@ -88,7 +88,7 @@ def _predictors(audit: Audit) -> Html:
     """Return how well each fact of file and image predicts the class."""
     known = dict(audit.image_facts) | (dict(audit.shortcuts.single) if audit.shortcuts else {})
     rows = [(name.replace("_", " "), f"{value:.3f}") for name, value in sorted(known.items(), key=lambda i: -i[1])]
-    words = "How well one fact of a file or its pixels, without any learning, predicts the class; 0.5 is a coin."
+    words = "How well one fact of a file or its pixels, without any learning, predicts the class; 0.5 is chance."
     return join([tag("h3", "What alone predicts the class"), note(words), table(("fact", "AUC"), rows)])
 
 

@@ -153,7 +153,7 @@ class Leaning:
     """How far the shown trial's scores follow one fact of the images."""
 
     fact: str
-    class_auc: float  # how well the fact alone tells the classes; above 0.5 where ill images have more of it
+    class_auc: float  # how well the fact alone predicts the class; above 0.5 where ill images have more of it
     within: Mapping[int, Estimate]  # by class, 0 and 1: rank correlation with the scores, where both vary
 
     def follows(self, label: int) -> bool:
@@ -167,7 +167,7 @@ class Leaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much each parameter tells about reaching the best trials by `target`, largest first; sums to 1."""
+    """The importance of each parameter for reaching the best trials by `target`, largest first; sums to 1."""
 
     target: str
     shares: Mapping[str, float]

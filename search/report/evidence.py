@@ -79,7 +79,7 @@ def _add_scores(
 
 
 def _leanings(images: Images, scores: Floats, manifest: Manifest, options: Options) -> tuple[tuple[Leaning, ...], str]:
-    """Return how far `scores` (n,) lean on shortcuts, or why that isn't known."""
+    """Return how far `scores` (n,) follow shortcuts, or why that isn't known."""
     try:
         return leaning.measure(images, scores, manifest, options.n_resamples, options.progress), ""
     except DataError as error:

@@ -1,7 +1,7 @@
-"""How far a trial still leans on shortcuts: its scores against facts of the images, within each class.
+"""How far a trial still follows shortcuts: its scores against facts of the images, within each class.
 
-Across the classes any good score follows whatever tells them apart. Within a class a score that sees nothing but the
-disease has no reason to.
+Across the classes any good score correlates with whatever differs between them. Within a class a score that sees
+nothing but the disease has no reason to.
 """
 
 import dataclasses

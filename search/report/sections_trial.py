@@ -128,7 +128,7 @@ def shortcuts(data: ReportData) -> Html:
     if not data.leanings:
         return missing(data.no_leanings or data.no_data or data.no_performance)
     classes = _classes(data)
-    head = ("fact of the image", "tells the classes apart, AUC", *(f"within {name}" for name in classes))
+    head = ("fact of the image", "predicts the class, AUC", *(f"within {name}" for name in classes))
     how = (
         "Sharpness and brightness at one size, aspect (width over height) of the original. Within a class: Spearman's "
         "rank correlation of score and fact, its 95 % interval from resamples of patients; 0: the score does not "
@@ -152,7 +152,7 @@ def leaning_words(found: Sequence[Leaning], classes: tuple[str, str]) -> str:
     if not followed:
         return "Within each class the trial's scores follow none of these facts as a shortcut would make them."
     return (
-        f"The trial's scores still lean on {', '.join(followed)}: there, images that look like the other class in this "
+        f"The trial's scores still follow {', '.join(followed)}: there, images that look like the other class in this "
         "respect get scores nearer to it."
     )
 

@@ -1,4 +1,4 @@
-"""Databases behind one door: safe for several writers, created once, never printed with a password."""
+"""One way to open a database: safe for several writers, created once, never printed with a password."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ BUSY_S = 60.0  # SQLite's own wait for another writer, whose transactions take m
 
 
 def open_storage(url: str, *, create: bool = True) -> PatientStorage:
-    """Open the database at `url`, creating it if need be. Raises `StorageError` naming it and the remedy.
+    """Open the database at `url`, and create it if needed. Raises `StorageError` naming it and the remedy.
 
     SQLite runs in WAL mode with immediate transactions: without them concurrent processes run enqueued
     trials twice (Optuna reads, then writes).
@@ -100,8 +100,8 @@ def storage_failures() -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError, ConnectionLost, sqlite3.Error) as error:
         raise StorageError(
-            f"the database stopped working: {first_line(error)}; "
-            "what was finished is kept: put it right and give the same command again"
+            f"the database stopped working: {first_line(error)}; finished work is kept: repair it and give the same "
+            "command again"
         ) from error
 
 
@@ -208,7 +208,7 @@ def _sqlite_path(url: URL) -> Path:
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the filesystem that holds `folder`, empty where the system doesn't tell."""
+    """Return the type of the filesystem that holds `folder`, empty where it is unknown."""
     try:
         mounts = [line.split() for line in MOUNTS.read_text().splitlines()]
     except OSError:

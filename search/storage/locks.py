@@ -1,7 +1,7 @@
 """One lock for all coordinators of a database, across machines where the database is a server.
 
-A process that waits for it says so and keeps waiting: the holder may be stopped in a debugger, or on a machine that
-is suspended.
+A process that waits for it prints a message and keeps waiting: the holder may be stopped in a debugger, or on a
+suspended machine.
 """
 
 import contextlib

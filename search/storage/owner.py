@@ -1,9 +1,9 @@
 """Which coordinator runs a trial, and whether it still lives.
 
-On its own machine the process table tells at once, and within one process, such as a notebook's, what that process
-knows of its own coordinators. Elsewhere its beats tell: a counter that stops for
-`GRACE_S` of the onlooker's own time is of a dead coordinator. No two clocks are compared, so that a wrong clock,
-or one set back, can neither kill a living trial nor hide a dead one.
+On its own machine the process table shows it, and within one process, such as a notebook's, a set of the living
+coordinators. Elsewhere its heartbeats show it: a counter that stops for `GRACE_S` on the reader's own clock belongs to
+a dead coordinator. Two clocks are never compared, so a wrong clock, or one set back, can neither kill a living trial
+nor hide a dead one.
 """
 
 import os
@@ -21,7 +21,7 @@ from search.executors import process
 ATTRIBUTE = "owner"
 HEARTBEAT_S = 15.0
 GRACE_S = 180.0  # longer than a coordinator is busy with one thing, such as preparing arrays
-_LIVING: set[str] = set()  # tokens of this process's coordinators, of which the process table says nothing
+_LIVING: set[str] = set()  # tokens of this process's coordinators, which the process table doesn't distinguish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class Owner:
 
     place: str  # where the pid means something
     pid: int
-    started: str  # tells a recycled pid
+    started: str  # distinguishes a recycled pid
     beats: int = 0
-    token: str = ""  # tells the coordinators of one process; empty where an earlier version wrote it
+    token: str = ""  # distinguishes the coordinators of one process; empty if an earlier version wrote it
 
     def is_dead_here(self) -> bool:
         """Return True only for a coordinator of this machine that is gone."""

@@ -57,7 +57,7 @@ def outcome(result: TrialResult) -> str:
 
 
 def describe_tied(best: Best) -> str:
-    """Return which trials validation cannot tell from the best one, "" where there are none."""
+    """Return which trials validation cannot distinguish from the best one, "" where there are none."""
     if not best.tied:
         return ""
     shown = [str(number) for number in best.tied[:N_TIED]]

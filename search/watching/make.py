@@ -42,7 +42,7 @@ def view_maker(console: Console, verbosity: int = 0) -> "Iterator[tuple[MakeView
 
 @contextmanager
 def working(console: Console, what: str) -> Iterator[None]:
-    """Say that something of unknown length is under way: a spinner on a terminal, one line elsewhere."""
+    """Show that work of unknown length is running: a spinner on a terminal, one line elsewhere."""
     if console.is_terminal:
         with console.status(printing.cell(what)):
             yield

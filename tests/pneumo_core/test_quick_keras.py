@@ -1,4 +1,4 @@
-"""Packages that Keras need not import."""
+"""Packages that Keras can do without."""
 
 import gc
 import subprocess

@@ -1,4 +1,4 @@
-"""Which paused trial goes on, as a rule over what each rung has seen; simulated with any number of workers."""
+"""Which paused trial continues, as a rule over what each rung has seen; simulated with any number of workers."""
 
 import math
 import random

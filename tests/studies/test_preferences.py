@@ -1,4 +1,4 @@
-"""What a study prefers among trials that validation cannot tell apart."""
+"""What a study prefers among trials that validation cannot rank."""
 
 from dataclasses import replace
 

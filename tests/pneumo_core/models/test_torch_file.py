@@ -16,7 +16,7 @@ from pneumo_core.models import torch_file
 
 
 class _Global:
-    """Pickles as the global `module.name`, which need not exist here."""
+    """Pickles as the global `module.name`, which may be missing here."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name

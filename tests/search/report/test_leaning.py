@@ -52,7 +52,7 @@ def test_scores_that_follow_sharpness_are_found_out(blurred: tuple[Made, dict[st
     by_chance = leaning.measure(seen, noise, manifest, 100, silent)
     assert not any(one.follows(label) for one in by_chance for label in (0, 1))
     words = leaning_words(tuple(by_blur.values()), CLASSES)
-    assert "still lean on sharpness (among NORMAL and PNEUMONIA)" in words
+    assert "still follow sharpness (among NORMAL and PNEUMONIA)" in words
     assert "follow none of these facts" in leaning_words(by_chance, CLASSES)
 
 

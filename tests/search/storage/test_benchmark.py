@@ -1,4 +1,4 @@
-"""The benchmark's shortcut into the database stores what Optuna would, and a coordinator can go on from there."""
+"""The benchmark's shortcut into the database stores what Optuna would, and a coordinator can continue from there."""
 
 from dataclasses import replace
 from pathlib import Path
