@@ -204,7 +204,6 @@ def _coordinator(
         study=study,
         storage=storage,
         spec=spec,
-        budget=spec.budget,
         parameters={},
         executor=stopwatch,
         arrays_for=arrays_for,

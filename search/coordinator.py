@@ -1,56 +1,47 @@
-"""The loop between Optuna and an executor: ask, submit, report, prune, tell; nothing finished is lost.
+"""The loop between Optuna and an executor: submit, report, prune, tell; nothing finished is lost.
 
-Several coordinators may run one study. What must not be done twice (counting the budget, taking a trial,
-finding the dead) happens under the storage's one lock, in steps that leave the study in order wherever a
-coordinator is killed between them.
+Which trial is next is decided in `search.taking`.
 """
 
 import contextlib
 import math
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.search_space import IntersectionSearchSpace
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core.errors import PneumoError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.result import TrialResult
 from pneumo_core.seeds import derive
-from pneumo_core.specs import DataSpec, TrialSpec
+from pneumo_core.specs import DataSpec
 from pneumo_core.training import checkpoint
 from pneumo_core.wire import EpochDone, Ready, RunTrial, TrialDone, TrialError
-from search import diagnosis, factory, own_metrics, promotion, records, trials
+from search import own_metrics, records, trials
+from search.diagnosis import Failures
 from search.executors.protocol import Event, Executor
 from search.kept import KeptNetworks
-from search.running import FATAL, Refusal, Running, draw
+from search.running import Running
 from search.storage import artifacts
 from search.storage.database import exclusively
 from search.storage.locks import RETRY_S, LockHeld, Wait
-from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, owner_of, this_process
+from search.storage.owner import GRACE_S, HEARTBEAT_S, Watch, living, this_process
 from search.storage.patience import PatientStorage
-from search.stored import undamaged
-from search.stored_trials import Reader
-from search.study import stored_budget
-from search.trials import Ledger
+from search.taking import Queue
 from search.watching.views import View
 from spaces.base import Parameter
-from studies import preferences
-from studies.spec import BudgetSpec, StudySpec, fold_seed
+from studies.spec import StudySpec, fold_seed
 
 Ending = Literal["budget", "stale", "timeout", "interrupted", "failing"]
-Taken = Literal["nothing to take", "ended at once"]
 POLL_S = 0.5
-UNBUILDABLE_FACTOR = 8  # points that can't be built take no time: so many times `max_same_failures` end a search
 DISK_PAUSE_S = 30.0  # a coordinator whose disk is full leaves what it could not train to others for so long
 
 
@@ -61,7 +52,6 @@ class Coordinator:
     study: optuna.Study
     storage: PatientStorage
     spec: StudySpec
-    budget: BudgetSpec
     parameters: Mapping[str, Parameter]
     executor: Executor
     arrays_for: Callable[[DataSpec], Path]
@@ -79,18 +69,29 @@ class Coordinator:
         self._running: dict[int, Running] = {}
         self._held: dict[int, Event] = {}  # deterministic: events that wait for those of the other trials
         self._owner = this_process()
-        self._watch = Watch(grace_s=self.grace_s)
+        self._failures = Failures(self.spec.budget.max_same_failures)
+        self.queue = Queue(
+            study=self.study,
+            storage=self.storage,
+            spec=self.spec,
+            parameters=self.parameters,
+            checkpoints=self.checkpoints,
+            view=self.view,
+            failures=self._failures,
+            owner=self._owner,
+            watch=Watch(grace_s=self.grace_s),
+        )
         self._began_s = time.monotonic()
         self._beat_s = self._began_s
-        self._failures: Counter[str] = Counter()  # for good, since the last success, by reason
         self._paused_until_s = self._began_s  # takes no trial before
         self._wait_s = POLL_S
         self._lock_wait = Wait()
-        self._read = Reader(self.study)
-        self._shared = IntersectionSearchSpace(include_pruned=True)  # kept: finding it reads every trial
-        self._n_objectives = len(self.study.directions)
         self._best: int | None = None  # number of the best feasible trial
-        self.diagnosis = ""
+
+    @property
+    def diagnosis(self) -> str:
+        """Why the search ended as "failing"; "" otherwise."""
+        return self._failures.diagnosis
 
     def run(self) -> Ending:
         """Run trials until the budget is spent, time is up, someone asks to stop, or all trials fail alike."""
@@ -120,7 +121,7 @@ class Coordinator:
         """Remove the checkpoints of trials that failed for good or stay paused, once no trial is left to run."""
 
         def tidy() -> None:
-            ledger = self._ledger()
+            ledger = self.queue.ledger()
             if not (ledger.running or ledger.waiting or ledger.retriable):
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -130,40 +131,11 @@ class Coordinator:
     def _ending(self) -> Ending | None:
         if self.stop_asked():
             return "interrupted"
-        if self.budget.timeout_s is not None and time.monotonic() - self._began_s > self.budget.timeout_s:
+        if self.spec.budget.timeout_s is not None and time.monotonic() - self._began_s > self.spec.budget.timeout_s:
             return "timeout"
         if self.diagnosis:
             return "failing"
-        if self._running:
-            return None
-        ledger = self._ledger()
-        if self._promotable(ledger) is not None:
-            return None
-        if len(ledger.finished) >= self.budget.trials:
-            return None if self._budget_grew() else "budget"
-        return "stale" if self._is_stale(ledger) and not ledger.running and not ledger.waiting else None
-
-    def _budget_grew(self) -> bool:
-        """Take over the budget of trials of the last launch, if that is larger; return whether it is."""
-        n_trials = stored_budget(self.study).trials
-        if n_trials <= self.budget.trials:
-            return False
-        self.budget = replace(self.budget, trials=n_trials)
-        return True
-
-    def _is_stale(self, ledger: Ledger) -> bool:
-        """Return whether the last `patience_trials` trials to finish brought nothing better than an earlier one."""
-        patience, best = self.budget.patience_trials, records.best_feasible(ledger.finished)
-        if patience is None or best is None:
-            return False
-        n_since = len(ledger.finished) - int(best.user_attrs.get(trials.N_FINISHED, best.number + 1))
-        return n_since >= patience
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._read().ours
-
-    def _ledger(self) -> Ledger:
-        return trials.ledger(self._trials(), self.budget.max_retries)
+        return None if self._running else self.queue.ending()
 
     def _in_order(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return the events to handle now: as they come or, for a deterministic study, in rounds.
@@ -182,7 +154,7 @@ class Coordinator:
     def _fill(self) -> None:
         while self._n_free() > 0 and not self.stop_asked() and not self.diagnosis:
             try:
-                taken = exclusively(self.storage, self._take, wait=False)
+                taken = exclusively(self.storage, partial(self.queue.take, self._running), wait=False)
             except LockHeld as error:  # the running trials continue meanwhile
                 self._lock_wait.held(error)
                 return
@@ -202,128 +174,13 @@ class Coordinator:
             return 0
         return min(self.executor.n_free, self.executor.n_slots - len(self._running))
 
-    def _take(self) -> Running | Taken:
-        """Take the next trial. To be called under the lock, and again from the start if the lock was lost."""
-        ledger = self._promote(self._revive())
-        if ledger.n_taken >= self.budget.trials or (self._is_stale(ledger) and not ledger.waiting):
-            return "nothing to take"
-        if self._must_wait(ledger.waiting):
-            return "nothing to take"
-        try:
-            return self._start(ledger.waiting)
-        except UpdateFinishedTrialError:  # the lock was lost, and the trial with it
-            return "ended at once"
-
-    def _must_wait(self, waiting: Sequence[FrozenTrial]) -> bool:
-        """Return whether a deterministic study's next trial, which must be alone, has to wait until nothing runs.
-
-        In the executor it would wait for those that run, and they in their round for its first epoch.
-        """
-        return self.spec.deterministic and bool(self._running and waiting) and trials.is_alone(waiting[0])
-
-    def _revive(self) -> Ledger:
-        """Fail the running trials whose coordinator is gone, and queue every failed trial that may continue."""
-        ledger = self._ledger()
-        if lost := [trial for trial in ledger.running if self._is_lost(trial)]:
-            for trial in lost:
-                trials.fail(self.study, trial.number, trials.LOST, "its coordinator died")
-            ledger = self._ledger()
-        for trial in ledger.retriable:
-            trials.requeue(self.study, trial)
-        return self._ledger() if ledger.retriable else ledger
-
-    def _promote(self, ledger: Ledger) -> Ledger:
-        """Queue the next stage of a paused trial where one is due; what is queued already comes first."""
-        number = self._promotable(ledger)
-        if number is None:
-            return ledger
-        trials.promote(self.study, next(trial for trial in ledger.every if trial.number == number))
-        return self._ledger()
-
-    def _promotable(self, ledger: Ledger) -> int | None:
-        """Return the number of the paused trial that should continue next."""
-        if self.spec.fidelity is None or ledger.waiting or ledger.n_taken > self.budget.trials:
-            return None
-        begins_more = ledger.n_taken < self.budget.trials and not self._is_stale(ledger)
-        return promotion.of_study(ledger, self.spec.fidelity, begins_more=begins_more)
-
-    def _is_lost(self, trial: FrozenTrial) -> bool:
-        if trial.number in self._running:
-            return False
-        owner = owner_of(trial)
-        left_by_me = owner is not None and owner.is_same(self._owner)  # taken when the lock was lost
-        return left_by_me or self._watch.is_dead(trial)
-
-    def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
-        """Start the first waiting trial, else a new one. A bad point or a repeated one ends at once."""
-        self._seed_sampler(waiting)
-        trial = self._go_on(waiting[0]) if waiting else self._ask()
-        frozen = self.storage.get_trial(trial._trial_id)
-        point = draw(self.spec, trial, trials.stage(frozen))
-        if isinstance(point, Refusal):
-            if point.reason == FATAL:
-                self.diagnosis = point.message
-            self._failed(trial.number, point.reason, point.message)
-            return "ended at once"
-        trials.begin(trial, point.spec, self._owner, preferences.of(point.spec, self.spec.prefer))
-        if point.stage.index == 0 and self._repeat(trial, point.spec):
-            return "ended at once"
-        run = Running(
-            trial=trial,
-            point=point,
-            checkpoint=self.checkpoints / str(trials.root(frozen)),
-            alone=trials.is_alone(frozen),
-            takes_reports=self._n_objectives == 1,
-        )
-        run.replay(trials.history(frozen), self._trials())
-        return run
-
-    def _ask(self) -> optuna.Trial:
-        with undamaged(self.study.study_name):  # the sampler reads all trials, those of other programs too
-            return self.study.ask()
-
-    def _go_on(self, waiting: FrozenTrial) -> optuna.Trial:
-        if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
-            raise UpdateFinishedTrialError(f"trial {waiting.number} was taken by another coordinator")
-        self.view.ended(trials.history(waiting)[-1], f"continues as trial {waiting.number}")
-        return optuna.Trial(self.study, waiting._trial_id)
-
-    def _seed_sampler(self, waiting: Sequence[FrozenTrial]) -> None:
-        """Make the next suggestion depend on the study's seed and history only, not on who asks or when.
-
-        A continued trial lacks parameters too, where it was lost before they were drawn: it draws as it would have.
-        """
-        until = trials.root(waiting[0]) if waiting else math.inf
-        n_trials = sum(
-            t.number < until and not trials.history(t) for t in self._trials()
-        )  # a continued one counts once
-        seed, steady = (derive(self.spec.seed, "sampler", n) for n in (n_trials, 0))
-        self.study.sampler = factory.sampler(
-            self.spec.sampler, seed, self.parameters, self._shared, sequence_seed=steady
-        )
-
-    def _repeat(self, trial: optuna.Trial, spec: TrialSpec) -> bool:
-        """Finish a trial whose spec another trial already ran with that trial's result; training it again would
-        give the same."""
-        twin = trials.twin(self._trials(), spec.digest)
-        if twin is None:
-            return False
-        result = trials.copy_of(twin)
-        for step, value in twin.intermediate_values.items():
-            trial.report(value, step)
-        own = own_metrics.attributes_of(twin.user_attrs)
-        trials.finish(self.study, trial, result, repeats=twin.number, **own)
-        self._failures.clear()
-        self.view.ended(trial.number, f"repeats trial {twin.number}")
-        return True
-
     def _submit(self, run: Running) -> None:
         number, point = run.trial.number, run.point
         self._running[number] = run
         try:
             arrays = self.arrays_for(point.data)
         except PneumoError as error:
-            self._failed(number, "no_arrays", str(error))
+            self._failed(run, "no_arrays", str(error))
             raise
         self.view.started(number, replace(point.spec, data=point.data))
         is_whole = self.spec.folds is None and point.stage.until_epoch is None  # it ends in one network for a bundle
@@ -351,7 +208,7 @@ class Coordinator:
             elif isinstance(event, TrialDone):
                 self._done(run, event.result)
             elif isinstance(event, TrialError):
-                self._failed(event.number, event.reason, event.message)
+                self._failed(run, event.reason, event.message)
         except UpdateFinishedTrialError:
             self._lose(run)
 
@@ -362,7 +219,7 @@ class Coordinator:
 
     def _done(self, run: Running, result: TrialResult) -> None:
         if not all(map(math.isfinite, (*result.values, result.constraint))):
-            self._failed(run.trial.number, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
+            self._failed(run, "nan_metrics", f"values {result.values}, constraint {result.constraint}")
             return
         extra = self._own_metrics(run, result)
         if run.point.stage.until_epoch is not None and result.stopped != "pruned":
@@ -370,22 +227,22 @@ class Coordinator:
             extra |= {trials.RUNG: run.point.stage.index, trials.IMAGE_SIZE_PX: run.point.data.image_size_px}
         with storage_errors(self.checkpoints.parent.parent):  # the home, which someone may have moved
             artifacts.save_result(self.artifacts, run.trial, result)
-        extra[trials.N_FINISHED] = len(self._ledger().finished) + 1
+        extra[trials.N_FINISHED] = len(self.queue.ledger().finished) + 1
         trials.finish(self.study, run.trial, result, **extra)
         del self._running[run.trial.number]
         self._failures.clear()
         if result.stopped != "paused":
             checkpoint.remove(run.checkpoint)
-            self.networks.tidy(self._ledger().finished)
+            self.networks.tidy(self.queue.ledger().finished)
         self.view.finished(run.trial.number, result)
         self._tell_best()
 
     def _best_number(self) -> int | None:
-        best = records.best_feasible(self._ledger().finished)
+        best = records.best_feasible(self.queue.ledger().finished)
         return best.number if best else None
 
     def _tell_best(self) -> None:
-        best = records.best_feasible(self._ledger().finished)
+        best = records.best_feasible(self.queue.ledger().finished)
         if best is not None and best.number != self._best:
             self._best = best.number
             self.view.new_best(records.describe(best))
@@ -403,25 +260,19 @@ class Coordinator:
         del self._running[number]
         self.view.ended(number, "continues elsewhere: this coordinator was silent for too long")
 
-    def _failed(self, number: int, reason: str, message: str) -> None:
+    def _failed(self, run: Running, reason: str, message: str) -> None:
+        number = run.trial.number
         trials.fail(self.study, number, reason, message)
-        run = self._running.pop(number, None)
-        if run is not None and reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
+        del self._running[number]
+        if reason not in {*trials.RETRIED, trials.OUT_OF_MEMORY}:
             checkpoint.remove(run.checkpoint)
-        if run is not None and reason in (trials.BAD_ARRAYS, trials.CHILD_DIED):
+        if reason in (trials.BAD_ARRAYS, trials.CHILD_DIED):
             self.forget_arrays(run.point.data)  # a file that is cut short while it is mapped kills who reads it
         if reason == trials.DISK_FULL:
             self._paused_until_s = time.monotonic() + self.disk_pause_s
-        if not self._will_retry(number):
-            self._failures[reason] += 1
-        limit = self.budget.max_same_failures * (UNBUILDABLE_FACTOR if reason in trials.UNBUILDABLE else 1)
-        if self._failures[reason] >= limit:
-            self.diagnosis = diagnosis.of_failures(reason, self._failures[reason], message)
+        if not self.queue.will_retry(number):
+            self._failures.add(reason, message)
         self.view.failed(number, reason, message)
-
-    def _will_retry(self, number: int) -> bool:
-        known = {trial.number: trial for trial in self._trials()}
-        return trials.may_retry(known[number], known, self.budget.max_retries)
 
     def _beat(self) -> None:
         """Give a sign of life for the running trials."""
@@ -444,5 +295,5 @@ class Coordinator:
             for number in list(self._running):
                 trials.fail(self.study, number, trials.INTERRUPTED, "stopped before it ended")
             if self._running:
-                exclusively(self.storage, self._revive, wait=False)
+                exclusively(self.storage, partial(self.queue.revive, self._running), wait=False)
         self._running.clear()

@@ -1,4 +1,28 @@
-"""What to do when trial after trial fails for one reason."""
+"""When trial after trial fails for one reason: counted, and what to do."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from search import trials
+
+UNBUILDABLE_FACTOR = 8  # points that can't be built take no time: so many times the limit end a search
+
+
+@dataclass
+class Failures:
+    """Counts the trials that failed for good since the last success, until one reason reaches `limit`."""
+
+    limit: int
+    n: Counter[str] = field(default_factory=Counter)  # by reason
+    diagnosis: str = ""  # why the search ends, once it must
+
+    def add(self, reason: str, message: str) -> None:
+        self.n[reason] += 1
+        if self.n[reason] >= self.limit * (UNBUILDABLE_FACTOR if reason in trials.UNBUILDABLE else 1):
+            self.diagnosis = of_failures(reason, self.n[reason], message)
+
+    def clear(self) -> None:
+        self.n.clear()
 
 
 def of_failures(reason: str, n_failures: int, message: str) -> str:

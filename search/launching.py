@@ -153,7 +153,6 @@ def search(
             study=stored,
             storage=storage,
             spec=spec,
-            budget=spec.budget,
             parameters=study.draws.parameters,
             executor=executor,
             arrays_for=prepared.arrays_for,

@@ -175,7 +175,6 @@ class Search:
             study=self.study,
             storage=self.storage,
             spec=self.spec,
-            budget=self.spec.budget,
             parameters=self.parameters,
             executor=self.runner or executor(self.folder),
             arrays_for=self.arrays_for,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from pneumo_core.specs import DenseSpec, TrialSpec
+from pneumo_core.specs import TrialSpec
 from search import coordinator, trials
 from search.executors import local, process
 from search.executors.local import Limits, LocalExecutor
@@ -23,7 +23,6 @@ from search.storage.owner import this_process
 from spaces.base import Parameter, Suggest
 from studies.spec import PrunerSpec, SamplerSpec
 from tests.search import light, light_trainer
-from tests.search.finalizing.made import result
 from tests.search.light import Faulty, Mixed, Search, executor, fresh_executor, study
 from tests.search.light_trainer import Fault
 from tests.search.memory_limit import memory_limit, within
@@ -281,20 +280,6 @@ def test_a_trial_lost_before_it_drew_has_no_twin(tmp_path: Path) -> None:
     assert drawn == expected
 
 
-def test_patience_counts_by_the_order_in_which_trials_end(tmp_path: Path) -> None:
-    found = Search(tmp_path, study(n_trials=20, budget={"patience_trials": 3}))
-    late = found.study.ask()
-    numbers = [found.study.ask() for _ in range(4)]
-    for n_finished, (trial, value) in enumerate([(t, 0.7 - i / 100) for i, t in enumerate(numbers)] + [(late, 0.9)], 1):
-        trials.begin(trial, TrialSpec(model=DenseSpec()), this_process())
-        trial.set_constraint(trials.CONSTRAINT, 0.0)
-        for name, figure in trials.attributes(result(TrialSpec(model=DenseSpec()))).items():
-            trial.set_user_attr(name, figure)
-        trial.set_user_attr(trials.N_FINISHED, n_finished)
-        found.study.tell(trial, value)
-        assert found.coordinator._is_stale(found.coordinator._ledger()) == (n_finished == 4), n_finished
-
-
 def test_the_lock_is_waited_for_while_trials_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,7 +421,7 @@ def test_a_trial_lost_before_it_knew_its_place_in_the_grid_is_given_one(tmp_path
 
 def test_a_point_lost_before_it_was_drawn_keeps_its_place_in_the_grid(tmp_path: Path) -> None:
     found = on_a_grid(tmp_path, Levels(), n_trials=3)
-    found.coordinator._seed_sampler([])
+    found.coordinator.queue.seed_sampler([])
     found.study.ask()
     assert found.run() == "budget"
     assert_each_point_was_trained_once(found, 3)

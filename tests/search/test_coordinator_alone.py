@@ -68,11 +68,11 @@ def test_a_repeated_trial_clears_the_count_of_failures(tmp_path: Path) -> None:
 
     def fail_meanwhile(number: int, result: TrialResult) -> None:
         finished(number, result)
-        found.coordinator._failures["nan_loss"] = 4
+        found.coordinator.queue.failures.n["nan_loss"] = 4
 
     found.view.finished = fail_meanwhile  # type: ignore[method-assign]
     assert found.run() == "budget"
-    assert not found.coordinator._failures
+    assert not found.coordinator.queue.failures.n
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class Lines(View):
 
 def followed(folder: Path, spec: StudySpec, *hooks: Any) -> tuple[Search, Lines]:
     search, lines = Search(folder, spec), Lines()
-    search.coordinator.view = Views((lines, *(Guarded(hook, lines.noted) for hook in hooks)))
+    search.coordinator.view = search.coordinator.queue.view = Views(
+        (lines, *(Guarded(hook, lines.noted) for hook in hooks))
+    )
     search.run()
     return search, lines
 

@@ -26,7 +26,9 @@ from tests.search.light_trainer import Fault
 def logged(folder: Path, spec: StudySpec) -> Search:
     """Run a light study whose view writes logs as well."""
     found = Search(folder, spec)
-    found.coordinator.view = Views((found.view, Guarded(TensorBoard(folder / "logs-tb"), found.view.noted)))
+    found.coordinator.view = found.coordinator.queue.view = Views(
+        (found.view, Guarded(TensorBoard(folder / "logs-tb"), found.view.noted))
+    )
     found.run()
     return found
 
