@@ -1,13 +1,10 @@
 """DICOM radiographs to 8-bit pixels. Needs the extra `dicom` (pydicom and decoders).
 
-pydicom converts a value when it is first looked at, and raises, warns and logs with that value, which may be a
-patient's. So it is touched in `_Attributes` and `_pixels` alone, where warnings are silenced and errors reduced to the
-attribute's name; only the attributes named here are ever parsed. What the values mean is in `voi`.
+Only the attributes named here are ever parsed. `dicom_values` reads them, `voi` interprets them.
 """
 
 import hashlib
 import io
-import logging
 import struct
 from typing import Any
 
@@ -16,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pneumo_core.data import parts, voi
-from pneumo_core.data.dicom_layout import JPEG_BASELINE, Layout, inflates_beyond, is_dicom, layout
+from pneumo_core.data.dicom_layout import JPEG_BASELINE, Layout, is_dicom, layout
+from pneumo_core.data.dicom_values import EXPORT, Values, guarded, parse, pydicom
 from pneumo_core.data.quiet import quietly
 from pneumo_core.data.voi import Lookup, Rules
 from pneumo_core.errors import DataError
@@ -37,8 +35,7 @@ _PIXELS = (
 )
 _LUT = ("LUTDescriptor", "LUTData")
 _STREAM_HEAD_BYTES = 4096
-_INFLATED_BYTES = 256 * 2**20
-_EXPORT = "export the image again"
+_UNDECODED = "is a DICOM file whose pixels (PixelData) can't be decoded ({kind})"
 _MODES = {"MONOCHROME1": "L", "MONOCHROME2": "L", "RGB": "RGB", "YBR_FULL": "RGB", "YBR_FULL_422": "RGB"}
 _SIZE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
 
@@ -46,7 +43,7 @@ _SIZE_MARKERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA,
 def size_and_mode(data: bytes, max_pixels: int) -> tuple[int, int, str]:
     """Return (width, height, mode) of a one-frame image; `mode` is `L`, `I;16` or `RGB`."""
     with quietly():
-        found = _Attributes(_parse(data, _SIZE))
+        found = Values(parse(data, _SIZE))
         width, height, mode = _checked(found, max_pixels)
         return width, height, "I;16" if mode == "L" and found.whole("BitsStored", 8) > 8 else mode
 
@@ -54,7 +51,7 @@ def size_and_mode(data: bytes, max_pixels: int) -> tuple[int, int, str]:
 def patient_digest(data: bytes) -> str:
     """Return a digest of the patient's identifier, or "" where there is none or it can't be read."""
     with quietly():
-        identifier = _Attributes(_parse(data, ("PatientID",))).text("PatientID").strip()
+        identifier = Values(parse(data, ("PatientID",))).text("PatientID").strip()
     return hashlib.blake2b(identifier.encode(errors="replace"), digest_size=8).hexdigest() if identifier else ""
 
 
@@ -65,8 +62,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], str]:
     """
     where = layout(data)
     with quietly():
-        dataset = _parse(data, _PIXELS)
-        found = _Attributes(dataset)
+        dataset = parse(data, _PIXELS)
+        found = Values(dataset)
         width, height, mode = _checked(found, max_pixels)
         _check_there(found, width, height)
         _check_length(found, where, width * height)
@@ -90,100 +87,7 @@ def is_baseline(data: bytes, where: Layout) -> bool:
     return codestream_size(stream) == (where.columns, where.rows)
 
 
-class _Attributes:
-    """The values of a data set; each raises `DataError` where pydicom can't convert it."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    def raw(self, name: str) -> Any:
-        """Return the value, None where there is none."""
-        try:
-            value = self._dataset.get(name)
-            return None if value is None or (hasattr(value, "__len__") and not len(value)) else value
-        except MemoryError:
-            raise
-        except Exception as error:  # pydicom raises anything, and quotes the file
-            raise DataError(
-                f"is a DICOM file whose {name} can't be read ({type(error).__name__}); {_EXPORT}"
-            ) from error
-
-    def has(self, name: str) -> bool:
-        """Return whether the attribute is there, with or without a value."""
-        return name in self._dataset
-
-    def text(self, name: str) -> str:
-        try:
-            return str(self.raw(name) or "")
-        except DataError:
-            return ""  # nothing depends on a text that can't be read
-
-    def number(self, name: str) -> float | None:
-        """Return the first of the values as it is, infinite or not; None where there is none."""
-        value = self.raw(name)
-        try:
-            first = value[0] if hasattr(value, "__getitem__") and not isinstance(value, str | bytes) else value
-            return None if first is None or first == "" else float(first)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise DataError(f"is a DICOM file whose {name} is not a number; correct it, or {_EXPORT}") from error
-
-    def whole(self, name: str, default: int) -> int:
-        value = self.number(name)
-        if value is None:
-            return default
-        if not value.is_integer():
-            raise DataError(f"is a DICOM file whose {name} is {value:g}; it must be a whole number: {_EXPORT}")
-        return int(value)
-
-    def item(self, name: str) -> "_Attributes | None":
-        """Return the first item of a sequence, None where there is none."""
-        items = self.raw(name)
-        try:
-            return None if items is None else _Attributes(items[0])
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise DataError(f"is a DICOM file whose {name} is not a sequence; {_EXPORT}") from error
-
-    def array(self, name: str) -> NDArray[np.float64] | None:
-        """Return numbers, of 16 bits where they are bytes; None where there are none."""
-        value = self.raw(name)
-        try:
-            if isinstance(value, bytes):
-                return np.frombuffer(value[: len(value) // 2 * 2], "<u2").astype(np.float64)
-            return None if value is None else np.atleast_1d(np.asarray(value, np.float64))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise DataError(f"is a DICOM file whose {name} holds no numbers; {_EXPORT}") from error
-
-
-def _parse(data: bytes, attributes: tuple[str, ...]) -> Any:
-    pydicom = _pydicom()
-    try:
-        if inflates_beyond(data, _INFLATED_BYTES):
-            raise DataError(f"is a deflated DICOM file of more than {_INFLATED_BYTES} bytes; export the image smaller")
-        return pydicom.dcmread(io.BytesIO(data), specific_tags=list(attributes), force=True)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # see `_Attributes.raw`
-        raise DataError(f"is a damaged DICOM file ({type(error).__name__}); {_EXPORT}") from error
-
-
-def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise DataError(
-            "is a DICOM file; install the extra that reads them: pip install 'pneumo-search[dicom]'"
-        ) from error
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values as its warnings do
-    return pydicom
-
-
-def _checked(found: _Attributes, max_pixels: int) -> tuple[int, int, str]:
+def _checked(found: Values, max_pixels: int) -> tuple[int, int, str]:
     """Return (width, height, mode) of an image that is read; raises `DataError` naming what it isn't read for."""
     for name in ("Rows", "Columns", "PhotometricInterpretation"):
         if found.raw(name) is None:
@@ -202,13 +106,13 @@ def _checked(found: _Attributes, max_pixels: int) -> tuple[int, int, str]:
         )
     n_samples, bits = found.whole("SamplesPerPixel", 1), found.whole("BitsStored", 8)
     if n_samples != (1 if _MODES[photometric] == "L" else 3):
-        raise DataError(f"is a DICOM file whose SamplesPerPixel is {n_samples}, but {photometric}; {_EXPORT}")
+        raise DataError(f"is a DICOM file whose SamplesPerPixel is {n_samples}, but {photometric}; {EXPORT}")
     if n_samples > 1 and bits > 8:
         raise DataError(f"is a DICOM file in colour whose BitsStored is {bits}; export it with 8, or as MONOCHROME2")
     return width, height, _MODES[photometric]
 
 
-def _check_there(found: _Attributes, width: int, height: int) -> None:
+def _check_there(found: Values, width: int, height: int) -> None:
     """Raise `DataError` for a file that describes pixels and has none: a report, or an export that left them out."""
     if found.raw("PixelData") is not None:
         return
@@ -216,12 +120,12 @@ def _check_there(found: _Attributes, width: int, height: int) -> None:
     if other:
         raise DataError(f"is a DICOM file whose pixels are in {other}, which is not read; export it with PixelData")
     raise DataError(
-        f"is a DICOM file of {width} × {height} pixels (Columns, Rows) whose PixelData is missing: {_EXPORT}, or leave "
+        f"is a DICOM file of {width} × {height} pixels (Columns, Rows) whose PixelData is missing: {EXPORT}, or leave "
         "it out"
     )
 
 
-def _check_length(found: _Attributes, where: Layout | None, n_pixels: int) -> None:
+def _check_length(found: Values, where: Layout | None, n_pixels: int) -> None:
     """Raise `DataError` for pixels that are too few for what the header says."""
     if where is None or where.encapsulated:
         return
@@ -230,11 +134,11 @@ def _check_length(found: _Attributes, where: Layout | None, n_pixels: int) -> No
     if n_there < n_needed and found.text("PhotometricInterpretation") != "YBR_FULL_422":
         raise DataError(
             f"is a DICOM file whose PixelData holds {n_there} bytes, but its Rows, Columns and BitsAllocated need "
-            f"{n_needed}: it was cut short; copy or {_EXPORT}"
+            f"{n_needed}: it was cut short; copy or {EXPORT}"
         )
 
 
-def _rules(found: _Attributes) -> Rules:
+def _rules(found: Values) -> Rules:
     bits = found.whole("BitsStored", 8)
     allocated = found.whole("BitsAllocated", bits)
     signed = found.whole("PixelRepresentation", 0) == 1
@@ -258,7 +162,7 @@ def _rules(found: _Attributes) -> Rules:
     )
 
 
-def _padding(found: _Attributes, bits: int, signed: bool) -> tuple[float, float] | None:
+def _padding(found: Values, bits: int, signed: bool) -> tuple[float, float] | None:
     """Return the range of stored values that are padding; many writers mistake the sign."""
     first = found.number("PixelPaddingValue")
     if first is None:
@@ -270,7 +174,7 @@ def _padding(found: _Attributes, bits: int, signed: bool) -> tuple[float, float]
     return low + shift, high + shift
 
 
-def _lookup(found: _Attributes, name: str) -> Lookup | None:
+def _lookup(found: Values, name: str) -> Lookup | None:
     """Return the first table of a sequence; one without entries where it can't be followed."""
     item = found.item(name)
     if item is None:
@@ -286,35 +190,21 @@ def _lookup(found: _Attributes, name: str) -> Lookup | None:
 
 def _pixels(dataset: Any, shape: tuple[int, int]) -> NDArray[Any]:
     """Return the stored values, (h, w) or (h, w, 3); of pixels for more frames than there are, the first."""
-    try:
+    with guarded(f"{_UNDECODED}; export the image without compression"):
         stored = np.asarray(dataset.pixel_array)
         return stored if stored.shape[:2] == shape else stored.reshape(-1, *shape, *stored.shape[3:])[0]
-    except MemoryError:
-        raise
-    except Exception as error:  # see `_Attributes.raw`
-        raise DataError(
-            f"is a DICOM file whose pixels (PixelData) can't be decoded ({type(error).__name__}); export the image "
-            "without compression"
-        ) from error
 
 
 def _frame(dataset: Any, where: Layout | None) -> tuple[str, bytes]:
     """Return the transfer syntax and the compressed stream of the one frame, empty where it isn't compressed."""
     if where is not None and not where.encapsulated:
         return where.syntax, b""
-    pydicom = _pydicom()
-    try:
+    reader = pydicom()
+    with guarded(f"is a DICOM file whose TransferSyntaxUID or compressed PixelData is damaged ({{kind}}); {EXPORT}"):
         syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-        if not pydicom.uid.UID(syntax).is_encapsulated:
+        if not reader.uid.UID(syntax).is_encapsulated:
             return syntax, b""
-        return syntax, pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
-    except MemoryError:
-        raise
-    except Exception as error:  # see `_Attributes.raw`
-        raise DataError(
-            f"is a DICOM file whose TransferSyntaxUID or compressed PixelData is damaged ({type(error).__name__}); "
-            f"{_EXPORT}"
-        ) from error
+        return syntax, reader.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
 def _check_inside(frame: bytes, size: tuple[int, int]) -> None:
@@ -323,7 +213,7 @@ def _check_inside(frame: bytes, size: tuple[int, int]) -> None:
     if inside is not None and inside != size:
         raise DataError(
             f"is a DICOM file of {size[0]} × {size[1]} pixels (Columns, Rows) with a compressed image of "
-            f"{inside[0]} × {inside[1]} in its PixelData; {_EXPORT}"
+            f"{inside[0]} × {inside[1]} in its PixelData; {EXPORT}"
         )
 
 
@@ -346,13 +236,7 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_pixels(frame: bytes) -> NDArray[Any]:
-    try:
+    with guarded(f"{_UNDECODED}; {EXPORT}"):
         with quietly():
             image = Image.open(io.BytesIO(frame), formats=("JPEG",))
         return np.asarray(image if image.mode == "L" else image.convert("L"))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"is a DICOM file whose pixels (PixelData) can't be decoded ({type(error).__name__}); {_EXPORT}"
-        ) from error
