@@ -3,8 +3,7 @@
 import gc
 import io
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,7 +11,7 @@ from typer.core import TyperGroup
 
 from pneumo_core.errors import PneumoError, UserError, message_of
 from search import installation
-from search.cli import bundle, certify, dashboard, data, export, report, train_trial, weights, worker
+from search.cli import bundle, certify, dashboard, data, export, launch, report, train_trial, weights, worker
 from search.cli.options import (
     DONE,
     FAILED,
@@ -20,21 +19,10 @@ from search.cli.options import (
     NOT_FEASIBLE,
     WRONG_USE,
     JsonOption,
-    MachineOptions,
-    ProtocolOption,
-    QuietOption,
     StudyOptions,
-    VerboseOption,
-    at_least_one,
-    duration,
     grouped,
-    verbosity,
 )
-from search.cli.reading import ReadingOptions
 from search.stopping import terminate_like_interrupt
-
-if TYPE_CHECKING:
-    from search.records import Summary
 
 ORDER = (  # of the commands in `--help`: that of their use
     *("data", "weights", "studies", "spaces", "launch", "worker", "status", "dashboard", "report", "train-trial"),
@@ -64,6 +52,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(worker.storage_app, name="storage")
+app.command()(launch.launch)
 app.command()(worker.worker)
 app.command()(report.report)
 app.command()(dashboard.dashboard)
@@ -91,79 +80,6 @@ def pneumo(
     ] = False,
 ) -> None:
     """Take the options that need no command."""
-
-
-@app.command()
-@grouped
-def launch(
-    context: typer.Context,
-    stored: StudyOptions,
-    *,
-    data: Annotated[str | None, typer.Option(metavar="SRC", help="Images: folder, .npz or `phantom`.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(metavar="N", callback=at_least_one, help="TOTAL trials, over all launches.")
-    ] = None,
-    timeout: Annotated[float | None, duration("Stop this launch after 2h, 90m, 30s ...")] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Another seed than the study's. Needs a new --name.")
-    ] = None,
-    machine: MachineOptions,
-    protocol: ProtocolOption = None,
-    tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also write every trial's curves for `tensorboard --logdir DIR`.")
-    ] = None,
-    hook: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Report to mlflow, wandb or module:Name. May be repeated."),
-    ] = None,
-    warm_start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SRC",
-            help="Try the best points of an earlier search first: a study, URL#STUDY of an Optuna database, or the "
-            "folder of a KerasTuner search.",
-        ),
-    ] = None,
-    extend: Annotated[
-        bool,
-        typer.Option("--extend", help="Keep the trials of a study whose space got wider."),
-    ] = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-    as_json: JsonOption = False,
-    reading: ReadingOptions,
-) -> None:
-    """Run a study, or resume it up to its total budget.
-
-    Ctrl-C shuts down cleanly. The next launch continues running trials from their last epochs.
-    """
-    from search import launching as steps
-    from search import printing
-    from search.cli.show import show_ending, show_notes
-    from search.watching.make import view_maker
-    from studies import load
-
-    console = Console(stderr=as_json)
-    study = steps.with_options(
-        load.load(stored.study),
-        name=stored.name,
-        data=data,
-        reading=reading.over,
-        protocol=protocol,
-        trials=trials,
-        timeout_s=timeout,
-        seed=seed,
-        hooks=hook or (),
-    )
-    options = steps.Options(
-        storage_url=stored.url, home=stored.place, tensorboard=tensorboard, warm_start=warm_start, extend=extend
-    )
-    views = view_maker(console, verbosity(quiet, verbose))
-    outcome = steps.launch(study, options, machine.machine, views, lambda read: show_notes(console, read))
-    show_ending(console, outcome, context)
-    if as_json:
-        printing.result(outcome.summary.to_json())
-    raise typer.Exit(_exit_code(outcome.ending, outcome.summary))
 
 
 @app.command()
@@ -250,11 +166,3 @@ def _die(message: object, code: int) -> NoReturn:
 
     printing.say(Console(stderr=True), f"pneumo: {message_of(message)}", "red")
     sys.exit(code)
-
-
-def _exit_code(ending: str, summary: "Summary") -> int:
-    if ending == "interrupted":
-        return INTERRUPTED
-    if ending == "failing":
-        return FAILED
-    return DONE if summary.best else NOT_FEASIBLE
