@@ -7,9 +7,11 @@ time from each message of the trainer to its answer, and from the end of a trial
 time from the first trial's submission to the last one's end. "to the first step" is the time from a trial's
 submission to the beginning of its first epoch, the building of its network included, tracing excluded; the first
 trial also starts the process and imports the framework. Of the quick commands, processor time is measured, which other
-programs on the machine change little; with --trials 0 nothing else is.
+programs on the machine change little; each ran once before, so that Python has its bytecode. With --trials 0 nothing
+else is measured.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -67,13 +69,17 @@ def _quick_commands(folder: Path, n_stored: int, n_repeats: int) -> list[Row]:
         "pneumo --help": lambda: _run_s("--help"),
         f"pneumo status, {n_stored} trials": lambda: _run_s("status", "cnn", "--storage", url),
     }
+    for compile_once in sides.values():
+        compile_once()
     return [Row(name=name, values=values) for name, values in measure.in_turn(sides, n_repeats).items()]
 
 
 def _run_s(*arguments: str) -> float:
     """Return the processor time of a command."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "search.cli", *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "search.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -7,6 +7,7 @@ Trials that another program put into the study are left out and counted. One of 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 import optuna
@@ -212,6 +213,7 @@ _PREFIXES: Mapping[tuple[str, str], Rule] = {
 }
 
 
+@cache
 def _rule(kind: str, name: str) -> Rule:
     begun = next((rule for (k, start), rule in _PREFIXES.items() if k == kind and name.startswith(start)), ANYTHING)
     return _RULES.get((kind, name), begun)

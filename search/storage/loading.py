@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 MOST_AGAIN = 30_000  # trials that a query can name: SQLite takes 32,766 values
 _distribution = cache(json_to_distribution)  # a space has few, a study stores one for each value
+_scan = json.JSONDecoder().scan_once
 
 
 def load_trials(
@@ -119,5 +120,14 @@ def _params(read: _Reader) -> tuple[dict[int, dict[str, Any]], dict[int, dict[st
 def _attributes(read: _Reader, model: Any) -> dict[int, dict[str, Any]]:
     found = defaultdict[int, dict[str, Any]](dict)
     for trial_id, key, text in read(model, model.key, model.value_json):
-        found[trial_id][key] = json.loads(text)
+        found[trial_id][key] = _decoded(text)
     return found
+
+
+def _decoded(text: str) -> Any:
+    """Do as `json.loads`, in half of the time for short texts without blanks around them."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else json.loads(text)
