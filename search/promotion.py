@@ -32,8 +32,8 @@ def next_trial(rungs: Sequence[Sequence[Reached]], reduction_factor: int, n_sett
 
     `rungs` come from the cheapest up. Wherever `reduction_factor` trials reached a rung, the best of them continues,
     looked for from the highest rung down. The lowest `n_settled` rungs are those that no other trial can reach any
-    more: of these the share that continues is
-    rounded up, from the lowest rung up, so that small studies also train a trial to its end.
+    more: of these the share that continues is rounded up, from the lowest rung up, so that small studies also train a
+    trial to its end.
     """
     for reached in reversed(rungs):
         if (found := _best_left(reached, len(reached) // reduction_factor)) is not None:
