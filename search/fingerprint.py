@@ -4,14 +4,16 @@ import hashlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pneumo_core
 from pneumo_core import codec
-from pneumo_core.data.manifest import Manifest
-from pneumo_core.data.split import Split
 from studies.probing import Probes
 from studies.spec import StudySpec
+
+if TYPE_CHECKING:  # `pneumo status` does without
+    from pneumo_core.data.manifest import Manifest
+    from pneumo_core.data.split import Split
 
 Fingerprint = dict[str, Any]
 
@@ -35,7 +37,7 @@ def of_study(spec: StudySpec, draws: Probes) -> Fingerprint:
     }
 
 
-def of_data(manifest: Manifest, split: Split) -> Fingerprint:
+def of_data(manifest: "Manifest", split: "Split") -> Fingerprint:
     """Return the fingerprint of images, classes and roles; it doesn't depend on where the folder lies."""
     return {
         "data": {

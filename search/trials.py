@@ -7,19 +7,21 @@ retry would keep the constraints and pruner rungs of the first run.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pneumo_core import codec
-from pneumo_core.result import TrialResult
 from pneumo_core.specs import TrialSpec
 from pneumo_core.tuner.dialogue import DRAWN
 from search.grid import GRID_ID
 from search.storage import owner
 from search.storage.owner import Owner
 from spaces.base import Scalar
+
+if TYPE_CHECKING:  # `pneumo status` does without
+    from pneumo_core.result import TrialResult
 
 CONSTRAINT = "fnr_ceiling"
 RUNG, IMAGE_SIZE_PX = "rung", "image_size_px"  # attributes of a trial that was paused: where, on what images
@@ -49,7 +51,7 @@ def beat(trial: optuna.Trial, mine: Owner) -> None:
     trial.set_user_attr(owner.ATTRIBUTE, codec.to_json(mine))
 
 
-def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extra: Any) -> None:
+def finish(study: optuna.Study, trial: optuna.Trial, result: "TrialResult", **extra: Any) -> None:
     """Write constraint, metrics and environment, then tell: nothing can be written afterwards.
 
     Raises `UpdateFinishedTrialError` when another coordinator ended the trial.
@@ -71,7 +73,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: TrialResult, **extr
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")
 
 
-def attributes(result: TrialResult) -> dict[str, Any]:
+def attributes(result: "TrialResult") -> dict[str, Any]:
     """Return the flat attributes that users and other tools read."""
     return {
         **codec.to_json(result.metrics),
@@ -98,8 +100,10 @@ def twin(found: Iterable[FrozenTrial], spec_digest: str) -> FrozenTrial | None:
     return max(same, key=lambda t: (t.state == TrialState.COMPLETE, t.user_attrs.get("n_epochs", 0)), default=None)
 
 
-def copy_of(trial: FrozenTrial) -> TrialResult:
+def copy_of(trial: FrozenTrial) -> "TrialResult":
     """Return the stored result of a finished trial, without scores and history, for a trial that repeats it."""
+    from pneumo_core.result import TrialResult
+
     attrs = trial.user_attrs
     return codec.from_json(
         TrialResult,

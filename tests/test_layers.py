@@ -49,8 +49,9 @@ def test_quick_commands_load_neither_optuna_nor_scipy() -> None:
     slow = "{'optuna', 'scipy', 'sklearn', 'matplotlib', 'importlib.metadata'}"
     code = (
         f"import sys, search.cli.app; print(sorted({slow} & set(sys.modules)))\n"  # --help
-        "import pneumo_core.data.dataset; print(sorted({'scipy'} & set(sys.modules)))\n"
-        "import search.cli.show, search.records; print(sorted({'scipy'} & set(sys.modules)))"  # status
+        "import search.cli.show, search.records, search.study\n"  # status
+        "print(sorted({'scipy', 'pneumo_core.result', 'pneumo_core.wire'} & set(sys.modules)))\n"
+        "import pneumo_core.data.dataset; print(sorted({'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["[]", "[]", "[]"]

@@ -1,13 +1,15 @@
 """Trials, their progress and their outcome in a few words."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pneumo_core.result import TrialResult
-from pneumo_core.scoring.operating import Metrics
 from pneumo_core.specs import BackboneSpec, CnnSpec, KerasTunerSpec, TrialSpec
-from pneumo_core.wire import FOLD, N_FOLDS
 from search.duration import say_duration
 from search.records import Best
+
+if TYPE_CHECKING:  # `pneumo status` does without
+    from pneumo_core.result import TrialResult
+    from pneumo_core.scoring.operating import Metrics
 
 N_TIED = 8  # named one by one
 
@@ -31,6 +33,8 @@ def describe(spec: TrialSpec) -> str:
 
 def describe_step(spec: TrialSpec, epoch: int, metrics: Mapping[str, float]) -> str:
     """Return how far a running trial is after `epoch`: "7/20" epochs, and over folds "fold 2/5, 7/20"."""
+    from pneumo_core.wire import FOLD, N_FOLDS
+
     if N_FOLDS not in metrics:
         return f"{epoch + 1}/{spec.train.epochs}"
     n_folds = f"{metrics[N_FOLDS]:g}"
@@ -45,7 +49,7 @@ def describe_fold(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{label} {metrics[name]:.4g}" for label, name in names if name in metrics)
 
 
-def outcome(result: TrialResult) -> str:
+def outcome(result: "TrialResult") -> str:
     """Return the result of a finished trial in a line."""
     figures = f"{describe_metrics(result.metrics)}; {say_duration(result.seconds)}"
     step, n = ("epoch", result.n_epochs) if result.n_folds is None else ("fold", result.n_folds)
@@ -69,7 +73,7 @@ def describe_tied(best: Best) -> str:
     )
 
 
-def describe_metrics(m: Metrics | Best) -> str:
+def describe_metrics(m: "Metrics | Best") -> str:
     return (
         f"recall {m.recall:.4f} (FNR {m.fnr:.2%}), specificity {m.specificity:.4f}, AUC {m.auc:.4f}, pAUC {m.pauc:.4f}"
     )
