@@ -36,7 +36,7 @@ install-dev: $(VENV)/.installed-dev ## the same with test tools and all optional
 quickstart: install ## set up, then search on generated phantoms: ends with a feasible best trial
 	$(BIN)/pneumo launch quickstart
 
-test: install-dev ## the test suite, but for what takes minutes; JOBS=2 processes
+test: install-dev ## the test suite, without tests that take minutes; JOBS=2 processes
 	$(BIN)/python -m pytest -q -p tests.cpu -n $(JOBS) --dist loadfile -m "not slow"
 
 test-jax: install-dev ## the model and training tests on the JAX backend
@@ -46,7 +46,7 @@ test-slow: install-dev ## the tests that train for minutes
 	$(BIN)/python -m pytest -q -m slow
 
 FAULTS ?= 2200
-chaos: install-dev ## random faults, counted by kind (half an hour and more; given again, it continues): FAULTS=2200
+chaos: install-dev ## random faults, counted by kind (half an hour and more; the same command resumes): FAULTS=2200
 	$(BIN)/python -m tests.chaos --faults $(FAULTS)
 
 fuzz: install-dev ## 5,000 damaged image files through the command line
