@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def space(suggest: Suggest) -> TrialSpec:
 def _quick_commands(folder: Path, n_stored: int, n_repeats: int) -> list[Row]:
     url = f"sqlite:///{folder / 'stored.db'}"
     storage.fill(cnn.STUDY, url, n_stored)
-    sides = {
+    sides: dict[str, Callable[[], float]] = {
         "pneumo --help": lambda: _run_s("--help"),
         f"pneumo status, {n_stored} trials": lambda: _run_s("status", "cnn", "--storage", url),
     }
