@@ -2,11 +2,14 @@
 
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,25 +137,39 @@ def test_the_plain_optuna_command_line_reads_the_database(searched: tuple[Path, 
     assert best["params"] == found["best"]["params"]
 
 
-def test_the_same_seed_gives_the_same_trials_and_values_and_another_one_others(
-    searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path
-) -> None:
-    pneumo("launch", write_study(tmp_path, more=LENIENT), "--data", phantoms, folder=tmp_path)
-
-    def told(folder: Path) -> list[Any]:
-        return [(t["state"], t["values"], t["steps"], t["attrs"]["spec"]) for t in trials(folder)]
-
-    assert told(tmp_path) == told(searched[0])
-
-    other = tmp_path / "other"
-    other.mkdir()
-    pneumo_here("launch", write_study(other, more=LENIENT), "--data", phantoms, "--seed", "8", folder=other)
-    assert [t["attrs"]["spec"] for t in trials(other)] != [t["attrs"]["spec"] for t in trials(tmp_path)]
+def test_another_seed_gives_other_trials(searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path) -> None:
+    pneumo_here("launch", write_study(tmp_path, more=LENIENT), "--data", phantoms, "--seed", "8", folder=tmp_path)
+    assert not specs(tmp_path) & specs(searched[0])
 
 
-def start(folder: Path, phantoms: Path) -> "subprocess.Popen[bytes]":
-    """Return a launch that runs, once it has reported an epoch that was not there before."""
-    n_before = len(epochs(folder))
+def specs(folder: Path) -> set[str]:
+    return {json.dumps(t["attrs"]["spec"], sort_keys=True) for t in trials(folder)}
+
+
+# Holds the search in a trial's second epoch or later while there is a file of its number.
+HOLD = """
+import time
+from pathlib import Path
+
+class Hold:
+    def epoch(self, number, epoch, metrics):
+        while epoch >= 1 and Path(f"hold-{number}").exists():
+            Path(f"held-{number}").touch()
+            time.sleep(0.02)
+"""
+
+
+def held_study(folder: Path) -> None:
+    """Write a study of one trial that is held as often as it is begun anew, three times at most."""
+    folder.mkdir()
+    study = write_study(folder, epochs=6, more="hooks=(Hold(),),")
+    text = study.read_text()
+    assert "trials=3" in text
+    study.write_text(HOLD + text.replace("trials=3", "trials=1"))
+
+
+def start(folder: Path, phantoms: Path, number: int) -> "subprocess.Popen[bytes]":
+    """Return a launch that runs, once it is held in trial `number`."""
     process = subprocess.Popen(
         command("launch", "small.py", "--data", phantoms),
         cwd=folder,
@@ -160,54 +177,59 @@ def start(folder: Path, phantoms: Path) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: len(epochs(folder)) > n_before, "an epoch")
+    wait_until_held(folder, number)
     return process
 
 
-def epochs(folder: Path) -> set[tuple[int, int]]:
-    """Return (trial, epoch) of all that was reported; none while the database is being made."""
-    if not (folder / "runs" / "pneumo.db").exists():
-        return set()
-    try:
-        return {(trial["number"], step) for trial in trials(folder) for step in trial["steps"]}
-    except sqlite3.Error:
-        return set()
+def wait_until_held(folder: Path, number: int) -> None:
+    wait_for((folder / f"held-{number}").exists, f"trial {number} to be in mid-training")
 
 
 def failures(folder: Path) -> list[dict[str, Any]]:
     return [t["attrs"]["failure"] for t in trials(folder) if t["state"] == "FAIL"]
 
 
-def test_a_killed_child_ctrl_c_and_a_killed_coordinator_lose_nothing(phantoms: Path, tmp_path: Path) -> None:
-    """Each comes in the middle of a trial, if this process is not kept waiting; what must hold then holds always."""
-    study = write_study(tmp_path, epochs=100)
-    study.write_text(study.read_text().replace("batch_size=32", "batch_size=32, patience=100"))  # none ends early
-    process = start(tmp_path, phantoms)
-    os.kill(children_of(tmp_path)[0], signal.SIGKILL)
-    wait_for(lambda: failures(tmp_path), "the death to be stored")
-    [death] = failures(tmp_path)
+def told(folder: Path) -> list[Any]:
+    """Return what each trial came to: not how long it took."""
+    names = ("spec", "recall", "specificity", "fnr", "auc", "pauc", "threshold", "best_epoch", "n_epochs")
+    return [(t["state"], t["values"], t["steps"], *(t["attrs"][name] for name in names)) for t in finished(folder)]
+
+
+def test_a_killed_child_ctrl_c_and_a_killed_coordinator_change_nothing(phantoms: Path, tmp_path: Path) -> None:
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    for folder in (broken, unbroken):
+        held_study(folder)
+    holds = [broken / f"hold-{number}" for number in range(3)]
+    for hold in holds:
+        hold.touch()
+
+    process = start(broken, phantoms, 0)
+    [child] = children_of(broken)
+    os.kill(child, signal.SIGKILL)
+    holds[0].unlink()
+    wait_until_held(broken, 1)
+    [death] = failures(broken)
     assert death["reason"] == "child_died"
     assert "SIGKILL" in death["message"]
 
     process.send_signal(signal.SIGINT)
+    holds[1].unlink()
     assert process.wait(timeout=300) == 130
-    assert children_of(tmp_path) == []
-    assert "RUNNING" not in {t["state"] for t in trials(tmp_path)}
+    assert children_of(broken) == []
+    assert "RUNNING" not in {t["state"] for t in trials(broken)}
 
-    process = start(tmp_path, phantoms)
+    process = start(broken, phantoms, 2)
     process.kill()
     process.wait()
-    wait_for(lambda: not children_of(tmp_path), "its child to end")
-    before = finished(tmp_path)
+    wait_for(lambda: not children_of(broken), "its child to end")
 
-    last = last_json(pneumo("launch", "small.py", "--data", phantoms, "--json", folder=tmp_path, code=None))
-    assert sum(last["trials"].values()) == 3
-    assert last["trials"]["failed"] == 0
-    after = finished(tmp_path)
-    assert [t for t in after if t["number"] in {b["number"] for b in before}] == before
-    assert len(after) == 3
-    assert {found["reason"] for found in failures(tmp_path)} <= {"child_died", "interrupted", "lost"}
-    assert children_of(tmp_path) == []
+    holds[2].unlink()
+    launch = ("launch", "small.py", "--data", phantoms, "--json")
+    last, whole = (last_json(pneumo(*launch, folder=folder, code=None)) for folder in (broken, unbroken))
+    assert last["trials"] == whole["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
+    assert told(broken) == told(unbroken)
+    assert [found["reason"] for found in failures(broken)] == ["child_died", "interrupted", "lost"]
+    assert children_of(broken) == []
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real radiographs at {REAL}")
@@ -228,22 +250,46 @@ def test_real_radiographs_with_a_bad_file_among_them(tmp_path: Path) -> None:
     assert "broken.jpeg" in checked.stdout
 
 
+# Has the process of the tests do what it is called for: a command or a trainer of its own would load Keras each time.
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+with socket.create_connection(("127.0.0.1", {port})) as asking:
+    asking.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode() + b"\\n")
+    code, out, err = json.loads(asking.makefile().read())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+def run_with_commands_here(script: Sequence[object], folder: Path, **more: str) -> None:
+    """Run a script whose `pneumo` this process answers, and check that it ends with 0."""
+    launcher = folder / "bin" / "pneumo"
+    launcher.parent.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        launcher.write_text(CLIENT.format(python=sys.executable, port=server.getsockname()[1]))
+        launcher.chmod(0o755)
+        path = f"{launcher.parent}:{os.environ['PATH']}"
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            running = subprocess.Popen(
+                list(map(str, script)), cwd=folder, env=environment(PATH=path, **more), stdout=out, stderr=err
+            )
+        while running.poll() is None:
+            if select.select([server], [], [], 0.1)[0]:
+                answer(server.accept()[0])
+    assert running.returncode == 0, (folder / "out").read_text() + (folder / "err").read_text()
+
+
+def answer(asked: socket.socket) -> None:
+    with asked, asked.makefile() as lines:
+        folder, *arguments = json.loads(lines.readline())
+        done = pneumo_here(*arguments, folder=Path(folder), code=None)
+        asked.sendall(json.dumps([done.returncode, done.stdout, done.stderr]).encode())
+
+
 def test_the_script_in_the_docs_runs_from_folder_to_bundle(phantoms: Path, tmp_path: Path) -> None:
     study = write_study(tmp_path, epochs=6, more=LENIENT)
-    launcher = tmp_path / "bin" / "pneumo"
-    launcher.parent.mkdir()
-    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m search.cli "$@"\n')
-    launcher.chmod(0o755)
-    path = f"{launcher.parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, "2"],
-        cwd=tmp_path,
-        env=environment(PATH=path, MEMBERS="1"),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_with_commands_here((ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, 2), tmp_path, MEMBERS="1")
     work = tmp_path / "work"
     assert {"model.keras", "bundle.json", "MODEL_CARD.md", "report.html"} <= {
         f.name for f in (work / "bundle").iterdir()
