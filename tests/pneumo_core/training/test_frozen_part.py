@@ -7,6 +7,7 @@ import pytest
 from pneumo_core.models import backbones
 from pneumo_core.specs import BackboneSpec
 from pneumo_core.training import features, frozen_part
+from tests.pneumo_core.eager import outputs
 
 CUTS = {  # block inputs, before the six times as many maps inside; None: nothing is frozen
     "stage-1": ("block10_add", (4, 4, 112)),
@@ -31,11 +32,11 @@ def test_the_parts_make_the_whole(name: str) -> None:
     network = backbones.build(spec, (32, 32, 3))
     trained = [variable.path for variable in network.trainable_variables]
     x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    logits = keras.Model(network.inputs, network.get_layer("score").input).predict(x, verbose=0)
+    logits = outputs(keras.Model(network.input, network.get_layer("score").input), x)
 
     parts = features.split(network, spec)
 
     assert parts is not None
-    np.testing.assert_allclose(parts.rest.predict(parts.frozen.predict(x, verbose=0), verbose=0), logits, rtol=1e-5)
+    np.testing.assert_allclose(outputs(parts.rest, outputs(parts.frozen, x)), logits, rtol=1e-5)
     assert not parts.frozen.trainable_variables
     assert [variable.path for variable in parts.rest.trainable_variables] == trained  # a checkpoint counts on the order

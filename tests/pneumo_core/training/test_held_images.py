@@ -45,14 +45,13 @@ def trained(spec: ModelSpec, checkpoint: Path | None = None, on_epoch: Any = go_
 
 
 @pytest.mark.usefixtures("accelerated")
-@pytest.mark.parametrize("steps_per_epoch", [None, 3])
-@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(("name", "steps_per_epoch"), [("dense", None), ("dense", 3), ("cnn", 3)])
 def test_held_images_give_the_trial_that_chunks_give(
-    spec: ModelSpec, steps_per_epoch: int | None, monkeypatch: pytest.MonkeyPatch
+    name: str, steps_per_epoch: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = trained(spec, steps_per_epoch=steps_per_epoch)
+    held = trained(MODELS[name], steps_per_epoch=steps_per_epoch)
     monkeypatch.setattr(own_steps, "HELD_BYTES", 0)
-    chunked = trained(spec, steps_per_epoch=steps_per_epoch)
+    chunked = trained(MODELS[name], steps_per_epoch=steps_per_epoch)
 
     np.testing.assert_allclose(held.scores, chunked.scores, atol=2e-6)
     assert [e["loss"] for e in held.history] == pytest.approx([e["loss"] for e in chunked.history], rel=1e-5)

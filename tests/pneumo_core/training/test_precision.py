@@ -111,9 +111,20 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_in_it(
         facts.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n\n", "utf-8")
     monkeypatch.setattr(precision, "CPU_FACTS", facts)
 
+    found = precision.of(trial(MODELS["cnn"], precision="auto"))
+    assert found == (expected if keras.backend.backend() == "tensorflow" else "float32")
+
+
+def test_a_trial_with_auto_is_the_trial_with_what_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("flags : amx_bf16\n", "utf-8")
+    monkeypatch.setattr(precision, "CPU_FACTS", facts)
     auto = trial(MODELS["cnn"], precision="auto")
-    assert precision.of(auto) == (expected if keras.backend.backend() == "tensorflow" else "float32")
+
     result = run_trial(auto, ObjectiveSpec(), arrays(), 5, go_on)
+
     assert result.environment["precision"] == precision.of(auto)
     same = run_trial(trial(MODELS["cnn"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
     assert result.scores == same.scores

@@ -1,5 +1,7 @@
-"""A trial on small images first: pausing, continuing with larger ones, and exact continuation through all of it."""
+"""A trial on small images first: pausing, going on with larger ones, and exact continuation through all of it."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,28 @@ def flat_cnn() -> TrialSpec:
     return trial(CnnSpec(filters=(4, 8), units=(6,), dropout=0.2), epochs=6, augment=AUGMENT)
 
 
+@dataclass(frozen=True)
+class Staged:
+    """The stages of one unbroken trial: what each came to, and the checkpoint that it left in `folder`."""
+
+    folder: Path
+    results: list[TrialResult]
+
+    def checkpoint(self, index: int, place: Path) -> Path:
+        """Return a copy, in `place`, of the checkpoint after stage `index`."""
+        return Path(shutil.copy(self.folder / f"{index}.npz", place / "trial.npz"))
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
+    folder = tmp_path_factory.mktemp("staged")
+    found = Staged(folder, [])
+    for index in range(len(STAGES)):
+        found.results.append(run_stage(flat_cnn(), index, folder / "trial.npz"))
+        shutil.copy(folder / "trial.npz", folder / f"{index}.npz")
+    return found
+
+
 @pytest.mark.parametrize(
     ("network", "fields"),
     [
@@ -48,10 +72,8 @@ def test_pausing_changes_nothing_where_the_images_stay(
     assert without_seconds(staged[-1]) == without_seconds(unbroken)
 
 
-def test_a_trial_killed_in_any_stage_comes_to_the_same_result(tmp_path: Path) -> None:
+def test_a_trial_killed_in_any_stage_comes_to_the_same_result(staged: Staged, tmp_path: Path) -> None:
     spec, path, heard = flat_cnn(), tmp_path / "killed.npz", list[int]()
-    unbroken = [run_stage(spec, index, tmp_path / "unbroken.npz") for index in range(3)]
-
     killed = []
     for index, last in enumerate((1, 2, 5)):  # the last epoch of a stage, the first, the very last
         with pytest.raises(Killed):
@@ -60,14 +82,11 @@ def test_a_trial_killed_in_any_stage_comes_to_the_same_result(tmp_path: Path) ->
         killed.append(run_stage(spec, index, path, kill_after(99, heard)))  # as if nobody had heard how it ended
 
     assert heard == [0, 1, 1, 2, 2, 3, 4, 5, 5]
-    assert list(map(without_seconds, killed)) == list(map(without_seconds, unbroken))
+    assert list(map(without_seconds, killed)) == list(map(without_seconds, staged.results))
 
 
-def test_larger_images_keep_the_weights_and_judge_anew(tmp_path: Path) -> None:
-    spec, path = flat_cnn(), tmp_path / "trial.npz"
-    first = run_stage(spec, 0, path)
-
-    result = run_stage(spec, 1, path)
+def test_larger_images_keep_the_weights_and_judge_anew(staged: Staged) -> None:
+    first, result, _ = staged.results
 
     assert (result.n_epochs, result.stopped) == (4, "paused")
     assert result.best_epoch > 2  # epochs on small images can't be the best
@@ -104,12 +123,8 @@ def test_a_stage_whose_checkpoint_is_gone_trains_all_its_epochs_at_its_own_size(
     assert without_seconds(result) == without_seconds(alone)
 
 
-def test_an_earlier_stage_never_goes_on_from_a_later_one(tmp_path: Path) -> None:
-    path = tmp_path / "trial.npz"
-    for index in (0, 1):
-        run_stage(flat_cnn(), index, path)
-
-    result = run_stage(flat_cnn(), 0, path)
+def test_an_earlier_stage_never_goes_on_from_a_later_one(staged: Staged, tmp_path: Path) -> None:
+    result = run_stage(flat_cnn(), 0, staged.checkpoint(1, tmp_path))
 
     assert result.environment["checkpoint"].startswith("started over: ")
     assert result.n_epochs == 2

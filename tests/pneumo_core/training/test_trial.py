@@ -52,11 +52,9 @@ def test_a_trial_learns_and_its_result_travels_as_json(model: ModelSpec) -> None
     assert [layer.shape for layer in result.layers if layer.kind == "Dense"][-1] == (1,)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_the_same_seed_gives_the_same_trial_and_another_seed_another(model: ModelSpec) -> None:
+def test_the_same_seed_gives_the_same_trial_and_another_seed_another() -> None:
     first, again, other = (
-        without_seconds(run_trial(trial(model, augment=AUGMENT), ObjectiveSpec(), arrays(), seed, go_on))
-        for seed in (1, 1, 2)
+        without_seconds(run_trial(trial(augment=AUGMENT), ObjectiveSpec(), arrays(), seed, go_on)) for seed in (1, 1, 2)
     )
 
     assert first == again

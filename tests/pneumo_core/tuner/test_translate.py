@@ -12,6 +12,7 @@ from keras import layers
 from pneumo_core.models import stock, stored
 from pneumo_core.specs import DataSpec, KerasTunerSpec
 from pneumo_core.tuner import compiled, translate
+from tests.pneumo_core.eager import outputs
 
 DATA = DataSpec(image_size_px=12)
 
@@ -74,8 +75,8 @@ def test_the_score_is_the_positive_column_of_the_model(
         if layer.weights:
             found.get_layer(layer.name).set_weights(layer.get_weights())
     x = images()
-    expected = score(made.predict(x.astype(np.float32) / 255, verbose=0))
-    np.testing.assert_allclose(found.predict(x, verbose=0)[:, 0], expected, atol=1e-6)
+    expected = score(outputs(made, x.astype(np.float32) / 255))
+    np.testing.assert_allclose(outputs(found, x)[:, 0], expected, atol=1e-6)
     assert found.get_layer("score").input is found.get_layer("logit").output
 
 
@@ -103,7 +104,7 @@ def test_pixels_come_in_the_range_and_the_channels_that_the_model_wants() -> Non
     found.layers[-3].set_weights(made.layers[-1].get_weights())
     x = images()
     wanted = np.repeat(x.astype(np.float32) / 127.5 - 1, 3, axis=-1)
-    np.testing.assert_allclose(found.predict(x, verbose=0), made.predict(wanted, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(outputs(found, x), outputs(made, wanted), atol=1e-6)
     assert found.input_shape == (None, 12, 12, 1)
     assert not any(layer.name == "scaled" for layer in translate_it(made, pixels=(0, 255)).layers)
 
@@ -141,8 +142,8 @@ def test_submodels_lambdas_and_operations_become_stock_layers_that_compute_the_s
             layer.set_weights(found.get_layer(layer.name).get_weights())
     rebuilt.get_layer("last").set_weights(made.get_layer("last").get_weights())
     x = images()
-    expected = made.predict(x.astype(np.float32) / 255, verbose=0)
-    np.testing.assert_allclose(rebuilt.predict(x, verbose=0), expected, atol=1e-6)
+    expected = outputs(made, x.astype(np.float32) / 255)
+    np.testing.assert_allclose(outputs(rebuilt, x), expected, atol=1e-6)
     assert rebuilt.get_layer("strided").strides == (1, 1)
     assert [layer.name for layer in rebuilt.layers if layer.weights and not layer.trainable] == ["strided", "norm"]
 
