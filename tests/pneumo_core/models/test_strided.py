@@ -7,6 +7,7 @@ from keras import layers
 
 from pneumo_core.models import backbones, strided
 from pneumo_core.specs import BackboneSpec
+from tests.pneumo_core.eager import outputs
 
 
 def residual(side_px: int) -> keras.Model:
@@ -32,7 +33,7 @@ def test_the_outputs_names_and_frozen_layers_stay(side_px: int) -> None:
 
     assert strided_1x1(model) == ["shortcut", "narrow"]
     assert strided_1x1(rewritten) == []
-    np.testing.assert_array_equal(rewritten.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(outputs(rewritten, x), outputs(model, x))
     assert {layer.name for layer in model.layers} < {layer.name for layer in rewritten.layers}
     assert not rewritten.get_layer("norm").trainable
 
@@ -43,7 +44,7 @@ def test_a_sequential_model_is_rewritten_too_and_one_without_such_layers_is_left
 
     rewritten = strided.without_strided_1x1(model)
 
-    np.testing.assert_array_equal(rewritten.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(outputs(rewritten, x), outputs(model, x))
     assert strided.without_strided_1x1(rewritten) is rewritten
 
 
@@ -55,9 +56,9 @@ def test_a_fine_tuned_resnet_trains_without_any_and_computes_what_keras_does() -
     for layer in original.layers:
         layer.set_weights(model.get_layer(layer.name).get_weights() if layer.weights else [])
     x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    expected = original.predict(keras.applications.resnet.preprocess_input(x.astype(np.float32)), verbose=0)
+    expected = outputs(original, keras.applications.resnet.preprocess_input(x.astype(np.float32)))
 
-    features = keras.Model(model.inputs, model.get_layer("features").output).predict(x, verbose=0)
+    features = outputs(keras.Model(model.input, model.get_layer("features").output), x)
     before = model.get_layer("conv5_block1_0_conv").get_weights()[0]
     model.compile(keras.optimizers.SGD(1e-4), "binary_crossentropy")
     for _ in range(2):  # the score starts at zero weights, whose gradient stops at the head

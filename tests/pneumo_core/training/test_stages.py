@@ -1,4 +1,4 @@
-"""A trial on small images first: pausing, going on with larger ones, and exact continuation through all of it."""
+"""A trial on small images first: pausing, continuing with larger ones, and exact continuation through all of it."""
 
 import shutil
 from dataclasses import dataclass
