@@ -137,9 +137,15 @@ def test_the_plain_optuna_command_line_reads_the_database(searched: tuple[Path, 
     assert best["params"] == found["best"]["params"]
 
 
-def test_another_seed_gives_other_trials(searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path) -> None:
-    pneumo_here("launch", write_study(tmp_path, more=LENIENT), "--data", phantoms, "--seed", "8", folder=tmp_path)
-    assert not specs(tmp_path) & specs(searched[0])
+def test_the_same_seed_gives_the_same_trials_and_values_and_another_one_others(
+    searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path
+) -> None:
+    same, other = tmp_path / "same", tmp_path / "other"
+    for folder, more in ((same, ()), (other, ("--seed", "8"))):
+        folder.mkdir()
+        pneumo_here("launch", write_study(folder, more=LENIENT), "--data", phantoms, *more, folder=folder)
+    assert told(same) == told(searched[0])
+    assert not specs(other) & specs(searched[0])
 
 
 def specs(folder: Path) -> set[str]:

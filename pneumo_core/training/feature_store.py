@@ -25,7 +25,7 @@ from pneumo_core.errors import StorageError
 
 LIMIT_VARIABLE = "PNEUMO_FEATURES_GB"
 DEFAULT_LIMIT_GB = 20.0  # of 10**9 bytes: some 90 augmented trials at 5,216 images, 1280 features and 8 views
-SHARE = 0.5  # of the disk's free room, the rest is for checkpoints, results, other programs
+SHARE = 0.5  # of the room that a disk has for features; the rest is for checkpoints, results, other programs
 _ARRAY, _META = "features.npy", "meta.json"
 
 Features = NDArray[np.float32]

@@ -70,7 +70,7 @@ class LaunchOptions:
 def launch(
     context: typer.Context,
     stored: StudyOptions,
-    search: SearchOptions,
+    settings: SearchOptions,
     machine: MachineOptions,
     how: LaunchOptions,
     *,
@@ -93,13 +93,13 @@ def launch(
     study = steps.with_options(
         load.load(stored.study),
         name=stored.name,
-        data=search.data,
+        data=settings.data,
         reading=reading.over,
-        protocol=search.protocol,
-        trials=search.trials,
-        timeout_s=search.timeout,
-        seed=search.seed,
-        hooks=search.hook or (),
+        protocol=settings.protocol,
+        trials=settings.trials,
+        timeout_s=settings.timeout,
+        seed=settings.seed,
+        hooks=settings.hook or (),
     )
     options = steps.Options(storage_url=stored.url, home=stored.place, **vars(how))
     views = view_maker(console, verbosity(quiet, verbose))

@@ -84,8 +84,8 @@ def what_mattered(data: ReportData) -> Html:
     bars = [_importance(found) for found in data.importances]
     how = (
         f"PED-ANOVA over {plural(data.summary.n_complete, 'complete trial')}: how differently a parameter is set in "
-        "the best tenth (at least eight trials), for feasibility in the tenth that stays furthest under the ceiling. "
-        "Below 50 trials, a hint."
+        f"the best tenth (at least {gather.BEST_TRIALS} trials), for feasibility in the tenth that stays furthest "
+        "under the ceiling. Below 50 trials, a hint."
     )
     return join([tag("div", *bars, class_="pair"), note(how), _parallel(data)])
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 MOST_AGAIN = 30_000  # trials that a query can name: SQLite takes 32,766 values
 _distribution = cache(json_to_distribution)  # a space has few, a study stores one for each value
-_decoder = json.JSONDecoder()
+_decoded = json.JSONDecoder().decode  # what `json.loads` calls in the end, for the 27 values of each trial
 
 
 def load_trials(
@@ -122,12 +122,3 @@ def _attributes(read: _Reader, model: Any) -> dict[int, dict[str, Any]]:
     for trial_id, key, text in read(model, model.key, model.value_json):
         found[trial_id][key] = _decoded(text)
     return found
-
-
-def _decoded(text: str) -> Any:
-    """Do as `json.loads`, in half of the time for short texts without blanks around them."""
-    try:
-        value, end = _decoder.raw_decode(text)
-    except ValueError:
-        end = -1
-    return value if end == len(text) else json.loads(text)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from pneumo_core.catalog import BACKBONES, find
 from pneumo_core.errors import DataError
 from pneumo_core.models import backbones, forward, pretrained
 from pneumo_core.specs import BackboneSpec
+from tests.pneumo_core.eager import outputs
 
 SMALL = "MobileNetV3Small"
 LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
@@ -30,12 +30,6 @@ def untrained(name: str = SMALL, **fields: object) -> BackboneSpec:
 
 def pixels(n: int, side_px: int, channels: int) -> np.ndarray:
     return np.random.default_rng(side_px).integers(0, 256, (n, side_px, side_px, channels), dtype=np.uint8)
-
-
-def outputs(model: keras.Model, x: np.ndarray) -> Any:
-    """Return what `model` gives, run layer by layer: tracing a large network takes longer than running it."""
-    given = keras.tree.pack_sequence_as(model.input, [x])
-    return keras.tree.map_structure(np.asarray, model(given, training=False))
 
 
 def one_per_family() -> Iterator[object]:
