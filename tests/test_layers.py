@@ -45,16 +45,21 @@ def test_the_command_line_and_the_coordinator_never_load_a_framework() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_quick_commands_load_neither_optuna_nor_scipy() -> None:
+def test_quick_commands_load_what_they_need_only() -> None:
     slow = "{'optuna', 'scipy', 'sklearn', 'matplotlib', 'importlib.metadata'}"
     code = (
         f"import sys, search.cli.app; print(sorted({slow} & set(sys.modules)))\n"  # --help
-        "import search.cli.show, search.records, search.study\n"  # status
+        "import contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as shown:\n"
+        "    search.cli.app.app(['data', 'check', '--help'], standalone_mode=False)\n"
+        "print('labels' in shown.getvalue(), sorted({'numpy', 'optuna', 'pydantic'} & set(sys.modules)))\n"
+        "import search.cli.show; print(sorted({'optuna', 'sqlalchemy'} & set(sys.modules)))\n"  # studies
+        "import search.records, search.study\n"  # status
         "print(sorted({'scipy', 'pneumo_core.result', 'pneumo_core.wire'} & set(sys.modules)))\n"
         "import pneumo_core.data.dataset; print(sorted({'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.split() == ["[]", "[]", "[]"]
+    assert done.stdout.splitlines() == ["[]", "True []", "[]", "[]", "[]"]
 
 
 def test_no_two_modules_import_each_other_by_any_way_around() -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from pneumo_core.errors import PneumoError, UserError, message_of
 from search import installation
@@ -18,6 +17,7 @@ from search.cli.options import (
     INTERRUPTED,
     NOT_FEASIBLE,
     WRONG_USE,
+    Group,
     JsonOption,
     StudyOptions,
     grouped,
@@ -31,7 +31,7 @@ ORDER = (  # of the commands in `--help`: that of their use
 GARBAGE_AFTER = 50_000  # objects: Python's 700 search thousands of imported modules' objects again and again
 
 
-class InOrder(TyperGroup):
+class InOrder(Group):
     """Commands in the order of their use; those that `ORDER` lacks come last."""
 
     def list_commands(self, ctx: Any) -> list[str]:

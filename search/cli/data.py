@@ -12,6 +12,7 @@ from search.cli.options import (
     DONE,
     HOME,
     WRONG_USE,
+    Group,
     HomeOption,
     JsonOption,
     ProtocolOption,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pneumo_core.data.split import Split
     from pneumo_core.specs import SplitSpec
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, audit and prepare a source of images.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Fetch, audit and prepare a source of images.")
 
 
 @app.command()

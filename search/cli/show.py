@@ -9,7 +9,6 @@ from rich.console import Console
 from pneumo_core.tuner.dialogue import DRAWN
 from search import printing
 from search.cli.again import next_command
-from search.records import Summary
 from search.watching.describe import describe_best, describe_tied
 from studies import load
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pneumo_core.data.split import RoleCount
     from search.launching import Outcome
     from search.prepared import Prepared
+    from search.records import Summary
 
 N_REJECTED_SHOWN = 10
 
@@ -46,7 +46,7 @@ def show_ending(console: Console, outcome: "Outcome", context: "typer.Context") 
         say(f"No trial meets the false-negative ceiling yet. Next: more trials (`{more}`), or a wider space.")
 
 
-def show_summary(console: Console, summary: Summary) -> None:
+def show_summary(console: Console, summary: "Summary") -> None:
     say = printing.sayer(console)
     say(f"\nStudy {summary.study} in {summary.storage}")
     busy = "".join(f", {n} {what}" for n, what in ((summary.n_running, "running"), (summary.n_waiting, "waiting")) if n)

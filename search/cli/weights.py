@@ -8,10 +8,12 @@ import typer
 from rich.console import Console
 
 from search import printing
-from search.cli.options import JsonOption
+from search.cli.options import Group, JsonOption
 
 app = typer.Typer(
-    no_args_is_help=True, help="Pretrained weights in a local folder, for machines without network ($PNEUMO_WEIGHTS)."
+    cls=Group,
+    no_args_is_help=True,
+    help="Pretrained weights in a local folder, for machines without network ($PNEUMO_WEIGHTS).",
 )
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", envvar="PNEUMO_WEIGHTS", metavar="DIR", help="The folder of weights.")

@@ -10,6 +10,7 @@ from search.cli.options import (
     DONE,
     FAILED,
     INTERRUPTED,
+    Group,
     MachineOptions,
     QuietOption,
     StudyOptions,
@@ -20,7 +21,7 @@ from search.cli.options import (
 )
 from search.cli.reading import ReadingOptions
 
-storage_app = typer.Typer(no_args_is_help=True, help="Copy studies between databases.")
+storage_app = typer.Typer(cls=Group, no_args_is_help=True, help="Copy studies between databases.")
 
 
 @dataclass(frozen=True, kw_only=True)

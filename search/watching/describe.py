@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from pneumo_core.specs import BackboneSpec, CnnSpec, KerasTunerSpec, TrialSpec
 from search.duration import say_duration
-from search.records import Best
 
-if TYPE_CHECKING:  # `pneumo status` does without
+if TYPE_CHECKING:  # quick commands do without
     from pneumo_core.result import TrialResult
     from pneumo_core.scoring.operating import Metrics
+    from search.records import Best
 
 N_TIED = 8  # named one by one
 
@@ -60,7 +60,7 @@ def outcome(result: "TrialResult") -> str:
     return f"complete, {verdict}: {figures}, {best}"
 
 
-def describe_tied(best: Best) -> str:
+def describe_tied(best: "Best") -> str:
     """Return which trials validation cannot distinguish from the best one, "" where there are none."""
     if not best.tied:
         return ""
@@ -79,5 +79,5 @@ def describe_metrics(m: "Metrics | Best") -> str:
     )
 
 
-def describe_best(best: Best) -> str:
+def describe_best(best: "Best") -> str:
     return f"trial {best.number}: {describe_metrics(best)}, threshold {best.threshold:.4f}"
