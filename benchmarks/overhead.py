@@ -67,6 +67,8 @@ def _quick_commands(folder: Path, n_stored: int, n_repeats: int) -> list[Row]:
     storage.fill(cnn.STUDY, url, n_stored)
     sides: dict[str, Callable[[], float]] = {
         "pneumo --help": lambda: _run_s("--help"),
+        "pneumo data check --help": lambda: _run_s("data", "check", "--help"),
+        "pneumo studies": lambda: _run_s("studies"),
         f"pneumo status, {n_stored} trials": lambda: _run_s("status", "cnn", "--storage", url),
     }
     for compile_once in sides.values():
