@@ -16,7 +16,8 @@ from pathlib import Path
 from pneumo_core import secrecy
 from pneumo_core.peer import obituary
 from pneumo_core.wire import Channel, EpochDone, Ready, Reply, Scored, Task, TrialDone, TrialError
-from search.executors.process import n_oom_kills, resident_bytes
+from search.executors.control_groups import n_oom_kills, oom_counter
+from search.executors.process import resident_bytes
 from search.executors.protocol import Event
 
 SHARE, WHOLE = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9  # of a GPU's memory in JAX, and what one trial alone may take
@@ -46,7 +47,6 @@ class Child:
     process: subprocess.Popen[bytes]
     channel: Channel
     log: Path
-    n_oom_kills: int  # of the whole machine when the child was started
     n_trials: int = 0
     number: int | None = None
     alone: bool = False  # its device is its own, and it was started so
@@ -55,6 +55,18 @@ class Child:
     heard_s: float = 0.0
     asked_s: float | None = None  # since when its trial waits for an answer
     first_bytes: int = 0  # resident after its first trial
+
+    def __post_init__(self) -> None:
+        self.count_kills()
+
+    def count_kills(self) -> None:
+        """Note the kills for want of memory so far where it runs."""
+        self._oom_counter = oom_counter(self.process.pid)
+        self._n_oom_kills = n_oom_kills(self._oom_counter)
+
+    def saw_kills(self) -> bool:
+        """Return whether the kernel killed a process for want of memory where it runs, since it was started."""
+        return n_oom_kills(self._oom_counter) > self._n_oom_kills
 
     def assign(self, task: Task) -> None:
         self.number = task.number
@@ -228,7 +240,7 @@ class LocalExecutor:
                 stderr=output,
                 start_new_session=True,  # the terminal's Ctrl-C is for the coordinator alone
             )
-        return Child(process=process, channel=Channel(ours), log=log, n_oom_kills=n_oom_kills(), alone=alone)
+        return Child(process=process, channel=Channel(ours), log=log, alone=alone)
 
     def _read(self, slot: int) -> list[Event]:
         child = self._children[slot]
@@ -236,6 +248,8 @@ class LocalExecutor:
         try:
             for message in child.channel.receive():
                 child.heard_s = time.monotonic()
+                if not child.ready:
+                    child.count_kills()  # what started it may have put it into a group of its own meanwhile
                 child.ready = True
                 child.asked_s = child.heard_s if isinstance(message, EpochDone) else None
                 if isinstance(message, Ready | EpochDone | TrialDone | Scored | TrialError):
@@ -251,7 +265,7 @@ class LocalExecutor:
         """Record the death of a child; its trial, if it had one, fails."""
         child = self._children[slot]
         code = child.exit_code()
-        if code == -signal.SIGKILL and n_oom_kills() > child.n_oom_kills:
+        if code == -signal.SIGKILL and child.saw_kills():
             self._fail(slot, "out_of_memory", "the kernel killed the trainer process for want of memory")
         else:
             self._fail(slot, "child_died", _obituary(code, child.log))

@@ -37,15 +37,6 @@ def resident_bytes(pid: int) -> int:
         return 0 if Path("/proc/self/stat").exists() else _resident_bytes_elsewhere(pid)
 
 
-def n_oom_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory since boot, 0 where it doesn't say."""
-    try:
-        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    except OSError:
-        return 0
-    return int(counters.get("oom_kill", 0))
-
-
 def _alive(pid: int) -> str:
     try:
         os.kill(pid, 0)

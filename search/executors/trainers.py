@@ -4,7 +4,6 @@ One training with two cores keeps 1.1 to 1.2 of them busy, because tracing, chan
 with a core each finish 1.6 times the trials in an hour (docs/performance.md).
 """
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pneumo_core.parallel import n_cores
 from pneumo_core.specs import TrialSpec
+from search.executors.control_groups import memory_limit_bytes
 
 MOST = 4  # each suggestion learns less from the others the more of them run at once, and memory adds up
 FRAMEWORK_BYTES = 1.2e9  # that a trainer holds with any network
@@ -51,11 +51,8 @@ def trainer_bytes(trials: Sequence[TrialSpec]) -> float:
 
 
 def free_bytes() -> float:
-    """Return the memory that new processes can have: what is free, within what a container may have at all."""
-    return min(_available_bytes(), *map(_limit_bytes, CGROUP_LIMITS))
-
-
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+    """Return the memory that new processes can have: what is free, within the limits of container, job or service."""
+    return min(_available_bytes(), memory_limit_bytes(os.getpid()))
 
 
 def _available_bytes() -> float:
@@ -64,10 +61,3 @@ def _available_bytes() -> float:
     except OSError:  # not on Linux: half of the memory is as good a guess as any
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
     return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-
-
-def _limit_bytes(file: str) -> float:
-    try:
-        return float(Path(file).read_text("utf-8"))
-    except (OSError, ValueError):  # "max"
-        return math.inf

@@ -19,8 +19,8 @@ def _trainers_end_with_the_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_other_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count no kills for want of memory: the kernel's count is of the whole machine, where others may run out of it."""
-    monkeypatch.setattr("search.executors.local.n_oom_kills", lambda: 0)
+    """Count no kills for want of memory: the kernel's count includes processes beside the tests."""
+    monkeypatch.setattr("search.executors.local.n_oom_kills", lambda _counter: 0)
 
 
 @pytest.fixture

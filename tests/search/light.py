@@ -15,7 +15,6 @@ from pneumo_core.seeds import derive
 from pneumo_core.specs import DataSpec, TrialSpec
 from search import factory, promotion, trials
 from search.coordinator import Coordinator, Ending
-from search.executors import local
 from search.executors.local import Child, Limits, LocalExecutor
 from search.executors.protocol import Executor
 from search.kept import KeptNetworks
@@ -114,7 +113,7 @@ class Lasting(LocalExecutor):
         while idle:
             child = idle.pop()
             if child.process.poll() is None:
-                child.n_oom_kills = local.n_oom_kills()
+                child.count_kills()
                 return child
             child.kill()
         return super()._spawn(slot, alone)

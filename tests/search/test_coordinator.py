@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from pneumo_core.specs import TrialSpec
 from search import coordinator, trials
-from search.executors import local, process
+from search.executors import control_groups, local
 from search.executors.local import Limits, LocalExecutor
 from search.storage import locks
 from search.storage.database import exclusive, open_storage
@@ -153,13 +153,14 @@ def test_memory_that_ran_out_beside_others_is_tried_once_more_alone(tmp_path: Pa
 def test_a_trainer_that_the_kernel_kills_for_memory_is_one_failed_trial_tried_once_more_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "n_oom_kills", itertools.count().__next__)  # one more whenever a trainer was killed
+    n = itertools.count()
+    monkeypatch.setattr(local, "n_oom_kills", lambda _counter: next(n))  # one more whenever a trainer was killed
     assert_out_of_memory(tmp_path, Fault.KILLED, executor(tmp_path))
 
 
-@pytest.mark.slow  # every SIGKILL on the machine at that moment looks like one for want of memory
+@pytest.mark.slow  # it needs a control group, and memory that the machine really has
 def test_a_limit_of_the_kernel_has_the_same_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "n_oom_kills", process.n_oom_kills)
+    monkeypatch.setattr(local, "n_oom_kills", control_groups.n_oom_kills)
     with memory_limit(150 * 2**20) as group:
         runner = executor(tmp_path)
         runner.command = within(group, *light.TRAINER)
