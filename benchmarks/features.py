@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from benchmarks import measure
-from pneumo_core.data import preprocess
+from pneumo_core.data import rows
 from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.models import model
 from pneumo_core.specs import BackboneSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
@@ -67,7 +67,7 @@ def _images(folder: Path, n_images: int, data: DataSpec, cache_dir: Path) -> Fit
     classes = [sorted(place.iterdir()) for place in sorted(folder.iterdir()) if place.is_dir()]
     files = [(file, label) for label, of in enumerate(classes) for file in of[: n_images // len(classes)]]
     order = np.random.default_rng(0).permutation(len(files))
-    x = np.stack([preprocess.to_array(files[i][0], data) for i in order])  # (n, h, w, 1)
+    x = np.stack([rows.of_file(files[i][0], [data])[0] for i in order])  # (n, h, w, 1)
     y = np.array([files[i][1] for i in order], np.uint8)
     return measure.divided(x, y, len(x) * 3 // 4, Origin(cache_dir=cache_dir, digest="benchmark"))
 

@@ -23,6 +23,8 @@ from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core.data import preprocess, reading
 from pneumo_core.data.dataset import scan
+from pneumo_core.data.rows import decoding, to_size
+from pneumo_core.data.scanned import Scanned
 from pneumo_core.data.split import assign_roles
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import silent
@@ -89,10 +91,11 @@ class Bench:
 
     def _launch_s(self, cache: Path) -> tuple[float, float, Path]:
         began_s = time.perf_counter()
-        manifest = scan(self.images, cache_dir=cache)
+        scanned = Scanned([self._data])
+        manifest = scan(self.images, cache_dir=cache, scanned=scanned)
         split = assign_roles(manifest, SplitSpec())
         scanned_s = time.perf_counter()
-        folder = preprocess.prepare(manifest, split, self._data, cache_dir=cache)
+        folder = preprocess.prepare(manifest, split, self._data, cache_dir=cache, scanned=scanned)
         return scanned_s - began_s, time.perf_counter() - scanned_s, folder
 
     def _later_s(self, n_added: int) -> tuple[float, float, float, float]:
@@ -158,13 +161,13 @@ def _keras_s(folder: Path, size_px: int) -> float:
 def _work(files: list[Path], data: DataSpec) -> list[Row]:
     """Return the processor's milliseconds an image, on one core, of the steps: what bounds every reader."""
     contents = [file.read_bytes() for file in files]
-    near_px = preprocess.OVERSAMPLING * data.image_size_px
+    _, near_px = decoding(data)
     pixels = [reading.decode(content, channels=1, at_least_px=near_px) for content in contents]
     steps: dict[str, Callable[[], object]] = {
         "decoding at 1/8, hardly more than the Huffman codes": lambda: _each(contents, 1),
         "decoding near the target's size": lambda: _each(contents, near_px),
         "decoding whole": lambda: _each(contents, None),
-        "shrinking to the target's size": lambda: [preprocess.to_size(image, data) for image in pixels],
+        "shrinking to the target's size": lambda: [to_size(image, data) for image in pixels],
     }
     return [Row(name=f"per image: {name}", values=_cpu_ms(step, len(files)), unit="ms") for name, step in steps.items()]
 

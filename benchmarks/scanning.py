@@ -13,19 +13,16 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import measure
 from benchmarks.measure import Row
 from pneumo_core import helper
 from pneumo_core.data import altered, duplicates, folders, inspection
-from pneumo_core.data.inspection import Facts
+from pneumo_core.data.inspection import Look
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import silent
 
 A_CALL = 32
-
-Looked = tuple[Facts, NDArray[np.uint8]]
 
 
 def main() -> None:
@@ -36,8 +33,8 @@ def main() -> None:
     asked = parser.parse_args()
     files = folders.images_in(asked.folder)
     chosen = files[:: max(1, len(files) // asked.images)][: asked.images]
-    looked = [look for look in look_at_all(chosen) if not look[0].reason]  # fills the page cache
-    digests, thumbnails = [facts.digest for facts, _ in looked], np.stack([thumbnail for _, thumbnail in looked])
+    looked = [look for look in look_at_all(chosen) if not look.facts.reason]  # fills the page cache
+    digests, thumbnails = [look.facts.digest for look in looked], np.stack([look.thumbnail for look in looked])
     sides = {
         "threads": lambda: _cpu_s(lambda: [*map_in_order(_look, chosen, what="", on_progress=silent)]),
         "helpers": lambda: _cpu_s(lambda: _in_helpers(chosen)),
@@ -51,23 +48,23 @@ def main() -> None:
     measure.publish(title, rows, environment=measure.machine(), file=asked.json)
 
 
-def look_at_all(files: Sequence[Path]) -> list[Looked]:
+def look_at_all(files: Sequence[Path]) -> list[Look]:
     """Look into files, one after the other; what a helper is asked for."""
     return [_look(file) for file in files]
 
 
-def _look(file: Path) -> Looked:
+def _look(file: Path) -> Look:
     return inspection.inspect_file(file)
 
 
-def _in_helpers(files: Sequence[Path]) -> list[Looked]:
+def _in_helpers(files: Sequence[Path]) -> list[Look]:
     calls = [files[start : start + A_CALL] for start in range(0, len(files), A_CALL)]
     found = [*map_in_order(_call, calls, what="", on_progress=silent)]
     helper._HELPERS.close()
     return [*chain.from_iterable(found)]
 
 
-def _call(files: Sequence[Path]) -> list[Looked]:
+def _call(files: Sequence[Path]) -> list[Look]:
     from benchmarks import scanning  # under its own name, which a helper finds
 
     return helper.call(scanning.look_at_all, files, n_bytes=2**30)

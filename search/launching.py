@@ -121,7 +121,8 @@ def launch(
     machine, why = _with_trainers(machine, study)
     executor = make_executor(machine, options.home.logs(study.spec.name))
     with views as (make_view, progress):
-        prepared = read_source(study.spec.data, options.home, progress)
+        wanted = promotion.images_wanted(study.spec.fidelity, study.draws.trials)
+        prepared = read_source(study.spec.data, options.home, progress, wanted)
         on_read(prepared)
         return search(study, options, prepared, executor, make_view, hooks, why)
 

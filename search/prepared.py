@@ -1,12 +1,14 @@
 """A study's images, ready to train on: scanned, divided into roles, and made into arrays when they are needed."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pneumo_core.data.dataset import scan
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.preprocess import prepare
+from pneumo_core.data.scanned import Scanned
 from pneumo_core.data.split import Split, assign_roles
 from pneumo_core.errors import StudyError
 from pneumo_core.files import storage_errors
@@ -27,14 +29,21 @@ class Prepared:
     split: Split
     cache: Path
     progress: Progress = silent
+    scanned: Scanned = field(default_factory=Scanned)
     _folders: dict[DataSpec, Path] = field(default_factory=dict)
 
     def arrays_for(self, data: DataSpec) -> Path:
         """Return the folder of arrays for `data`, checked once a launch."""
         if data not in self._folders:
             self._folders[data] = prepare(
-                self.manifest, self.split, data, cache_dir=self.cache, on_progress=self.progress
+                self.manifest,
+                self.split,
+                data,
+                cache_dir=self.cache,
+                on_progress=self.progress,
+                scanned=self.scanned,
             )
+            self.scanned.forget(data)
         return self._folders[data]
 
     def forget(self, data: DataSpec) -> None:
@@ -55,17 +64,22 @@ def split_for(protocol: str | None, default: SplitSpec) -> SplitSpec:
     return dataclasses.replace(default, protocol=protocol or default.protocol)  # type: ignore[arg-type]
 
 
-def read_source(source: SourceSpec, home: Home, progress: Progress = silent) -> Prepared:
-    """Scan a source and give its images their roles."""
-    manifest = read_manifest(source, home, progress)
+def read_source(
+    source: SourceSpec, home: Home, progress: Progress = silent, wanted: Collection[DataSpec] = ()
+) -> Prepared:
+    """Scan a source and give its images their roles; what the scan decodes gives rows of `wanted` arrays."""
+    scanned = Scanned(wanted)
+    manifest = read_manifest(source, home, progress, scanned)
     split = assign_roles(manifest, source.split)
-    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress)
+    return Prepared(manifest=manifest, split=split, cache=home.cache, progress=progress, scanned=scanned)
 
 
-def read_manifest(source: SourceSpec, home: Home, progress: Progress = silent) -> Manifest:
+def read_manifest(
+    source: SourceSpec, home: Home, progress: Progress = silent, scanned: Scanned | None = None
+) -> Manifest:
     """Scan a source."""
     if source.source is None:
         raise StudyError("this study names no images: give --data FOLDER (or a MedMNIST .npz, or phantom)")
     with storage_errors(home.path):
         home.make()
-    return scan(source, cache_dir=home.cache, on_progress=progress)
+    return scan(source, cache_dir=home.cache, on_progress=progress, scanned=scanned)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from pneumo_core import codec
 from pneumo_core.checked import check_range
-from pneumo_core.data.preprocess import PREPROCESSING_VERSION
+from pneumo_core.data.rows import PREPROCESSING_VERSION
 from pneumo_core.errors import BundleError, StorageError
 from pneumo_core.files import storage_errors
 from pneumo_core.scoring.certify import Certificate, Guarantee

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from pneumo_core.bundles import trace
 from pneumo_core.bundles.prediction import Prediction
 from pneumo_core.bundles.predictor import Arrays, Predictor, from_file, score_each
 from pneumo_core.bundles.trained_on import TrainedOn
-from pneumo_core.data import dataset, preprocess
+from pneumo_core.data import dataset
 from pneumo_core.data.manifest import ImageRecord, Manifest
-from pneumo_core.data.preprocess import OVERSAMPLING
+from pneumo_core.data.rows import to_sizes
 from pneumo_core.data.split import grouped
 from pneumo_core.errors import DataError
 from pneumo_core.progress import Progress, silent
@@ -64,9 +65,7 @@ def scores(
     read = dataset.reader(manifest)
 
     def decode(record: ImageRecord) -> Arrays:
-        specs = predictor.data_specs
-        pixels = [read(record, spec.channels, OVERSAMPLING * spec.image_size_px) for spec in specs]
-        return tuple(preprocess.to_size(image, spec) for image, spec in zip(pixels, specs, strict=True))
+        return to_sizes(partial(read, record), predictor.data_specs)
 
     found = list(score_each(predictor, records, decode, on_progress))
     for row in found:

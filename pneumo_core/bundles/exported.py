@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pneumo_core import codec
 from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.formats import NEEDS, Format
-from pneumo_core.data.preprocess import OVERSAMPLING, PAD_VALUE
+from pneumo_core.data.rows import PAD_VALUE, decoding
 from pneumo_core.errors import BundleError, StorageError, UserError
 from pneumo_core.scoring.metrics import Floats
 from pneumo_core.specs import DataSpec
@@ -117,7 +117,7 @@ def _input(name: str, spec: DataSpec) -> dict[str, Any]:
     )
     steps = (
         f"decode to {'8-bit grey' if spec.channels == 1 else '8-bit RGB'}; large JPEGs may be decoded at a fraction of "
-        f"their size that is at least {OVERSAMPLING * side} px",
+        f"their size that is at least {decoding(spec)[1]} px",
         f"resize with an antialiasing bilinear filter (Pillow's BILINEAR), {aspect}",
         "give the values 0 to 255 as float32: the network scales them itself",
     )

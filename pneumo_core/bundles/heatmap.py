@@ -98,7 +98,7 @@ def _unpadded(evidence: Maps, data: DataSpec, size: tuple[int, int]) -> Maps:
     if data.resize == "squash":
         return evidence
     side = data.image_size_px
-    height, width = (max(1, min(side, round(length * side / max(size)))) for length in size)  # as `preprocess.to_size`
+    height, width = (max(1, min(side, round(length * side / max(size)))) for length in size)  # as `rows.to_size`
     top, left = (side - height) // 2, (side - width) // 2
     return evidence[top : top + height, left : left + width]
 

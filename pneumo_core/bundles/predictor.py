@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pneumo_core.bundles import bundle
 from pneumo_core.bundles.bundle import Bundle
-from pneumo_core.data import bounded, preprocess
+from pneumo_core.data import bounded, rows
 from pneumo_core.errors import BundleError, DataError
 from pneumo_core.models import forward
 from pneumo_core.models.forward import Engine
@@ -100,4 +100,4 @@ def score_each(
 
 def from_file(predictor: Predictor, path: Path) -> Arrays:
     """Return one image file as the networks want it; raises `DataError` on a bad file."""
-    return bounded.read(preprocess.to_arrays, path, predictor.data_specs)
+    return bounded.read(rows.of_file, path, predictor.data_specs)

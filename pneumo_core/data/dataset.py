@@ -28,6 +28,7 @@ from pneumo_core.data.folders import Tally
 from pneumo_core.data.inspection import Facts
 from pneumo_core.data.layouts import LAYOUTS
 from pneumo_core.data.manifest import ImageRecord, LeftOut, Manifest, OfficialRole, Rejected
+from pneumo_core.data.scanned import Scanned
 from pneumo_core.data.source_spec import DEFAULT_CLASSES, SourceSpec, joined
 from pneumo_core.data.sources import Found, Sighting
 from pneumo_core.errors import DataError
@@ -42,12 +43,19 @@ Reader = Callable[[ImageRecord, int, int | None], NDArray[np.uint8]]
 """Called as `read(record, channels, at_least_px)`, gives (h, w, channels) uint8; see `reading.decode`."""
 
 
-def scan(source: SourceSpec | str | Path, *, cache_dir: Path, on_progress: Progress | None = None) -> Manifest:
+def scan(
+    source: SourceSpec | str | Path,
+    *,
+    cache_dir: Path,
+    on_progress: Progress | None = None,
+    scanned: Scanned | None = None,
+) -> Manifest:
     """Return the manifest of `source`; a mere place has the classes NORMAL and PNEUMONIA.
 
     A second scan opens only new and changed files. Names are compared without regard to case and Unicode form. Bad
-    files are in `Manifest.rejected`, each with a reason; what isn't read is in `Manifest.left_out`. Raises `DataError`
-    where `source` isn't one or a class has no readable image, `StorageError` where `cache_dir` can't be written.
+    files are in `Manifest.rejected`, each with a reason; what isn't read is in `Manifest.left_out`. `scanned` keeps
+    rows of the decoded files for `preprocess.prepare`. Raises `DataError` where `source` isn't one or a class has no
+    readable image, `StorageError` where `cache_dir` can't be written.
     """
     progress = on_progress or silent
     spec = source if isinstance(source, SourceSpec) else SourceSpec(source=str(source))
@@ -55,13 +63,13 @@ def scan(source: SourceSpec | str | Path, *, cache_dir: Path, on_progress: Progr
         raise DataError("no images are named")
     if spec.source == PHANTOM:
         drawn = phantom.generate(Path(cache_dir), on_progress=progress)
-        return replace(_scan_folder(drawn, SourceSpec(), cache_dir, progress), is_synthetic=True)
+        return replace(_scan_folder(drawn, SourceSpec(), cache_dir, progress, scanned), is_synthetic=True)
     path = Path(spec.source).expanduser().absolute()
     if path.suffix.casefold() == ".npz":
         negative, positive = _class_names(spec)
         names = {"negative": joined(negative), "positive": joined(positive)}
         return medmnist.scan(path, **names, cache_dir=Path(cache_dir), on_progress=progress)
-    return _scan_folder(path, spec, Path(cache_dir), progress)
+    return _scan_folder(path, spec, Path(cache_dir), progress, scanned)
 
 
 def reader(manifest: Manifest) -> Reader:
@@ -84,9 +92,12 @@ def reader(manifest: Manifest) -> Reader:
     return read
 
 
-def _scan_folder(root: Path, spec: SourceSpec, cache_dir: Path, progress: Progress) -> Manifest:
+def _scan_folder(
+    root: Path, spec: SourceSpec, cache_dir: Path, progress: Progress, scanned: Scanned | None
+) -> Manifest:
     sighting, classes, column = _sighting(root, spec)
-    facts, thumbnails = inspection.inspect_all(root, [file.entry for file in sighting.found], cache_dir, progress)
+    entries = [file.entry for file in sighting.found]
+    facts, thumbnails = inspection.inspect_all(root, entries, cache_dir, progress, scanned)
     found, facts, thumbnails, no_images = _without_other_files(sighting.found, facts, thumbnails)
     rejected = tuple(
         Rejected(path=file.path, reason=fact.reason) for file, fact in zip(found, facts, strict=True) if fact.reason

@@ -18,20 +18,18 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pneumo_core import codec, files
-from pneumo_core.data import dataset, reading
+from pneumo_core.data import dataset
 from pneumo_core.data.manifest import ImageRecord, Manifest
+from pneumo_core.data.rows import PREPROCESSING_VERSION, decoding, to_size
+from pneumo_core.data.scanned import Scanned
 from pneumo_core.data.split import USED_ROLES, Role, Split
 from pneumo_core.errors import DataError
 from pneumo_core.parallel import map_in_order
 from pneumo_core.progress import Progress, silent
 from pneumo_core.specs import DataSpec
 
-PREPROCESSING_VERSION = 2  # raise it whenever the same image and `DataSpec` would give other pixels
-OVERSAMPLING = 2  # large JPEGs are decoded at a fraction of their size, at least this many times the target's
-PAD_VALUE = 0  # black: what a radiograph shows where no X-ray was stopped or none came, so the margin looks like air
 ARRAYS = "arrays"  # folder of the cache
 _SPARE_BYTES = 16 * 2**20
 _EXPORTED = re.compile(r"(x|y|groups)_(train|validation|calibration|test)(_flat)?\.npy")
@@ -76,18 +74,26 @@ class RoleArrays:
 
 
 def prepare(
-    manifest: Manifest, split: Split, data: DataSpec, *, cache_dir: Path, on_progress: Progress | None = None
+    manifest: Manifest,
+    split: Split,
+    data: DataSpec,
+    *,
+    cache_dir: Path,
+    on_progress: Progress | None = None,
+    scanned: Scanned | None = None,
 ) -> Path:
     """Return the folder of arrays, built where it isn't there whole.
 
-    Raises `DataError` for an image that changed since the scan, `StorageError` where the arrays can't be written.
+    Images of which `scanned` has rows are not decoded again. Raises `DataError` for one that changed since the scan,
+    `StorageError` where the arrays can't be written.
     """
     if len(split.roles) != len(manifest.records):
         raise ValueError(
             f"`split` must be of this manifest: it has {len(split.roles)} roles for {len(manifest.records)} images"
         )
     key = codec.digest([PREPROCESSING_VERSION, manifest.digest, split.digest, data])
-    builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent)
+    made = {} if scanned is None else scanned.rows(data)
+    builder = _Builder(manifest=manifest, split=split, data=data, on_progress=on_progress or silent, made=made)
     return files.build_once(Path(cache_dir) / ARRAYS / key, builder.build, is_whole)
 
 
@@ -161,36 +167,6 @@ def is_exported(file: Path) -> bool:
         return False
 
 
-def to_size(pixels: NDArray[np.uint8], data: DataSpec) -> NDArray[np.uint8]:
-    """Return `pixels` (h, w, c) as `data.shape`, antialiased (Pillow's bilinear widens its filter when shrinking).
-
-    "squash" changes the aspect ratio. "pad" keeps it, centred on black.
-    """
-    side = data.image_size_px
-    image = Image.fromarray(pixels[:, :, 0] if data.channels == 1 else pixels)
-    if data.resize == "squash":
-        small = image.resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(small).reshape(data.shape)
-    scale = side / max(image.size)
-    width, height = (max(1, min(side, round(length * scale))) for length in image.size)
-    canvas = np.full(data.shape, PAD_VALUE, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    small = image.resize((width, height), Image.Resampling.BILINEAR)
-    canvas[top : top + height, left : left + width] = np.asarray(small).reshape(height, width, data.channels)
-    return canvas
-
-
-def to_array(source: Path | bytes, data: DataSpec) -> NDArray[np.uint8]:
-    """Return one image file as a row of the arrays would be, `data.shape` uint8; raises `DataError` on a bad file."""
-    return to_size(reading.decode(source, channels=data.channels, at_least_px=OVERSAMPLING * data.image_size_px), data)
-
-
-def to_arrays(source: Path | bytes, specs: Sequence[DataSpec]) -> tuple[NDArray[np.uint8], ...]:
-    """Return one image file as each of `specs` wants it; raises `DataError` on a bad file."""
-    data = reading.read_bytes(source)
-    return tuple(to_array(data, spec) for spec in specs)
-
-
 def is_whole(folder: Path) -> bool:
     """Return whether a prepared folder is there with every byte as it was written."""
     try:
@@ -208,13 +184,14 @@ class _Builder:
     split: Split
     data: DataSpec
     on_progress: Progress
+    made: Mapping[str, NDArray[np.uint8]]  # rows of images, by the digest of their files
 
     def build(self, folder: Path) -> None:
         roles = [role for role in USED_ROLES if role in self.split.roles]
         rows = {role: self._rows(role) for role in roles}
         n_images = sum(map(len, rows.values()))
         files.check_room(folder, n_images * int(np.prod(self.data.shape)) + _SPARE_BYTES)
-        pixels = self._pixels([index for role in roles for index in rows[role]], self._known(folder.parent))
+        pixels = self._pixels([index for role in roles for index in rows[role]], self._earlier(folder.parent))
         written: dict[str, Any] = {}
         for role in roles:
             written |= self._write_role(folder, role, rows[role], pixels)
@@ -232,7 +209,7 @@ class _Builder:
     def _rows(self, role: Role) -> list[int]:
         return sorted(self.split.indices(role), key=lambda index: self.manifest.records[index].path)
 
-    def _known(self, folders: Path) -> Mapping[str, NDArray[np.uint8]]:
+    def _earlier(self, folders: Path) -> Mapping[str, NDArray[np.uint8]]:
         """Return the rows, by the digest of their files, of that folder which has most of them."""
         wanted, best, place = (
             {record.digest for record in self.manifest.records},
@@ -248,13 +225,14 @@ class _Builder:
         x = {role: _open_arrays(place, role)[0] for role in {role for role, _ in best.values()}}
         return {digest: x[role][row] for digest, (role, row) in best.items()}
 
-    def _pixels(self, order: Sequence[int], known: Mapping[str, NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    def _pixels(self, order: Sequence[int], earlier: Mapping[str, NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         read, data = dataset.reader(self.manifest), self.data
 
         def one(record: ImageRecord) -> NDArray[np.uint8]:
-            if record.digest in known:
-                return known[record.digest]
-            return to_size(read(record, data.channels, OVERSAMPLING * data.image_size_px), data)
+            for known in (self.made, earlier):
+                if record.digest in known:
+                    return known[record.digest]
+            return to_size(read(record, *decoding(data)), data)
 
         records = [self.manifest.records[index] for index in order]
         return map_in_order(one, records, what="preparing images", on_progress=self.on_progress)

@@ -130,7 +130,7 @@ def prepare(
     data = DataSpec(image_size_px=image_size_px, channels=channels, resize=resize)  # type: ignore[arg-type]
     spec = reading.over(SourceSpec(source=source, split=split_for(protocol, SplitSpec())))
     with view_maker(console) as (_, progress):
-        prepared = read_source(spec, Home(home), progress)
+        prepared = read_source(spec, Home(home), progress, [data])
     folder = prepared.arrays_for(data)
     show_split(console, prepared)
     printing.say(console, f"arrays: {folder}")

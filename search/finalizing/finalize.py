@@ -22,7 +22,8 @@ from pneumo_core.bundles.bundle import Bundle
 from pneumo_core.bundles.promise import promise
 from pneumo_core.checked import check_range
 from pneumo_core.data import preprocess
-from pneumo_core.data.preprocess import PREPROCESSING_VERSION, RoleArrays
+from pneumo_core.data.preprocess import RoleArrays
+from pneumo_core.data.rows import PREPROCESSING_VERSION
 from pneumo_core.data.split import Role
 from pneumo_core.errors import StudyError
 from pneumo_core.models import compact

@@ -13,7 +13,7 @@ from pneumo_core.bundles import bundle_process, heatmap, labelled
 from pneumo_core.bundles.bundle_process import Evaluate, Predict
 from pneumo_core.bundles.evaluate import Evaluation, evaluate, predict
 from pneumo_core.bundles.predictor import Predictor, from_file, load
-from pneumo_core.data import preprocess, reading
+from pneumo_core.data import reading, rows
 from pneumo_core.data.source_spec import SourceSpec
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.files import write_file
@@ -47,7 +47,7 @@ def test_the_score_is_the_average_of_the_networks_each_with_its_own_preprocessin
     [found] = predict(predictor, [file])
     by_hand = []
     for member, model in zip(predictor.bundle.members, predictor.models, strict=True):
-        x = preprocess.to_array(file, member.data)[np.newaxis]
+        x = rows.of_file(file, [member.data])[0][np.newaxis]
         x = x.reshape(1, -1) if len(model.input_shape) == 2 else x
         by_hand.append(float(np.asarray(model(x))[0, 0]))
     [expected] = average([[score] for score in by_hand])
@@ -181,12 +181,12 @@ def test_a_request_becomes_json(tmp_path: Path) -> None:
     assert heard
     assert math.isfinite(answer["ece_if_calibrated"][1])
     asked = Predict(bundle=str(tmp_path / "b"), paths=(str(folder / "no.png"),))
-    rows = [{"path": str(folder / "no.png"), "error": "does not exist"}]
-    assert bundle_process.serve(asked, lambda *said: None) == {"rows": rows, "drift": None}
+    answered = [{"path": str(folder / "no.png"), "error": "does not exist"}]
+    assert bundle_process.serve(asked, lambda *said: None) == {"rows": answered, "drift": None}
     assert codec.from_json(bundle_process.Request, codec.to_json(asked)) == asked  # type: ignore[arg-type]
 
 
 def test_images_reach_the_networks_as_the_arrays_of_training_would(predictor: Predictor, tmp_path: Path) -> None:
     file = pictures.write(tmp_path / "a.jpeg", 5, width=90, height=70)
     for image, spec in zip(from_file(predictor, file), predictor.data_specs, strict=True):
-        assert np.array_equal(image, preprocess.to_array(file, spec))
+        assert np.array_equal(image, rows.of_file(file, [spec])[0])

@@ -16,10 +16,10 @@ CRASHES = b"this makes the decoder crash"
 _usual = inspection.look_into
 
 
-def look_into(source: Path | bytes) -> tuple[inspection.Facts, Any]:
+def look_into(source: Path | bytes, *args: Any) -> inspection.Look:
     if CRASHES in reading.read_bytes(source):
         signal.raise_signal(signal.SIGSEGV)  # at this thread, as a fault in memory is
-    return _usual(source)
+    return _usual(source, *args)
 
 
 def main(source: Path, cache: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pneumo_core.data import bounded, inspection, reading
 from pneumo_core.errors import DataError
+from pneumo_core.specs import DataSpec
 from tests.pneumo_core.data.test_dicom import RAMP, compressed, image
 from tests.pneumo_core.data.test_reading import PNG
 from tests.pneumo_core.pictures import encoded, pixels
@@ -26,7 +27,7 @@ import resource, sys
 from pathlib import Path
 from pneumo_core.data import inspection
 from pneumo_core import helper
-print(inspection.inspect_file(Path(sys.argv[1]))[0].reason)
+print(inspection.inspect_file(Path(sys.argv[1])).facts.reason)
 helper._HELPERS.close()
 own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))  # not the parent's
 print((own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024)
@@ -124,14 +125,23 @@ def test_good_files_are_plain(data: bytes) -> None:
     assert bounded.cost_of(data).is_plain
 
 
+SIZES = (DataSpec(image_size_px=16), DataSpec(image_size_px=24, resize="pad"))
+
+
 @pytest.mark.parametrize("name", ["TIFF", "JPEG2000"])
 def test_what_goes_through_a_helper_is_the_same(name: str, tmp_path: Path) -> None:
     file = tmp_path / "image"
     file.write_bytes(encoded(pixels(0), name))
-    facts, thumbnail = inspection.inspect_file(file)
+    found = inspection.inspect_file(file, wanted=SIZES)
     assert not bounded.cost_of(file.read_bytes()).is_plain
-    assert (facts.reason, facts.width_px, facts.digest) == ("", 40, inspection.content_digest(file.read_bytes()))
-    assert np.array_equal(thumbnail, inspection.look_into(file)[1])
+    assert (found.facts.reason, found.facts.width_px, found.facts.digest) == (
+        "",
+        40,
+        inspection.content_digest(file.read_bytes()),
+    )
+    here = inspection.look_into(file, SIZES)
+    assert np.array_equal(found.thumbnail, here.thumbnail)
+    assert all(np.array_equal(found.rows[data], here.rows[data]) for data in SIZES)
 
 
 def test_a_damaged_file_of_any_kind_is_an_error_of_its_own(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_second_scan_opens_new_and_changed_files_only(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         inspection,
         "inspect_file",
-        lambda path, problem, **more: opened.append(path.name) or look(path, problem, **more),
+        lambda path, *args, **more: opened.append(path.name) or look(path, *args, **more),
     )
     assert scan(root, tmp_path) == first
     assert opened == []

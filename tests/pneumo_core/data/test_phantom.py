@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from pneumo_core.data import audit, dataset, phantom, preprocess, reading
+from pneumo_core.data import audit, dataset, phantom, reading, rows
 from pneumo_core.data.manifest import Manifest
 from pneumo_core.data.phantom import PhantomSpec
 from pneumo_core.data.split import assign_roles
@@ -68,7 +68,7 @@ def test_no_two_patients_look_the_same_and_headers_tell_nothing(manifest: Manife
 def test_brightness_is_not_enough_but_shapes_are(manifest: Manifest, cache_dir: Path) -> None:
     read = dataset.reader(manifest)
     y = np.array([record.label for record in manifest.records])
-    x = np.stack([preprocess.to_size(read(r, 1, None), DataSpec(image_size_px=16)) for r in manifest.records])
+    x = np.stack([rows.to_size(read(r, 1, None), DataSpec(image_size_px=16)) for r in manifest.records])
     brightness = roc_auc_score(y, x.mean(axis=(1, 2, 3)))
     assert max(brightness, 1 - brightness) < 0.75
     split = assign_roles(manifest, SplitSpec())

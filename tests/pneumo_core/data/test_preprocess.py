@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from pneumo_core import files
-from pneumo_core.data import dataset, preprocess, reading
+from pneumo_core.data import dataset, preprocess, reading, rows
 from pneumo_core.data.manifest import Manifest
+from pneumo_core.data.scanned import Scanned
 from pneumo_core.data.split import USED_ROLES, Split, assign_roles
 from pneumo_core.errors import DataError, StorageError
 from pneumo_core.specs import DataSpec, SplitSpec
-from tests.pneumo_core.pictures import DATA, encoded, folder, needs_data, pixels, write
+from tests.pneumo_core.pictures import folder, write
 
 SMALL = DataSpec(image_size_px=16)
 
@@ -52,7 +53,7 @@ def test_rows_are_the_images_of_the_role(
         for x, y, path, group, kind in zip(arrays.x, arrays.y, arrays.paths, arrays.groups, arrays.kinds, strict=True):
             record, its_group = by_path[path]
             assert (y, group, kind) == (record.label, its_group, record.kind)
-            assert np.array_equal(x, preprocess.to_array(tmp_path / "data" / path, data))
+            assert np.array_equal(x, rows.of_file(tmp_path / "data" / path, [data])[0])
         seen += arrays.paths
     assert sorted(seen) == sorted(by_path)
 
@@ -73,27 +74,6 @@ def test_a_trial_sees_train_and_validation_only(manifest: Manifest, split: Split
     assert isinstance(arrays.x_train, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         arrays.x_train[0] = 0
-
-
-def test_pad_keeps_the_aspect_ratio_on_black() -> None:
-    wide = np.full((20, 80, 1), 200, np.uint8)
-    squashed, padded = (preprocess.to_size(wide, DataSpec(image_size_px=32, resize=how)) for how in ("squash", "pad"))
-    assert squashed.min() == 200
-    assert np.array_equal(np.flatnonzero(padded[:, 16, 0]), np.arange(12, 20))
-    assert padded[12:20].min() == 200
-
-
-def test_shrinking_is_antialiased() -> None:
-    stripes = np.tile(np.array([[0], [255]], np.uint8), (64, 128))[:, :, None]
-    small = preprocess.to_size(stripes, DataSpec(image_size_px=16))
-    assert np.abs(small.astype(int) - 127).max() < 20
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 500, 1), (500, 1, 1)])
-def test_odd_shapes_can_be_padded(shape: tuple[int, int, int]) -> None:
-    padded = preprocess.to_size(np.full(shape, 90, np.uint8), DataSpec(image_size_px=16, resize="pad"))
-    assert padded.shape == (16, 16, 1)
-    assert padded.max() == 90
 
 
 def test_what_decides_about_the_folder(manifest: Manifest, split: Split, tmp_path: Path) -> None:
@@ -154,6 +134,21 @@ def test_rows_of_another_size_are_not_taken_over(manifest: Manifest, split: Spli
     prepare(manifest, split, tmp_path, DataSpec(image_size_px=24))
 
     assert preprocess.open_role(prepare(manifest, split, tmp_path), "train").x.shape[1:] == SMALL.shape
+
+
+def test_a_first_launch_decodes_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [SMALL, DataSpec(image_size_px=224, resize="pad")]
+    source, decoded, decode = folder(tmp_path / "data"), list[Any](), reading.decode_noted
+    monkeypatch.setattr(reading, "decode_noted", lambda *args, **more: decoded.append(1) or decode(*args, **more))
+    scanned = Scanned(sizes)
+    manifest = dataset.scan(source, cache_dir=tmp_path / "cache", scanned=scanned)
+    split = assign_roles(manifest, SplitSpec())
+    folders = [prepare(manifest, split, tmp_path, data, scanned=scanned) for data in sizes]
+
+    assert len(decoded) == len(manifest.records)
+    for data, prepared in zip(sizes, folders, strict=True):
+        twice = preprocess.prepare(manifest, split, data, cache_dir=tmp_path / "elsewhere")
+        assert all((prepared / file.name).read_bytes() == file.read_bytes() for file in twice.iterdir())
 
 
 def _flip(file: Path) -> None:
@@ -309,20 +304,3 @@ def test_meta_says_what_is_in_the_folder(manifest: Manifest, split: Split, tmp_p
     assert meta["split"] == split.digest
     assert meta["data"] == {"image_size_px": 16, "channels": 1, "resize": "squash"}
     assert meta["files"]["x_test.npy"]["shape"] == [split.roles.count("test"), 16, 16, 1]
-
-
-def test_pixels_are_those_of_this_version() -> None:
-    """Fails where the pixels change without a new `PREPROCESSING_VERSION`, which old caches and bundles rely on."""
-    image = encoded(pixels(5, width=50, height=30))
-    sums = [int(preprocess.to_array(image, DataSpec(image_size_px=16, resize=how)).sum()) for how in ("squash", "pad")]
-    assert (preprocess.PREPROCESSING_VERSION, sums) == (2, [31700, 19809])
-
-
-@needs_data
-@pytest.mark.parametrize("resize", ["squash", "pad"])
-def test_real_originals_hardly_differ_from_a_full_decode(resize: Any) -> None:
-    data = DataSpec(image_size_px=64, resize=resize)
-    for file in sorted((DATA / "originals").rglob("*.jpeg"))[::15]:
-        quick = preprocess.to_array(file, data).astype(float)
-        full = preprocess.to_size(reading.decode(file, channels=1), data).astype(float)
-        assert np.abs(quick - full).mean() < 3  # grey levels of 255
