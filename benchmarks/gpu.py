@@ -1,7 +1,8 @@
 """What an accelerator gets of this project's training: images per second, its utilisation and memory, trials an hour.
 
     python -m benchmarks.gpu [--networks plain-64,Lite0-128,Lite0-224] [--precisions float32,mixed_bfloat16]
-                             [--images 2048] [--seconds 2] [--trainers 1,2,4] [--trials 3] [--json FILE]
+                             [--images 2048] [--seconds 2] [--trainers 1,2,4] [--trials 3] [--whole tuned,frozen]
+                             [--json FILE]
 
 Made-up images and untrained weights: how fast does not depend on them. Each network is measured in a process of its own
 with the environment of a trainer, in the backend of KERAS_BACKEND. "ours" is an epoch as a trial takes it, without
@@ -10,7 +11,9 @@ with images that Pillow changes; "bare loop" a step of a few lines over images t
 compile" is what the first epoch takes longer than the next. Utilisation, as nvidia-smi says it, is the share of time in
 which any kernel runs, so 100 % is not all that a device can do. "trials an hour" are whole trials of ten epochs of the
 plain network in so many trainers on one device, each with its tracing and compiling, the first of each trainer left
-out; their networks differ by the size of a layer. On a CPU the figures mean little.
+out; their networks differ by the size of a layer. "--whole" trains EfficientNet-Lite0 as a trial does, the last two
+stages or the head alone, twice: the second process has another seed and finds what the first one kept. On a CPU the
+figures mean little.
 """
 
 import argparse
@@ -20,16 +23,18 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import device, measure, training
 from benchmarks.measure import Row
-from pneumo_core.data.preprocess import FitArrays
+from pneumo_core.data.preprocess import FitArrays, Origin
 from pneumo_core.specs import (
     AugmentSpec,
     BackboneSpec,
@@ -61,6 +66,11 @@ CASES = {
 }
 
 
+WHOLE: dict[str, ModelSpec] = {
+    "tuned": BackboneSpec(weights="none", trainable_from="stage-2"),
+    "frozen": BackboneSpec(),
+}
+WHOLE_PX, WHOLE_IMAGES, WHOLE_VALIDATION, WHOLE_EPOCHS = 128, 2867, 788, 12  # as `studies.pneumonia` has them
 TRAIN = TrainSpec(epochs=10, patience=10, batch_size=CASES["plain-64"].batch)
 
 
@@ -69,6 +79,8 @@ def main() -> None:
     asked = _parser().parse_args()
     if asked.one:
         _print(network_rows(asked.one, asked.precisions, asked.images, asked.seconds, asked.repeats))
+    elif asked.fit:
+        _print(fitted(asked.fit, asked.precisions, asked.home, asked.seed))
     elif asked.train:
         _print(trained(asked.images, asked.trials, asked.slot * asked.trials))
     else:
@@ -84,8 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=2.0, help="that each side trains at least, each time")
     parser.add_argument("--trainers", default="1,2,4", help="numbers of trainers on one device; empty: none")
     parser.add_argument("--trials", type=int, default=3, help="of each trainer")
+    parser.add_argument("--whole", default="tuned,frozen", help="trials of a pretrained network; empty: none")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # what the processes are asked
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fit", help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--slot", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
@@ -103,6 +119,12 @@ def _all(asked: argparse.Namespace) -> None:
         with failures_said(f"{n} trainers"):
             rows += trainer_rows(n, ["--train", "--images", asked.images, "--trials", asked.trials])
             print(measure.table(rows[-4:]), flush=True)
+    for name in filter(None, asked.whole.split(",")):
+        for precision in asked.precisions.split(","):
+            with failures_said(f"{name}, {precision}"):
+                found = whole_rows(name, precision)
+                print(measure.table(found), flush=True)
+                rows += found
     (where,) = in_processes(1, ["--train", "--trials", 0])
     title = f"{asked.images} images to train on"
     measure.publish(title, rows, environment=measure.machine() | where["environment"], file=asked.json)
@@ -252,6 +274,48 @@ def trained(n_images: int, n_trials: int, first: int) -> dict[str, Any]:
         trials_s.append(time.perf_counter() - began_s)
         epochs_s += [epoch["seconds"] for epoch in result.history[1:]]
     return {"trials_s": trials_s[1:] or trials_s, "epochs_s": epochs_s, "environment": environment()}
+
+
+def whole_rows(name: str, precision: str) -> list[Row]:
+    """Return what two trials of a pretrained network take, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = ["--fit", name, "--precisions", precision, "--home", home]
+        both = [in_processes(1, [*settings, "--seed", seed])[0] for seed in (1, 2)]
+    rows = []
+    for which, found in zip(("first", "second"), both, strict=True):
+        title = f"{name}, {precision}, {which} process"
+        rows += [
+            Row(name=f"{title}: whole trial", values=(found["trial_s"],)),
+            Row(name=f"{title}: to the first epoch's end", values=(found["first_s"],)),
+            Row(name=f"{title}: an epoch", values=tuple(found["epochs_s"])),
+        ]
+    return rows
+
+
+def fitted(name: str, precision: Precision, home: Path, seed: int) -> dict[str, Any]:
+    """Run one trial of a pretrained network in this process; return its seconds."""
+    from pneumo_core.training.trial import run_trial
+
+    train = TrainSpec(
+        epochs=WHOLE_EPOCHS,
+        patience=WHOLE_EPOCHS,
+        batch_size=32,
+        steps_per_epoch=32,
+        schedule="cosine",
+        augment=augmented(geometric=0.7, photometric=0.7, sharpness=0.7, flip=True),
+        precision=precision,
+    )
+    spec = TrialSpec(model=WHOLE[name], train=train, data=DataSpec(image_size_px=WHOLE_PX))
+    arrays = images(WHOLE_IMAGES, WHOLE_PX, WHOLE_VALIDATION)
+    arrays = replace(arrays, origin=Origin(cache_dir=home, digest="made up"))
+    began_s, at_s = time.perf_counter(), list[float]()
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> bool:
+        at_s.append(time.perf_counter() - began_s)
+        return False
+
+    run_trial(spec, ObjectiveSpec(), arrays, seed, on_epoch)
+    return {"trial_s": at_s[-1], "first_s": at_s[0], "epochs_s": np.diff(at_s).tolist()}
 
 
 def images(n: int, side_px: int, n_validation: int) -> FitArrays:

@@ -120,10 +120,21 @@ def test_gpu_measures_a_network_and_whole_trials(monkeypatch: pytest.MonkeyPatch
     assert found["tiny, float32: to compile, ours"].unit == "s"
 
 
+def test_gpu_takes_the_time_of_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gpu.WHOLE, "tiny", CnnSpec(filters=(3,)))
+    for name, value in {"PX": 16, "IMAGES": 64, "VALIDATION": 32, "EPOCHS": 3}.items():
+        monkeypatch.setattr(gpu, f"WHOLE_{name}", value)
+
+    found = gpu.fitted("tiny", "float32", tmp_path, seed=1)
+
+    assert 0 < found["first_s"] < found["trial_s"]
+    assert len(found["epochs_s"]) == 2
+
+
 @pytest.mark.slow
 def test_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--networks", "plain-64", "--precisions", "float32", "--images", 128, "--seconds", 0, "--repeats", 1]
-    rows = ran("gpu", [*options, "--trainers", "1,2", "--trials", 1], tmp_path, monkeypatch)
+    rows = ran("gpu", [*options, "--trainers", "1,2", "--trials", 1, "--whole", ""], tmp_path, monkeypatch)
 
     assert median(rows, "plain-64, float32: bare loop") > 0
     assert median(rows, "2 trainers: trials an hour") > 0

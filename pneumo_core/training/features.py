@@ -23,6 +23,7 @@ from pneumo_core.scoring.metrics import Ints
 from pneumo_core.specs import AugmentSpec, BackboneSpec, ModelSpec, TrialSpec
 from pneumo_core.training import augment, batches, feature_store, frozen_part
 from pneumo_core.training.feature_store import Features
+from pneumo_core.training.steps import device_changes
 from pneumo_core.training.train import score_batch
 
 VERSION = 1  # raise it whenever the same network and images would give other features
@@ -142,6 +143,8 @@ def open_cached(
         return None, "none"
     if images.origin is None:
         return None, "uncached: these images are in memory only"
+    if device_changes(spec.train.augment, images.x_train):  # and runs the frozen part in less time than the host reads
+        return None, "none: the device runs the whole network"
     if not feature_store.limit_bytes():
         return None, f"uncached: {feature_store.LIMIT_VARIABLE} is 0"
     if _changes_all(spec.train.augment) and not n_views(parts, spec.model):

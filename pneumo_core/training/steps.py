@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from pneumo_core.specs import Optimizer, TrainSpec
+from pneumo_core.specs import AugmentSpec, Optimizer, TrainSpec
 from pneumo_core.training.augment import Changes
 from pneumo_core.training.batches import Chunk, Source
 from pneumo_core.training.norms import Statistics
@@ -90,6 +90,15 @@ def make_steps(
 
         return JaxSteps(model, optimizer, spec, factors)
     raise ValueError(f"`KERAS_BACKEND` must be 'tensorflow' or 'jax', got {backend!r}")
+
+
+def device_changes(augment: AugmentSpec, x: np.ndarray) -> bool:
+    """Return whether an accelerator holds images `x` (n, h, w, c) and changes them by itself; under JAX it may."""
+    if augment.is_identity or keras.backend.backend() != "jax":
+        return False
+    from pneumo_core.training.steps_jax import changes_images
+
+    return changes_images(augment, x)
 
 
 def make_optimizer(spec: TrainSpec) -> keras.Optimizer:

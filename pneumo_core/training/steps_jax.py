@@ -7,7 +7,7 @@ import jax
 import keras
 import numpy as np
 
-from pneumo_core.specs import TrainSpec
+from pneumo_core.specs import AugmentSpec, TrainSpec
 from pneumo_core.training import augment_jax
 from pneumo_core.training.augment import Changes
 from pneumo_core.training.batches import Chunk, Source
@@ -45,7 +45,9 @@ class JaxSteps:
         self._batch = jax.jit(self._shown)
 
     def hold(self, source: Source) -> bool:
-        if not self._fused or source.x.nbytes > _room_bytes() or not _can_change(source):
+        if not self._fused or source.x.nbytes > _room_bytes():
+            return False
+        if not source.augment.is_identity and (source.open_changed or not changes_images(source.augment, source.x)):
             return False
         if not self._held:
             labels, weights = source.y.astype(np.float32), np.asarray(source.class_weight, np.float32)
@@ -161,12 +163,11 @@ class JaxSteps:
         return jax.nn.sigmoid(logits[:, 0])
 
 
-def _can_change(source: Source) -> bool:
-    """Return whether nothing changes the images, or this device can; on a CPU Pillow does, the reference."""
-    if source.augment.is_identity:
-        return True
-    known = source.open_changed is None and augment_jax.serves(source.augment, source.x.shape[1:])
-    return known and jax.default_backend() != "cpu"
+def changes_images(augment: AugmentSpec, x: np.ndarray) -> bool:
+    """Return whether this device holds images `x` and changes them as `augment` says; on a CPU Pillow does that."""
+    if jax.default_backend() == "cpu" or x.nbytes > _room_bytes():
+        return False
+    return augment_jax.serves(augment, x.shape[1:])
 
 
 def _room_bytes() -> float:

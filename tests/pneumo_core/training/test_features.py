@@ -242,3 +242,16 @@ def test_what_has_no_frozen_backbone_keeps_no_features(tmp_path: Path) -> None:
 
     assert result.environment["features"] == "none"
     assert not written(tmp_path)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_nothing_is_kept_where_the_device_changes_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, changes = SETTINGS["views"]
+    kept = ran(trial(model, augment=changes), kept_in(tmp_path / "host"))
+    monkeypatch.setattr(features, "device_changes", lambda augment, x: not augment.is_identity)
+    whole = ran(trial(model, augment=changes), kept_in(tmp_path / "device"))
+
+    assert whole.environment["features"] == "none: the device runs the whole network"
+    assert not written(tmp_path / "device")
+    np.testing.assert_allclose(whole.scores, kept.scores, atol=1e-5)
+    assert ran(trial(model), kept_in(tmp_path / "unchanged")).environment["features"] == "cached"

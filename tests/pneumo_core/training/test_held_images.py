@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pneumo_core.specs import AugmentSpec, CnnSpec, DenseSpec, ModelSpec, ObjectiveSpec, TrainSpec, TrialSpec
-from pneumo_core.training import batches
+from pneumo_core.training import batches, steps
 from pneumo_core.training.trial import run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
@@ -105,3 +105,17 @@ def test_chunks_are_made_only_where_images_are_not_held(
 
     on_cpu = keras.backend.backend() == "jax"  # where a dense network's steps are fused, without changes
     assert bool(asked) is not (holds and on_cpu)
+
+
+@only_jax
+def test_what_a_device_changes(accelerated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, coloured = np.zeros((2, 8, 8, 1), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)
+    assert steps.device_changes(CLOSE, x)
+    assert not steps.device_changes(AugmentSpec(), x)
+    assert not steps.device_changes(AugmentSpec(jpeg=0.5), coloured)  # Pillow does
+    monkeypatch.setattr(own_steps, "HELD_BYTES", 100)
+    assert not steps.device_changes(CLOSE, x)
+
+
+def test_a_processor_changes_nothing() -> None:
+    assert not steps.device_changes(CLOSE, np.zeros((2, 8, 8, 1), np.uint8))
