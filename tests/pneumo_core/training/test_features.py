@@ -11,14 +11,14 @@ import pytest
 
 from pneumo_core.data.folds import Pooled
 from pneumo_core.data.preprocess import FitArrays, Origin
-from pneumo_core.models import backbones, efficientnet_lite, forward
-from pneumo_core.models.efficientnet_lite import Stage
+from pneumo_core.models import backbones, forward
 from pneumo_core.specs import AugmentSpec, BackboneSpec, CnnSpec, DataSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import cross_validate, features, stretching
 from pneumo_core.training.cross_validate import FoldsTrial
 from pneumo_core.training.feature_store import LIMIT_VARIABLE
 from pneumo_core.training.task import OnEpoch
 from pneumo_core.training.trial import build_and_train, run_trial
+from tests.pneumo_core import tiny_lite
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.models.test_backbones import needs_lite
 from tests.pneumo_core.training.test_train import Killed, kill_after
@@ -37,17 +37,7 @@ SETTINGS: dict[str, tuple[BackboneSpec, AugmentSpec]] = {
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave two blocks of the network, with the random weights that the trial's seed gives, made large."""
-
-    def enlarge(name: str, backbone: object, network: keras.Model) -> None:
-        for layer in network.layers:
-            if layer.name.endswith(("stem", "expand", "depthwise", "project", "head")):
-                layer.set_weights([4 * kernel for kernel in layer.get_weights()])
-
-    stages = (Stage(1, 3, 2, 1, 8), Stage(1, 3, 2, 2, 8))
-    monkeypatch.setattr(efficientnet_lite, "STAGES", stages)
-    monkeypatch.setattr(efficientnet_lite, "HEAD_FILTERS", 12)
-    monkeypatch.setattr(backbones, "_load", enlarge)
+    tiny_lite.shrink(monkeypatch)
 
 
 def kept_in(cache_dir: Path) -> FitArrays:
