@@ -73,8 +73,8 @@ def test_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert median(rows, "ours, scan to arrays") > median(rows, "ours, nothing added") > 0
 
 
-def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = ran("training", ["phantom", "--networks", 0, "--images", 64, "--repeats", 1], tmp_path, monkeypatch)
+def test_training(tmp_path: Path, phantoms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ran("training", [phantoms, "--networks", 0, "--images", 64, "--repeats", 1], tmp_path, monkeypatch)
 
     assert median(rows, "speed of ours, float32 ÷ model.fit") > 0
     assert 0 <= median(rows, "auc of bare loop") <= 1
