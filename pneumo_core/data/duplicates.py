@@ -35,7 +35,11 @@ Rows = NDArray[np.intp]
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the (32, 32) grey thumbnail of a grey image (h, w, 1)."""
-    image = Image.fromarray(pixels[:, :, 0])
+    return thumbnail_of(Image.fromarray(pixels[:, :, 0]))
+
+
+def thumbnail_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the (32, 32) grey thumbnail of an image of Pillow's mode L."""
     return np.asarray(image.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX))
 
 

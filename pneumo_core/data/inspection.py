@@ -131,7 +131,7 @@ def look_into(source: Path | bytes, wanted: Sequence[DataSpec] = ()) -> Look:
     """
     data = reading.read_bytes(source)
     head = reading.header(data)
-    pixels, note = reading.decode_noted(data, channels=1, at_least_px=rows.DECODED_PX)
+    image, note = reading.decode_noted(data, channels=1, at_least_px=rows.DECODED_PX)
     facts = Facts(
         width_px=head.width_px,
         height_px=head.height_px,
@@ -140,8 +140,8 @@ def look_into(source: Path | bytes, wanted: Sequence[DataSpec] = ()) -> Look:
         note=note,
         patient=dicom.patient_digest(data) if head.format == "DICOM" else "",
     )
-    made = {spec: rows.to_size(pixels, spec) for spec in wanted}
-    return Look(facts=facts, thumbnail=duplicates.thumbnail(pixels), rows=made)
+    made = {spec: rows.resized(image, spec) for spec in wanted}
+    return Look(facts=facts, thumbnail=duplicates.thumbnail_of(image), rows=made)
 
 
 def decode_same(source: Path | bytes, digest: str, channels: int, at_least_px: int | None) -> NDArray[np.uint8]:

@@ -61,11 +61,15 @@ def decode(source: Path | bytes, *, channels: int, at_least_px: int | None = Non
     `at_least_px`: several times faster, and the result depends on the number, so that number is part of the
     preprocessing's identity. Deeper pixels are scaled to 8 bits by their range. Raises `DataError` on a bad file.
     """
-    return decode_noted(source, channels=channels, at_least_px=at_least_px)[0]
+    pixels = np.asarray(decode_noted(source, channels=channels, at_least_px=at_least_px)[0])
+    return pixels if channels == 3 else pixels[:, :, np.newaxis]
 
 
-def decode_noted(source: Path | bytes, *, channels: int, at_least_px: int | None = None) -> tuple[Pixels, str]:
-    """Return what `decode` does, and which rules of the file could not be followed, "" for none."""
+def decode_noted(source: Path | bytes, *, channels: int, at_least_px: int | None = None) -> tuple[Image.Image, str]:
+    """Return what `decode` does as an image of Pillow's mode L or RGB, which is resized without a copy.
+
+    With it comes which rules of the file could not be followed, "" for none.
+    """
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3, got {channels!r}")
     data = read_bytes(source)
@@ -155,12 +159,13 @@ def _reason(error: Exception) -> str:
 def _upright(image: Image.Image) -> Image.Image:
     with quietly():
         image.getexif()  # it is kept
-    return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
-def _with_channels(image: Image.Image, channels: int) -> Pixels:
+def _with_channels(image: Image.Image, channels: int) -> Image.Image:
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)  # hidden pixels hold anything
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels if channels == 3 else pixels[:, :, np.newaxis]
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)

@@ -28,8 +28,12 @@ def to_size(pixels: Pixels, data: DataSpec) -> Pixels:
 
     "squash" changes the aspect ratio. "pad" keeps it, centred on black.
     """
+    return resized(Image.fromarray(pixels[:, :, 0] if data.channels == 1 else pixels), data)
+
+
+def resized(image: Image.Image, data: DataSpec) -> Pixels:
+    """Return what `to_size` does from an image of Pillow's mode L or RGB."""
     side = data.image_size_px
-    image = Image.fromarray(pixels[:, :, 0] if data.channels == 1 else pixels)
     if data.resize == "squash":
         small = image.resize((side, side), Image.Resampling.BILINEAR)
         return np.asarray(small).reshape(data.shape)
