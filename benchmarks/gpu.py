@@ -12,8 +12,8 @@ compile" is what the first epoch takes longer than the next. Utilisation, as nvi
 which any kernel runs, so 100 % is not all that a device can do. "trials an hour" are whole trials of ten epochs of the
 plain network in so many trainers on one device, each with its tracing and compiling, the first of each trainer left
 out; their networks differ by the size of a layer. "--whole" trains EfficientNet-Lite0 as a trial does, the last two
-stages or the head alone, twice: the second process has another seed and finds what the first one kept. On a CPU the
-figures mean little.
+stages or the head alone, twice: the second process has another seed and finds what the first one kept. The
+frozen one needs the pretrained weights. On a CPU the figures mean little.
 """
 
 import argparse
