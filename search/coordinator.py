@@ -16,6 +16,7 @@ from typing import Any, Literal
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumo_core.errors import PneumoError, StorageError
@@ -231,18 +232,19 @@ class Coordinator:
         trials.finish(self.study, run.trial, result, **extra)
         del self._running[run.trial.number]
         self._failures.clear()
+        finished = self.queue.ledger().finished
         if result.stopped != "paused":
             checkpoint.remove(run.checkpoint)
-            self.networks.tidy(self.queue.ledger().finished)
+            self.networks.tidy(finished)
         self.view.finished(run.trial.number, result)
-        self._tell_best()
+        self._tell_best(finished)
 
     def _best_number(self) -> int | None:
         best = records.best_feasible(self.queue.ledger().finished)
         return best.number if best else None
 
-    def _tell_best(self) -> None:
-        best = records.best_feasible(self.queue.ledger().finished)
+    def _tell_best(self, finished: list[FrozenTrial]) -> None:
+        best = records.best_feasible(finished)
         if best is not None and best.number != self._best:
             self._best = best.number
             self.view.new_best(records.describe(best))

@@ -90,7 +90,7 @@ class Queue:
         if self._must_wait(running, ledger.waiting):
             return "nothing to take"
         try:
-            return self._start(ledger.waiting)
+            return self._start(ledger)
         except UpdateFinishedTrialError:  # the lock was lost, and the trial with it
             return "ended at once"
 
@@ -140,17 +140,17 @@ class Queue:
         left_by_me = owner is not None and owner.is_same(self.owner)  # taken when the lock was lost
         return left_by_me or self.watch.is_dead(trial)
 
-    def _start(self, waiting: Sequence[FrozenTrial]) -> Running | Taken:
+    def _start(self, ledger: Ledger) -> Running | Taken:
         """Start the first waiting trial, else a new one. A bad point or a repeated one ends at once."""
-        self.seed_sampler(waiting)
-        trial = self._continued(waiting[0]) if waiting else self._ask()
-        frozen = self.storage.get_trial(trial._trial_id)
+        self.seed_sampler(ledger)
+        trial = self._continued(ledger.waiting[0]) if ledger.waiting else self._ask()
+        frozen = trial._cached_frozen_trial  # as it was read when it was taken
         point = draw(self.spec, trial, trials.stage(frozen))
         if isinstance(point, Refusal):
             self._refuse(trial.number, point)
             return "ended at once"
         trials.begin(trial, point.spec, self.owner, preferences.of(point.spec, self.spec.prefer))
-        if point.stage.index == 0 and self._repeat(trial, point.spec):
+        if point.stage.index == 0 and self._repeat(trial, point.spec, ledger.every):
             return "ended at once"
         run = Running(
             trial=trial,
@@ -159,16 +159,16 @@ class Queue:
             alone=trials.is_alone(frozen),
             takes_reports=len(self.study.directions) == 1,
         )
-        run.replay(trials.history(frozen), self.trials())
+        run.replay(trials.history(frozen), ledger.every)
         return run
 
-    def seed_sampler(self, waiting: Sequence[FrozenTrial]) -> None:
+    def seed_sampler(self, ledger: Ledger) -> None:
         """Make the next suggestion depend on the study's seed and history only, not on who asks or when.
 
         A continued trial lacks parameters too, where it was lost before they were drawn: it draws as it would have.
         """
-        until = trials.root(waiting[0]) if waiting else math.inf
-        n_trials = sum(t.number < until and not trials.history(t) for t in self.trials())  # a continued one counts once
+        until = trials.root(ledger.waiting[0]) if ledger.waiting else math.inf
+        n_trials = sum(t.number < until and not trials.history(t) for t in ledger.every)  # a continued one counts once
         seed, steady = (derive(self.spec.seed, "sampler", n) for n in (n_trials, 0))
         self.study.sampler = factory.sampler(
             self.spec.sampler, seed, self.parameters, self._shared, sequence_seed=steady
@@ -192,10 +192,10 @@ class Queue:
             self.failures.add(refusal.reason, refusal.message)
         self.view.failed(number, refusal.reason, refusal.message)
 
-    def _repeat(self, trial: optuna.Trial, spec: TrialSpec) -> bool:
+    def _repeat(self, trial: optuna.Trial, spec: TrialSpec, known: Sequence[FrozenTrial]) -> bool:
         """Finish a trial whose spec another trial already ran with that trial's result; training it again would
         give the same."""
-        twin = trials.twin(self.trials(), spec.digest)
+        twin = trials.twin(known, spec.digest)
         if twin is None:
             return False
         result = trials.copy_of(twin)

@@ -18,6 +18,7 @@ from pneumo_core.tuner.dialogue import DRAWN
 from search.grid import GRID_ID
 from search.storage import owner
 from search.storage.owner import Owner
+from search.storage.patience import PatientStorage
 from spaces.base import Scalar
 
 if TYPE_CHECKING:  # `pneumo status` does without
@@ -39,11 +40,8 @@ _ENDED_EARLY = ("pruned", "paused")  # both are PRUNED to Optuna
 
 def begin(trial: optuna.Trial, spec: TrialSpec, mine: Owner, preference: Sequence[float] = ()) -> None:
     """Write what the trial is before it runs; `preference` decides between trials that validation can't rank."""
-    beat(trial, mine)
-    if preference:
-        trial.set_user_attr(PREFERENCE, list(preference))
-    trial.set_user_attr("spec", codec.to_json(spec))
-    trial.set_user_attr("spec_digest", spec.digest)
+    known = {owner.ATTRIBUTE: codec.to_json(mine), "spec": codec.to_json(spec), "spec_digest": spec.digest}
+    _write(trial, known | ({PREFERENCE: list(preference)} if preference else {}))
 
 
 def beat(trial: optuna.Trial, mine: Owner) -> None:
@@ -56,9 +54,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: "TrialResult", **ex
 
     Raises `UpdateFinishedTrialError` when another coordinator ended the trial.
     """
-    trial.set_constraint(CONSTRAINT, result.constraint)
-    for name, value in (attributes(result) | extra).items():
-        trial.set_user_attr(name, value)
+    _write(trial, attributes(result) | extra, {f"constraints:{CONSTRAINT}": result.constraint})
     pruned = result.stopped in _ENDED_EARLY
     try:
         ended = study.tell(
@@ -71,6 +67,18 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: "TrialResult", **ex
         ended = study._storage.get_trial(trial._trial_id)
     if ended.state == TrialState.FAIL:
         raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} was failed by another coordinator")
+
+
+def _write(trial: optuna.Trial, user: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> None:
+    """Write attributes of a trial, at once where they are in a database."""
+    storage: Any = getattr(trial.storage, "_backend", trial.storage)
+    if isinstance(storage, PatientStorage):
+        storage.set_trial_attributes(trial._trial_id, user, system or {})
+        return
+    for name, value in user.items():
+        storage.set_trial_user_attr(trial._trial_id, name, value)
+    for name, value in (system or {}).items():
+        storage.set_trial_system_attr(trial._trial_id, name, value)
 
 
 def attributes(result: "TrialResult") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -27,10 +27,11 @@ def load_trials(
     whatever other programs write or delete between them. Raises `KeyError` where there is no such study.
     """
     with snapshot(engine) as connection:
+        found = _load(_Reader(connection, study_id, again, after if len(again) <= MOST_AGAIN else -1))
         study = models.StudyModel.study_id
-        if connection.execute(sqlalchemy.select(study).where(study == study_id)).first() is None:
+        if not found and connection.execute(sqlalchemy.select(study).where(study == study_id)).first() is None:
             raise KeyError(models.NOT_FOUND_MSG)
-        return _load(_Reader(connection, study_id, again, after if len(again) <= MOST_AGAIN else -1))
+        return found
 
 
 @contextmanager
@@ -48,19 +49,17 @@ def snapshot(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
 
 
 def _load(read: "_Reader") -> list[FrozenTrial]:
-    trial = models.TrialModel
-    columns = trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
-    rows = read(trial, *columns)
+    rows = read(models.TrialModel, "number", "state", "_datetime_start_utc", "_datetime_complete_utc")
+    if not rows:
+        return []
     params, distributions = _params(read)
     values = defaultdict[int, dict[int, float]](dict)
     value = models.TrialValueModel
-    for trial_id, objective, number, kind in read(value, value.objective, value.value, value.value_type):
+    for trial_id, objective, number, kind in read(value, "objective", "value", "value_type"):
         values[trial_id][objective] = value.stored_repr_to_value(number, kind)
     reports = defaultdict[int, dict[int, float]](dict)
     report = models.TrialIntermediateValueModel
-    for trial_id, step, number, kind in read(
-        report, report.step, report.intermediate_value, report.intermediate_value_type
-    ):
+    for trial_id, step, number, kind in read(report, "step", "intermediate_value", "intermediate_value_type"):
         reports[trial_id][step] = report.stored_repr_to_intermediate_value(number, kind)
     user, system = (
         _attributes(read, models.TrialUserAttributeModel),
@@ -94,23 +93,33 @@ class _Reader:
     """Reads columns of one table for the wanted trials of a study, the trial's id first."""
 
     def __init__(self, connection: sqlalchemy.Connection, study_id: int, again: Collection[int], after: int) -> None:
-        self._connection, self._study_id, self._after = connection, study_id, after
-        self._again = [number for number in again if number <= after]
+        self._connection, self._is_part = connection, after >= 0
+        self._values: dict[str, Any] = {"study_id": study_id}
+        if self._is_part:
+            self._values |= {"after": after, "again": [number for number in again if number <= after]}
 
-    def __call__(self, model: Any, *columns: Any) -> Any:
-        trial = models.TrialModel
-        query = sqlalchemy.select(model.trial_id, *columns).where(trial.study_id == self._study_id)
-        if self._after >= 0:
-            query = query.where(sqlalchemy.or_(trial.trial_id > self._after, trial.trial_id.in_(self._again)))
-        if model is not trial:
-            query = query.join(trial, trial.trial_id == model.trial_id)
-        return self._connection.execute(query.order_by(*sqlalchemy.inspect(model).primary_key)).all()
+    def __call__(self, model: Any, *columns: str) -> Any:
+        return self._connection.execute(_query(model, columns, self._is_part), self._values).all()
+
+
+@cache
+def _query(model: Any, columns: Sequence[str], is_part: bool) -> sqlalchemy.Select[Any]:
+    """Return the query of a `_Reader`; to put it together takes longer than SQLite takes to answer it."""
+    trial, parameter = models.TrialModel, sqlalchemy.bindparam
+    chosen = sqlalchemy.select(model.trial_id, *(getattr(model, name) for name in columns))
+    query = chosen.where(trial.study_id == parameter("study_id"))
+    if is_part:
+        again = trial.trial_id.in_(parameter("again", expanding=True))
+        query = query.where(sqlalchemy.or_(trial.trial_id > parameter("after"), again))
+    if model is not trial:
+        query = query.join(trial, trial.trial_id == model.trial_id)
+    return query.order_by(*sqlalchemy.inspect(model).primary_key)
 
 
 def _params(read: _Reader) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
     params, distributions = defaultdict[int, dict[str, Any]](dict), defaultdict[int, dict[str, Any]](dict)
     model = models.TrialParamModel
-    for trial_id, name, value, text in read(model, model.param_name, model.param_value, model.distribution_json):
+    for trial_id, name, value, text in read(model, "param_name", "param_value", "distribution_json"):
         distribution = _distribution(text)
         params[trial_id][name] = distribution.to_external_repr(value)
         distributions[trial_id][name] = distribution
@@ -119,6 +128,6 @@ def _params(read: _Reader) -> tuple[dict[int, dict[str, Any]], dict[int, dict[st
 
 def _attributes(read: _Reader, model: Any) -> dict[int, dict[str, Any]]:
     found = defaultdict[int, dict[str, Any]](dict)
-    for trial_id, key, text in read(model, model.key, model.value_json):
+    for trial_id, key, text in read(model, "key", "value_json"):
         found[trial_id][key] = _decoded(text)
     return found

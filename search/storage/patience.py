@@ -1,9 +1,10 @@
 """A database storage that outlasts lost connections and a restart of its server."""
 
 import contextlib
+import json
 import random
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
@@ -107,6 +111,23 @@ class PatientStorage(RDBStorage):
             found = super().__getattribute__(name)
             return partial(self.repeated, found) if name in _CALLS else found
 
+    def set_trial_attributes(self, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]) -> None:
+        """Write attributes of a trial that has not ended, in one transaction: Optuna takes one for each.
+
+        Raises as `set_trial_user_attr` does: `KeyError` and `UpdateFinishedTrialError`.
+        """
+        kinds = {models.TrialUserAttributeModel: user, models.TrialSystemAttributeModel: system}
+        with _create_scoped_session(self.scoped_session, ignore_integrity_error=True) as session:
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            self.check_trial_is_updatable(trial_id, trial.state)
+            for kind, attributes in kinds.items():
+                rows = [
+                    {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+                    for key, value in attributes.items()
+                ]
+                if rows:
+                    session.execute(_upsert(kind, self.engine.name), rows)
+
     def _get_trials(
         self,
         study_id: int,
@@ -133,6 +154,15 @@ def patiently(patience_s: float, call: Callable[[], T]) -> T:
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
 
+def _upsert(kind: Any, dialect: str) -> Any:
+    """Return the statement that writes rows of attributes, over those of the same trial and key."""
+    if dialect == "mysql":
+        over = mysql.insert(kind.__table__)
+        return over.on_duplicate_key_update(value_json=over.inserted.value_json)
+    new = (postgresql if dialect == "postgresql" else sqlite).insert(kind.__table__)
+    return new.on_conflict_do_update(index_elements=["trial_id", "key"], set_={"value_json": new.excluded.value_json})
+
+
 def raise_lost(context: ExceptionContext) -> None:
     """Raise `ConnectionLost` in place of the driver's error where that says so; to be called by SQLAlchemy."""
     cause = context.original_exception
@@ -146,4 +176,5 @@ def raise_lost(context: ExceptionContext) -> None:
 
 
 _CACHE_CALLS = ("_create_new_trial", "_get_trials", "_set_trial_param")  # Optuna's cache calls these as well
-_CALLS = frozenset([*_CACHE_CALLS, *(name for name in vars(BaseStorage) if not name.startswith("_"))])
+_OPTUNAS = [name for name in vars(BaseStorage) if not name.startswith("_")]
+_CALLS = frozenset(["set_trial_attributes", *_CACHE_CALLS, *_OPTUNAS])

@@ -422,7 +422,7 @@ def test_a_trial_lost_before_it_knew_its_place_in_the_grid_is_given_one(tmp_path
 
 def test_a_point_lost_before_it_was_drawn_keeps_its_place_in_the_grid(tmp_path: Path) -> None:
     found = on_a_grid(tmp_path, Levels(), n_trials=3)
-    found.coordinator.queue.seed_sampler([])
+    found.coordinator.queue.seed_sampler(found.coordinator.queue.ledger())
     found.study.ask()
     assert found.run() == "budget"
     assert_each_point_was_trained_once(found, 3)

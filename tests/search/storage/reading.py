@@ -1,4 +1,4 @@
-"""Our way of reading all trials at once, held against Optuna's own."""
+"""Our ways of reading all trials, and of writing all attributes of one, at once, held against Optuna's own."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,13 +6,15 @@ from functools import partial
 from typing import Any
 
 import optuna
+import pytest
 import sqlalchemy
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from search.storage.patience import PatientStorage
 
-QUERIES = 7  # the study, and each table that tells of trials
+QUERIES = 6  # one of each table that tells of trials
 
 
 def assert_read_alike(opened: PatientStorage) -> None:
@@ -65,6 +67,31 @@ def assert_a_study_is_read_whole_or_not_at_all(opened: PatientStorage, writer: P
             except KeyError as error:
                 outcomes.append(str(error))
     assert outcomes == ["'Record does not exist.'"] + [True] * (QUERIES - 1)
+
+
+def assert_attributes_are_written_at_once(opened: PatientStorage) -> None:
+    """Write attributes, some of them over others: in one transaction, and only while the trial has not ended."""
+    study = optuna.create_study(storage=opened)
+    trial, beside = study.ask(), study.ask()
+    beside.set_user_attr("kept", "of another trial")
+    trial.set_user_attr("kept", 0)
+    trial.set_user_attr("written again", 1)
+    commits: list[object] = []
+    note = commits.append
+    sqlalchemy.event.listen(opened.engine, "commit", note)
+    user = {"written again": [2, None], "new": {"text": "ä'\"\\%:x"}}
+    opened.set_trial_attributes(trial._trial_id, user, {"constraints:k": 0.5})
+    opened.set_trial_attributes(trial._trial_id, {}, {"constraints:k": -0.5, "n": 1})
+    sqlalchemy.event.remove(opened.engine, "commit", note)
+    assert len(commits) == 2
+    found, other = study.get_trials()
+    assert found.user_attrs == {"kept": 0, **user}
+    assert found.system_attrs == {"constraints:k": -0.5, "n": 1}
+    assert (other.user_attrs, other.system_attrs) == ({"kept": "of another trial"}, {})
+    study.tell(trial, 1.0)
+    for trial_id, error in ((trial._trial_id, UpdateFinishedTrialError), (99, KeyError)):
+        with pytest.raises(error):
+            opened.set_trial_attributes(trial_id, {"late": 1}, {})
 
 
 def _finish(study: optuna.Study, trial: optuna.Trial) -> None:

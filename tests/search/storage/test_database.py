@@ -218,6 +218,10 @@ def test_all_trials_are_read_as_optuna_reads_them(tmp_path: Path) -> None:
     reading.assert_read_alike(open_storage(sqlite_url(tmp_path)))
 
 
+def test_attributes_are_written_at_once(tmp_path: Path) -> None:
+    reading.assert_attributes_are_written_at_once(open_storage(sqlite_url(tmp_path)))
+
+
 def test_optuna_reads_what_is_stored_without_us(tmp_path: Path) -> None:
     open_storage(sqlite_url(tmp_path)).engine.dispose()
     assert RDBStorage(make_url(sqlite_url(tmp_path)).render_as_string()).get_all_studies() == []

@@ -97,6 +97,10 @@ def test_all_trials_are_read_as_optuna_reads_them(url: str) -> None:
     reading.assert_read_alike(opened)
 
 
+def test_attributes_are_written_at_once(url: str) -> None:
+    reading.assert_attributes_are_written_at_once(open_storage(url))
+
+
 def test_trials_are_read_at_one_moment_whatever_other_programs_write(url: str) -> None:
     reading.assert_trials_are_read_at_one_moment(open_storage(url), open_storage(url))
 
