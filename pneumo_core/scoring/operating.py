@@ -103,7 +103,7 @@ def value_se(y: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike, obj
 
     `groups` (n,) names the patient of each image. Trials whose values are closer than this cannot be ranked.
     """
-    labels, values = np.asarray(y), np.asarray(scores)
+    labels, values = np.asarray(y, np.bool_), np.asarray(scores)
     drawn = intervals.resamples(labels, groups, seed=0, n_resamples=N_RESAMPLES)
     return float(np.std([judge(labels[rows], values[rows], objective).values[0] for rows in drawn], ddof=1))
 
