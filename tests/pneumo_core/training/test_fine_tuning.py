@@ -7,19 +7,26 @@ import keras
 import numpy as np
 import pytest
 
-from pneumo_core.models import model
+from pneumo_core.models import efficientnet_lite, model
 from pneumo_core.specs import BackboneSpec, DenseSpec, ObjectiveSpec, TrainSpec, TrialSpec
 from pneumo_core.training import checkpoint, fine_tuning, train
 from pneumo_core.training.batches import Chunk
 from pneumo_core.training.steps import make_optimizer, make_steps
 from pneumo_core.training.task import Task
 from pneumo_core.training.trial import run_trial
+from tests.pneumo_core import tiny_lite
 from tests.pneumo_core.images import arrays
-from tests.pneumo_core.training.test_train import Killed, kill_after
+from tests.pneumo_core.training.test_train import as_left_by_kills
 from tests.pneumo_core.training.test_trial import go_on, without_seconds
 
 SIDE_PX = 32
 VGG = {"name": "VGG16", "weights": "none", "trainable_from": "block5_conv3"}
+
+
+@pytest.fixture
+def one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_lite.shrink(monkeypatch)
+    monkeypatch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:1])
 
 
 def spec(epochs: int, backbone: dict[str, Any], **fields: Any) -> TrialSpec:
@@ -78,8 +85,9 @@ def test_rates_fall_stage_by_stage_and_the_head_keeps_its_own() -> None:
     assert named["logit/kernel"] == 1
 
 
+@pytest.mark.usefixtures("one_block")
 def test_the_head_is_trained_first_and_nothing_else_moves_until_then(tmp_path: Path) -> None:
-    backbone = {"name": "MobileNetV3Small", "weights": "none", "trainable_from": "stage-1", "head_epochs": 2}
+    backbone = {"weights": "none", "trainable_from": "block0", "head_epochs": 2}
     trial, path, phases = spec(3, backbone), tmp_path / "trial.npz", list[dict[str, np.ndarray]]()
     network = model.build(trial.model, (SIDE_PX, SIDE_PX, 1))
     variables = train.changing_variables(network)
@@ -105,24 +113,22 @@ def test_the_head_is_trained_first_and_nothing_else_moves_until_then(tmp_path: P
     moved = [{name for name, value in phase.items() if np.any(value != start[name])} for phase in phases]
 
     assert moved[0] == {"logit/kernel", "logit/bias"}
-    assert {"conv_1/kernel", "conv_1_bn/moving_mean", "expanded_conv_8_depthwise/kernel"} < moved[1]
+    assert {"block0_depthwise/kernel", "block0_depthwise_norm/moving_mean", "head/kernel"} < moved[1]
     assert end.n_epochs == 3  # though the patience of 1 epoch may have run out while the head was trained
-    assert network.get_layer("conv_1_bn").trainable
+    assert network.get_layer("head_norm").trainable
 
 
+@pytest.mark.usefixtures("one_block")
 def test_a_kill_in_either_phase_or_between_them_changes_nothing(tmp_path: Path) -> None:
-    trial = spec(5, {**VGG, "head_epochs": 2, "backbone_rate": 0.1}, patience=9, optimizer="adamw", weight_decay=0.01)
-    data, path, heard = arrays(n_train=16, n_validation=8, side_px=SIDE_PX), tmp_path / "trial.npz", list[int]()
-    unbroken = run_trial(trial, ObjectiveSpec(), data, 5, go_on)
+    backbone = {"trainable_from": "head", "head_epochs": 2, "backbone_rate": 0.1}
+    trial = spec(4, backbone, patience=9, optimizer="adamw", weight_decay=0.01)
+    data, path = arrays(n_train=16, n_validation=8, side_px=SIDE_PX), tmp_path / "trial.npz"
+    unbroken = run_trial(trial, ObjectiveSpec(), data, 5, as_left_by_kills(path), path)
 
-    for last in (1, 2, 3):
-        with pytest.raises(Killed):
-            run_trial(trial, ObjectiveSpec(), data, 5, kill_after(last, heard), path)
-    continued = run_trial(trial, ObjectiveSpec(), data, 5, kill_after(99, heard), path)
-
-    assert heard == [0, 1, 1, 2, 2, 3, 3, 4]
-    assert continued.environment["checkpoint"] == "continued after 3 epochs"
-    assert without_seconds(continued) == without_seconds(unbroken)
+    for n_epochs in (1, 2, 3):
+        continued = run_trial(trial, ObjectiveSpec(), data, 5, go_on, tmp_path / f"{n_epochs}.npz")
+        assert continued.environment["checkpoint"] == f"continued after {n_epochs} epochs"
+        assert without_seconds(continued) == without_seconds(unbroken)
 
 
 def test_what_cannot_be_is_refused() -> None:
