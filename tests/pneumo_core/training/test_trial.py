@@ -19,10 +19,11 @@ MODELS: dict[str, ModelSpec] = {
     "dense": DenseSpec(units=(8,), dropout=0.2, normalization="batch"),
     "cnn": CnnSpec(filters=(4, 8), dropout=0.2),
 }
+SMALL = CnnSpec(filters=(4,), dropout=0.2)
 AUGMENT = AugmentSpec(flip=0.5, rotation_deg=10, contrast=0.2, jpeg=0.5)
 
 
-def trial(model: ModelSpec = MODELS["cnn"], **train: Any) -> TrialSpec:
+def trial(model: ModelSpec = SMALL, **train: Any) -> TrialSpec:
     return TrialSpec(model=model, train=TrainSpec(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, **train}))
 
 
@@ -74,7 +75,9 @@ def test_the_best_epoch_decides_not_the_last() -> None:
 
 
 def test_a_trial_that_reached_its_last_epoch_is_complete_whatever_the_pruner_says() -> None:
-    result = run_trial(trial(epochs=2), ObjectiveSpec(), arrays(), 1, lambda epoch, _: epoch == 1)
+    result = run_trial(
+        trial(DenseSpec(units=(4,)), epochs=2), ObjectiveSpec(), arrays(), 1, lambda epoch, _: epoch == 1
+    )
 
     assert (result.stopped, result.n_epochs) == ("completed", 2)
 
@@ -95,10 +98,10 @@ def test_a_pruned_trial_has_a_full_result() -> None:
 
 
 def test_a_loss_that_is_no_number_fails_the_trial() -> None:
-    spec = trial(DenseSpec(units=(8, 8)), optimizer="sgd", learning_rate=10.0, momentum=0.99, epochs=200, patience=200)
+    rising = {"optimizer": "sgd", "learning_rate": 10.0, "momentum": 0.99, "epochs": 200, "patience": 200}
 
     with pytest.raises(TrialFailed, match="learning_rate") as caught:
-        run_trial(TrialSpec(model=CnnSpec(filters=(4,), l2=1.0), train=spec.train), ObjectiveSpec(), arrays(), 1, go_on)
+        run_trial(trial(CnnSpec(filters=(4,), l2=1.0), **rising), ObjectiveSpec(), arrays(), 1, go_on)
 
     assert caught.value.reason == "nan_loss"
 
