@@ -19,7 +19,7 @@ from pneumo_core.specs import (
 )
 from pneumo_core.training import precision
 from pneumo_core.training.train import numpy_copies
-from pneumo_core.training.trial import build_and_train, run_trial
+from pneumo_core.training.trial import Trained, build_and_train, run_trial
 from tests.pneumo_core.images import arrays
 from tests.pneumo_core.training.test_trial import go_on
 
@@ -55,22 +55,24 @@ def test_the_policy_is_put_back_when_building_fails() -> None:
     assert keras.config.dtype_policy().name == before
 
 
-@each_model
-def test_a_trial_ends_near_where_float32_ends(spec: ModelSpec) -> None:
-    exact, mixed = (
-        run_trial(trial(spec, precision=name), ObjectiveSpec(), arrays(), 5, go_on)
-        for name in ("float32", "mixed_bfloat16")
-    )
-
-    assert mixed.scores != exact.scores
-    np.testing.assert_allclose(mixed.scores, exact.scores, atol=0.15)
-    assert mixed.history[-1]["loss"] < mixed.history[0]["loss"]
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def mixed(request: pytest.FixtureRequest) -> tuple[ModelSpec, Trained]:
+    """A model's spec, and what training it in bfloat16 came to."""
+    spec = request.param
+    return spec, build_and_train(trial(spec, precision="mixed_bfloat16"), ObjectiveSpec(), arrays(), 5, go_on)
 
 
-@each_model
-def test_the_saved_model_is_float32_with_the_trained_weights(spec: ModelSpec, tmp_path: Path) -> None:
-    data = arrays()
-    trained = build_and_train(trial(spec, precision="mixed_bfloat16"), ObjectiveSpec(), data, 5, go_on)
+def test_a_trial_ends_near_where_float32_ends(mixed: tuple[ModelSpec, Trained]) -> None:
+    spec, found = mixed[0], mixed[1].result
+    exact = run_trial(trial(spec, precision="float32"), ObjectiveSpec(), arrays(), 5, go_on)
+
+    assert found.scores != exact.scores
+    np.testing.assert_allclose(found.scores, exact.scores, atol=0.15)
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+
+
+def test_the_saved_model_is_float32_with_the_trained_weights(mixed: tuple[ModelSpec, Trained], tmp_path: Path) -> None:
+    _, trained = mixed
     file = tmp_path / "model.keras"
     model.in_float32(trained.model).save(file)
 
@@ -79,7 +81,7 @@ def test_the_saved_model_is_float32_with_the_trained_weights(spec: ModelSpec, tm
     assert "bfloat16" not in loaded.to_json()
     for mine, theirs in zip(numpy_copies(loaded.weights), numpy_copies(trained.model.weights), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    np.testing.assert_allclose(forward.of_model(loaded).scores(data.x_validation), trained.result.scores, atol=0.02)
+    np.testing.assert_allclose(forward.of_model(loaded).scores(arrays().x_validation), trained.result.scores, atol=0.02)
 
 
 def test_a_float32_model_is_saved_as_it_is() -> None:
@@ -121,12 +123,12 @@ def test_a_trial_with_auto_is_the_trial_with_what_the_machine_has(
     facts = tmp_path / "cpuinfo"
     facts.write_text("flags : amx_bf16\n", "utf-8")
     monkeypatch.setattr(precision, "CPU_FACTS", facts)
-    auto = trial(MODELS["cnn"], precision="auto")
+    auto = trial(MODELS["dense"], precision="auto")
 
     result = run_trial(auto, ObjectiveSpec(), arrays(), 5, go_on)
 
     assert result.environment["precision"] == precision.of(auto)
-    same = run_trial(trial(MODELS["cnn"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
+    same = run_trial(trial(MODELS["dense"], precision=precision.of(auto)), ObjectiveSpec(), arrays(), 5, go_on)
     assert result.scores == same.scores
 
 
