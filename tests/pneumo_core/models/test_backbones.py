@@ -14,6 +14,7 @@ from pneumo_core.models import backbones, forward, pretrained
 from pneumo_core.specs import BackboneSpec
 from tests.pneumo_core import tiny_lite
 from tests.pneumo_core.eager import outputs
+from tests.pneumo_core.models.test_stages import check_cuts
 
 LITES = ("EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2")
 LITE_IS_HERE = pretrained.packaged_weights(find(LITES[0])) is not None
@@ -68,12 +69,13 @@ def survive_a_file(model: keras.Model, kinds_filed: set[type], file: Path) -> No
 
 
 @pytest.mark.parametrize("name", list(one_per_family()))
-def test_every_backbone_scores_grey_images_and_survives_a_file(
+def test_every_backbone_scores_grey_images_has_stages_and_survives_a_file(
     name: str, tmp_path: Path, kinds_filed: set[type]
 ) -> None:
     side_px = find(name).smallest_px
     model = backbones.build(untrained(name), (side_px, side_px, 1))
 
+    check_cuts(name, keras.Model(model.input, model.get_layer("features").input))
     survive_a_file(model, kinds_filed, tmp_path / "model.keras")
     for operation in model.operations:  # a file keeps a kind's weights by their order: the settings are left
         config = operation.get_config()
