@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pneumo_core import shifts
-from pneumo_core.bundles import bundle
+from pneumo_core.bundles import bundle, trace
 from pneumo_core.bundles.promise import promise
 from pneumo_core.errors import BundleError, StorageError, StudyError, TrialFailed
 from pneumo_core.scoring.assess import assess
@@ -21,6 +21,7 @@ from search import openings
 from search.executors.protocol import Event
 from search.finalizing import choose, finalize
 from search.finalizing.finalize import Finalized, Finalizer
+from tests.search import once
 from tests.search.finalizing.made import FakeExecutor, finalizer, spec_of, stored
 
 Make = Callable[..., tuple[Finalizer, FakeExecutor, list[str]]]
@@ -30,6 +31,11 @@ Make = Callable[..., tuple[Finalizer, FakeExecutor, list[str]]]
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "N_RESAMPLES", 200)
     monkeypatch.setattr(finalize, "assess", partial(assess, n_resamples=50))
+
+
+@pytest.fixture(autouse=True)
+def images_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "of_records", once.traces)
 
 
 @pytest.fixture
