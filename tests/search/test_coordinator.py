@@ -486,7 +486,7 @@ def test_a_deterministic_study_does_not_wait_for_a_trial_that_waits_to_be_alone(
     enqueue = tuple({"fault": fault, "x": x} for fault, x in (("OUT_OF_MEMORY", 0.5), ("NONE", 0.1), ("NONE", 0.2)))
     spec = study(
         Mixed(faults=("NONE", "OUT_OF_MEMORY"), epochs=4),
-        n_trials=7,
+        n_trials=5,
         enqueue=enqueue,
         deterministic=True,
         sampler=SamplerSpec(n_startup_trials=2),
