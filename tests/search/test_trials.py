@@ -1,6 +1,7 @@
 """What is written of a trial, which trials count, and what a lost one leaves to the next: without any process."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +13,9 @@ from pneumo_core.specs import DenseSpec, TrialSpec
 from pneumo_core.tuner.dialogue import DRAWN
 from search import trials
 from search.grid import GRID_ID
+from search.storage.database import open_storage
 from search.storage.owner import this_process
+from tests.search import once
 from tests.search.finalizing.made import result
 
 FAIL, PRUNED, COMPLETE = TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE
@@ -209,6 +212,21 @@ def test_a_finished_trial_is_read_back_whole(stopped: Any, state: TrialState) ->
     assert (stored.user_attrs["extra"], stored.user_attrs["spec_digest"]) == (1, spec.digest)
     assert trials.copy_of(stored) == came_to
     assert "n_folds" not in trials.attributes(replace(came_to, n_folds=None))
+
+
+def test_a_database_holds_of_a_trial_what_memory_does(tmp_path: Path) -> None:
+    once.lay_database(tmp_path / "trials.db")
+    stored = open_storage(f"sqlite:///{tmp_path / 'trials.db'}")
+    spec, mine, found = TrialSpec(model=DenseSpec()), this_process(), []
+    for study in (new_study(), optuna.create_study(direction="maximize", storage=stored)):
+        made = study.ask()
+        trials.begin(made, spec, mine, preference=(1.0, 2.0))
+        trials.finish(study, made, result(spec, constraint=-0.1), extra=1)
+        [trial] = study.trials
+        found.append((trial.state, trial.values, trial.user_attrs, trial.system_attrs))
+    assert found[0] == found[1]
+    assert found[0][2]["preference"] == [1.0, 2.0]
+    stored.engine.dispose()
 
 
 def test_a_trial_that_another_coordinator_failed_cannot_be_finished_nor_failed_again() -> None:
