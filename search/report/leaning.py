@@ -5,10 +5,9 @@ nothing but the disease has no reason to.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
 
 import numpy as np
-from scipy import stats
 
 from pneumo_core.data import image_facts
 from pneumo_core.data.manifest import Manifest
@@ -34,8 +33,9 @@ def measure(
     rows = gallery.spread(np.arange(len(scores)), MAX_IMAGES)
     facts = _facts(images, manifest, rows, progress)
     y, groups = images.validation.y[rows], np.asarray(images.validation.groups)[rows]
-    drawn = list(intervals.resamples(y, groups, seed=SEED, n_resamples=n_resamples))
-    return tuple(_leaning(name, values, y, scores[rows], drawn) for name, values in facts.items())
+    drawn = intervals.resamples(y, groups, seed=SEED, n_resamples=n_resamples)
+    times = np.array([np.ones(len(y)), *(np.bincount(some, minlength=len(y)) for some in drawn)])
+    return tuple(_leaning(name, values, y, scores[rows], times) for name, values in facts.items())
 
 
 def _facts(images: Images, manifest: Manifest, rows: Ints, progress: Progress) -> dict[str, Floats]:
@@ -46,8 +46,8 @@ def _facts(images: Images, manifest: Manifest, rows: Ints, progress: Progress) -
     return {"sharpness": looked.facts["sharpness"], "aspect": aspect, "brightness": looked.facts["brightness"]}
 
 
-def _leaning(name: str, values: Floats, y: Bools, scores: Floats, drawn: Sequence[Ints]) -> Leaning:
-    found = {label: _within(values, scores, y == bool(label), drawn) for label in (0, 1)}
+def _leaning(name: str, values: Floats, y: Bools, scores: Floats, times: Floats) -> Leaning:
+    found = {label: _within(values, scores, y == bool(label), times) for label in (0, 1)}
     return Leaning(
         fact=name,
         class_auc=metrics.auc(y, values),
@@ -55,19 +55,35 @@ def _leaning(name: str, values: Floats, y: Bools, scores: Floats, drawn: Sequenc
     )
 
 
-def _within(values: Floats, scores: Floats, mine: Bools, drawn: Sequence[Ints]) -> Estimate | None:
-    """Return the rank correlation among the rows that are `mine`; None where one of both is constant."""
-    value = _correlation(values[mine], scores[mine])
-    resampled = [_correlation(values[some], scores[some]) for some in (rows[mine[rows]] for rows in drawn)]
-    known = [one for one in resampled if one is not None]
-    if value is None or not known:
+def _within(values: Floats, scores: Floats, mine: Bools, times: Floats) -> Estimate | None:
+    """Return the rank correlation among the rows that are `mine`; None where one of both is constant.
+
+    `times` (1 + resamples, n) says how often each resample has each row; the first has all rows once.
+    """
+    value, *resampled = _correlations(values[mine], scores[mine], times[:, mine]).tolist()
+    known = [one for one in resampled if not math.isnan(one)]
+    if math.isnan(value) or not known:
         return None
     return Estimate(value=value, interval=intervals.percentile_interval("correlation", known, CONFIDENCE))
 
 
-def _correlation(a: Floats, b: Floats) -> float | None:
-    """Return the rank correlation of Spearman (1904), ties at their mean rank."""
-    x, y = stats.rankdata(a), stats.rankdata(b)
-    x, y = x - x.mean(), y - y.mean()
-    size = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / size) if size > 0 else None
+def _correlations(a: Floats, b: Floats, times: Floats) -> Floats:
+    """Return the rank correlation of Spearman (1904) of `a` and `b` (n,), (r,); NaN where one of both is constant.
+
+    `times` (r, n) says how often each row counts. To rank the rows of each resample anew took seconds a report.
+    """
+    x, y = _ranks(a, times), _ranks(b, times)
+    xy, xx, yy = (np.einsum("rn,rn,rn->r", times, one, other) for one, other in ((x, y), (x, x), (y, y)))
+    size = np.sqrt(xx * yy)
+    found: Floats = np.divide(xy, size, out=np.full(len(times), np.nan), where=size > 0)
+    return found
+
+
+def _ranks(values: Floats, times: Floats) -> Floats:
+    """Return the ranks of `values` (n,) around their mean, ties at their mean rank; (r, n), see `_correlations`."""
+    _, place, n_equal = np.unique(values, return_inverse=True, return_counts=True)
+    starts = np.cumsum(n_equal) - n_equal
+    counts = np.add.reduceat(times[:, np.argsort(place, kind="stable")], starts, axis=1)
+    ranks = (np.cumsum(counts, axis=1) - counts / 2)[:, place]
+    centred: Floats = ranks - (np.einsum("rn,rn->r", times, ranks) / times.sum(axis=1))[:, np.newaxis]
+    return centred

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy import stats
 
 from pneumo_core.progress import silent
 from pneumo_core.scoring.intervals import Interval
@@ -54,6 +55,16 @@ def test_scores_that_follow_sharpness_are_found_out(blurred: tuple[Made, dict[st
     words = leaning_words(tuple(by_blur.values()), CLASSES)
     assert "still follow sharpness (among NORMAL and PNEUMONIA)" in words
     assert "follow none of these facts" in leaning_words(by_chance, CLASSES)
+
+
+def test_a_resample_correlates_as_its_rows_do() -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.integers(0, 5, 40).astype(float), generator.normal(size=40)  # with ties and without
+    rows = generator.integers(0, 40, (20, 40))
+    times = np.array([np.bincount(some, minlength=40) for some in rows], np.float64)
+    expected = [stats.spearmanr(a[some], b[some]).statistic for some in rows]
+    assert leaning._correlations(a, b, times) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(leaning._correlations(np.ones(40), b, times)).all()
 
 
 def fact(class_auc: float, value: float, low: float, high: float) -> Leaning:
