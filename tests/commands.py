@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +66,19 @@ def pneumo(*arguments: object, folder: Path, code: int | None = 0, **more: str) 
     return _checked(Done(done.returncode, done.stdout, done.stderr), code)
 
 
-def pneumo_here(*arguments: object, folder: Path, code: int | None = 0, **more: str) -> Done:
-    """Do as `pneumo` in this process, which saves the import of Keras by a trainer or by the process with a bundle."""
+def pneumo_here(*arguments: object, folder: Path, code: int | None = 0, is_drawn: bool = False, **more: str) -> Done:
+    """Do as `pneumo` in this process, which saves the import of Keras by a trainer or by the process with a bundle.
+
+    The pictures of reports are empty unless `is_drawn`.
+    """
     out, err = io.StringIO(), io.StringIO()
-    with in_process.everything(), as_a_command(folder, arguments, more), redirect_stdout(out), redirect_stderr(err):
+    with (
+        in_process.everything(),
+        nullcontext() if is_drawn else in_process.undrawn(),
+        as_a_command(folder, arguments, more),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         try:
             app.main()
         except SystemExit as ended:
@@ -95,6 +106,43 @@ def _checked(done: Done, code: int | None) -> Done:
     assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+# Has the process of the tests do what it is called for: a command or a trainer of its own would load Keras each time.
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+with socket.create_connection(("127.0.0.1", {port})) as asking:
+    asking.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode() + b"\\n")
+    code, out, err = json.loads(asking.makefile().read())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+def run_with_commands_here(script: Sequence[object], folder: Path, **more: str) -> None:
+    """Run a script whose `pneumo` this process answers, and check that it ends with 0."""
+    launcher = folder / "bin" / "pneumo"
+    launcher.parent.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        launcher.write_text(CLIENT.format(python=sys.executable, port=server.getsockname()[1]))
+        launcher.chmod(0o755)
+        path = f"{launcher.parent}:{os.environ['PATH']}"
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            running = subprocess.Popen(
+                list(map(str, script)), cwd=folder, env=environment(PATH=path, **more), stdout=out, stderr=err
+            )
+        while running.poll() is None:
+            if select.select([server], [], [], 0.1)[0]:
+                _answer(server.accept()[0])
+    assert running.returncode == 0, (folder / "out").read_text() + (folder / "err").read_text()
+
+
+def _answer(asked: socket.socket) -> None:
+    with asked, asked.makefile() as lines:
+        folder, *arguments = json.loads(lines.readline())
+        done = pneumo_here(*arguments, folder=Path(folder), code=None)
+        asked.sendall(json.dumps([done.returncode, done.stdout, done.stderr]).encode())
 
 
 def last_json(done: Done) -> Any:

@@ -29,6 +29,7 @@ from search.report import gallery
 from tests.search.finalizing.made import FakeExecutor, made_up, result
 
 LOCAL_EXECUTOR = launching.local_executor
+EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 
 
 class Training:
@@ -96,6 +97,20 @@ def everything() -> Iterator[None]:
         mock.patch.object(bundle_client, "ask", answer),
         mock.patch.object(gallery, "ask", answer),
     ):
+        yield
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Paint pictures, but don't turn them into SVG, which takes 6 s a report: for tests of what is around them."""
+    from search.report import svg  # loads Matplotlib
+
+    def painted(paint: svg.Paint, size: tuple[float, float]) -> tuple[svg.Drawing, str]:
+        figure = svg.Drawing(figsize=size, layout="constrained")
+        paint(figure)
+        return figure, EMPTY
+
+    with mock.patch.object(svg, "_render", painted):
         yield
 
 

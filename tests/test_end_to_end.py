@@ -2,19 +2,22 @@
 
 import json
 import os
-import select
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from search.executors.devices import Machine
+from search.executors.local import LocalExecutor
+from tests import in_process
 from tests.commands import (
     ROOT,
     children_of,
@@ -23,6 +26,7 @@ from tests.commands import (
     last_json,
     pneumo,
     pneumo_here,
+    run_with_commands_here,
     wait_for,
     write_study,
 )
@@ -61,7 +65,7 @@ def finished(folder: Path) -> list[dict[str, Any]]:
 def searched(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with a finished search of three trials, and what `launch` said of it. Tests work on copies."""
     folder = tmp_path_factory.mktemp("searched")
-    launch = ("launch", write_study(folder, more=LENIENT), "--data", phantoms, "--json")
+    launch = ("launch", write_study(folder, more=LENIENT), "--data", phantoms, "--workers", 1, "--json")
     return folder, last_json(pneumo(*launch, folder=folder))
 
 
@@ -141,7 +145,7 @@ def test_the_same_seed_gives_the_same_trials_and_values_and_another_one_others(
     searched: tuple[Path, dict[str, Any]], phantoms: Path, tmp_path: Path
 ) -> None:
     same, other = tmp_path / "same", tmp_path / "other"
-    for folder, more in ((same, ()), (other, ("--seed", "8"))):
+    for folder, more in ((same, ()), (other, ("--seed", "8", "--trials", 1))):
         folder.mkdir()
         pneumo_here("launch", write_study(folder, more=LENIENT), "--data", phantoms, *more, folder=folder)
     assert told(same) == told(searched[0])
@@ -201,6 +205,19 @@ def told(folder: Path) -> list[Any]:
     return [(t["state"], t["values"], t["steps"], *(t["attrs"][name] for name in names)) for t in finished(folder)]
 
 
+@contextmanager
+def one_trainer() -> Iterator[None]:
+    """Let launches in this process share one trainer process, which the first of them starts."""
+    made: list[LocalExecutor] = []
+
+    def once(machine: Machine, logs: Path) -> LocalExecutor:
+        return made[0] if made else made.append(in_process.LOCAL_EXECUTOR(machine, logs)) or made[0]
+
+    with mock.patch.object(in_process, "training", once), mock.patch.object(LocalExecutor, "close"):
+        yield
+    made[0].close()
+
+
 def test_a_killed_child_ctrl_c_and_a_killed_coordinator_change_nothing(phantoms: Path, tmp_path: Path) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     for folder in (broken, unbroken):
@@ -231,7 +248,8 @@ def test_a_killed_child_ctrl_c_and_a_killed_coordinator_change_nothing(phantoms:
 
     holds[2].unlink()
     launch = ("launch", "small.py", "--data", phantoms, "--json")
-    last, whole = (last_json(pneumo(*launch, folder=folder, code=None)) for folder in (broken, unbroken))
+    with one_trainer():
+        last, whole = (last_json(pneumo_here(*launch, folder=folder, code=None)) for folder in (broken, unbroken))
     assert last["trials"] == whole["trials"] == {"complete": 1, "pruned": 0, "failed": 0}
     assert told(broken) == told(unbroken)
     assert [found["reason"] for found in failures(broken)] == ["child_died", "interrupted", "lost"]
@@ -241,7 +259,7 @@ def test_a_killed_child_ctrl_c_and_a_killed_coordinator_change_nothing(phantoms:
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real radiographs at {REAL}")
 def test_real_radiographs_with_a_bad_file_among_them(tmp_path: Path) -> None:
     source = tmp_path / "xrays"
-    for label, n in (("NORMAL", 120), ("PNEUMONIA", 160)):
+    for label, n in (("NORMAL", 40), ("PNEUMONIA", 60)):
         (source / label).mkdir(parents=True)
         for file in sorted((REAL / label).iterdir())[:n]:
             os.link(file, source / label / file.name) if file.stat().st_dev == tmp_path.stat().st_dev else (
@@ -256,46 +274,9 @@ def test_real_radiographs_with_a_bad_file_among_them(tmp_path: Path) -> None:
     assert "broken.jpeg" in checked.stdout
 
 
-# Has the process of the tests do what it is called for: a command or a trainer of its own would load Keras each time.
-CLIENT = """#!{python} -IS
-import json, os, socket, sys
-with socket.create_connection(("127.0.0.1", {port})) as asking:
-    asking.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode() + b"\\n")
-    code, out, err = json.loads(asking.makefile().read())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-"""
-
-
-def run_with_commands_here(script: Sequence[object], folder: Path, **more: str) -> None:
-    """Run a script whose `pneumo` this process answers, and check that it ends with 0."""
-    launcher = folder / "bin" / "pneumo"
-    launcher.parent.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        launcher.write_text(CLIENT.format(python=sys.executable, port=server.getsockname()[1]))
-        launcher.chmod(0o755)
-        path = f"{launcher.parent}:{os.environ['PATH']}"
-        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-            running = subprocess.Popen(
-                list(map(str, script)), cwd=folder, env=environment(PATH=path, **more), stdout=out, stderr=err
-            )
-        while running.poll() is None:
-            if select.select([server], [], [], 0.1)[0]:
-                answer(server.accept()[0])
-    assert running.returncode == 0, (folder / "out").read_text() + (folder / "err").read_text()
-
-
-def answer(asked: socket.socket) -> None:
-    with asked, asked.makefile() as lines:
-        folder, *arguments = json.loads(lines.readline())
-        done = pneumo_here(*arguments, folder=Path(folder), code=None)
-        asked.sendall(json.dumps([done.returncode, done.stdout, done.stderr]).encode())
-
-
 def test_the_script_in_the_docs_runs_from_folder_to_bundle(phantoms: Path, tmp_path: Path) -> None:
-    study = write_study(tmp_path, epochs=6, more=LENIENT)
-    run_with_commands_here((ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, 2), tmp_path, MEMBERS="1")
+    study = write_study(tmp_path, more=LENIENT)
+    run_with_commands_here((ROOT / "docs" / "end_to_end.sh", phantoms, "work", study, 1), tmp_path, MEMBERS="1")
     work = tmp_path / "work"
     assert {"model.keras", "bundle.json", "MODEL_CARD.md", "report.html"} <= {
         f.name for f in (work / "bundle").iterdir()

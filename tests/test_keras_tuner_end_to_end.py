@@ -47,7 +47,7 @@ def test_a_hypermodel_is_searched_resumed_shown_and_refused_when_it_changed(phan
     (tmp_path / "models.py").write_text(MODELS)
     (tmp_path / "tuned.py").write_text(STUDY.format(imports="", hypermodel='"models.py:Net"'))
     launch = ("launch", "tuned.py", "--data", phantoms, "--device", "cpu", "--json")
-    found = last_json(pneumo(*launch, folder=tmp_path))
+    found = last_json(pneumo_here(*launch, folder=tmp_path))
     assert found["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
     assert last_json(pneumo_here(*launch, folder=tmp_path)) == found  # the stored study is the same, with nothing to do
     assert last_json(pneumo_here("status", "tuned.py", "--json", folder=tmp_path)) == found

@@ -1,18 +1,14 @@
 """Labels of the known tables through the whole program: check, launch, finalize, predict."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pneumo_core.data import phantom
-from search import launching
 from search.executors.devices import Machine
-from search.executors.local import LocalExecutor
 from tests import in_process
 
 N_PATIENTS = 20  # a class, of two images each
@@ -73,27 +69,20 @@ def write(folder: Path, layout: str) -> tuple[str, ...]:
     return ("--labels", "labels.csv", *options)
 
 
-@pytest.fixture(scope="module")
-def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
-    """One real trainer process for all searches of this file."""
-    made = launching.local_executor(Machine(device="cpu"), tmp_path_factory.mktemp("logs"))
-    with mock.patch.object(made, "close"):  # by a search that ended
-        yield made
-    made.close()
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_table_of_labels_is_checked_trained_on_finalized_and_predicted(
     layout: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    trainer: LocalExecutor,
 ) -> None:
     labels = write(tmp_path, layout)
     monkeypatch.chdir(tmp_path)
-    with in_process.answering(monkeypatch, lambda: trainer):
-        home = ("--home", tmp_path / "runs")  # for the trainer, which was started elsewhere
+    with (
+        in_process.everything(),
+        in_process.answering(monkeypatch, lambda: in_process.training(Machine(device="cpu"), tmp_path)),
+    ):
+        home = ("--home", tmp_path / "runs")
         _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, *home, "--json")
         launched = in_process.run(capsys, "launch", "tiny.py", "--data", "images", *labels, *home)
         finalized = in_process.run(capsys, "finalize", "tiny.py", "--data", "images", *home, "--out", "bundle")

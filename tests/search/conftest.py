@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:  # Matplotlib takes a while to load
-    from search.report.svg import Drawing, Paint, Picture
-
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"></svg>'
+    from search.report.svg import Paint, Picture
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,13 +43,8 @@ def one_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paint pictures, but don't turn them into SVG, which takes seconds a page: for tests of the words around them."""
-    from search.report import svg
+def undrawn() -> Iterator[None]:
+    from tests import in_process  # loads more than most tests need
 
-    def painted(paint: "Paint", size: tuple[float, float]) -> "tuple[Drawing, str]":
-        figure = svg.Drawing(figsize=size, layout="constrained")
-        paint(figure)
-        return figure, EMPTY
-
-    monkeypatch.setattr(svg, "_render", painted)
+    with in_process.undrawn():
+        yield

@@ -8,6 +8,7 @@ from PIL import Image
 from pneumo_core.bundles.bundle_process import Predict
 from search import bundle_client
 from tests.commands import ROOT
+from tests.pneumo_core import made_bundles
 
 CRASHES = b"this makes the decoder crash"
 HOOK = f"""
@@ -33,7 +34,8 @@ def test_a_file_that_makes_the_decoder_crash_is_one_row(tmp_path: Path, monkeypa
         Image.radial_gradient("L").save(tmp_path / name)
     (tmp_path / "bad.jpeg").write_bytes((tmp_path / "bad.jpeg").read_bytes() + CRASHES)
     paths = (str(tmp_path / "good.jpeg"), str(tmp_path / "bad.jpeg"))
-    answer = bundle_client.ask(Predict(bundle=str(ROOT / "bundles" / "reference"), paths=paths))
+    made_bundles.make(tmp_path / "b", made_bundles.CNN)
+    answer = bundle_client.ask(Predict(bundle=str(tmp_path / "b"), paths=paths))
     good, bad = answer["rows"]
     assert 0 <= good["score"] <= 1
     assert "makes its decoder crash (SIGSEGV)" in bad["error"]

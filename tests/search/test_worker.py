@@ -16,7 +16,7 @@ from search import fingerprint
 from search.executors import process
 from search.storage.database import exclusive, open_storage
 from search.study import copy_study, join_study, stored_budget, study_names
-from tests.commands import command, environment, pneumo, pneumo_here, write_study
+from tests.commands import command, environment, pneumo_here, write_study
 from tests.search import light
 from tests.search.light import Search, study
 
@@ -90,21 +90,21 @@ def test_a_running_study_is_not_copied(tmp_path: Path) -> None:
 def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path, phantoms: Path) -> None:
     file, url = write_study(tmp_path), f"sqlite:///{tmp_path / 'shared.db'}"
     started = subprocess.Popen(
-        command("launch", file, "--data", phantoms, "--storage", url, "--trials", 4, "--device", "cpu"),
+        command("launch", file, "--data", phantoms, "--storage", url, "--trials", 2, "--device", "cpu"),
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.DEVNULL,
     )
     place = tmp_path / "worker"
-    joined = pneumo(
+    joined = pneumo_here(
         "worker", file, "--data", phantoms, "--storage", url, "--wait", "1h", "--device", "cpu", "--home", place,
         folder=tmp_path,
     )  # fmt: skip
     assert started.wait(600) in (0, 3)
-    assert "Budget reached: 4 trials" in joined.stdout
+    assert "Budget reached: 2 trials" in joined.stdout
     stored = open_storage(url, create=False)
     states = [trial.state for trial in stored.get_all_trials(stored.get_all_studies()[0]._study_id)]
-    assert len(states) == 4
+    assert len(states) == 2
     assert all(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states)
 
     fewer = shutil.copytree(phantoms, tmp_path / "fewer")
@@ -112,7 +112,7 @@ def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path
     other = pneumo_here("worker", file, "--data", fewer, "--storage", url, folder=tmp_path, code=2)
     assert "data: digest: stored" in other.stderr
     copied = pneumo_here("storage", "copy", url, f"sqlite:///{tmp_path / 'copy.db'}", folder=tmp_path)
-    assert "small: 4 trials now in" in copied.stdout
+    assert "small: 2 trials now in" in copied.stdout
 
 
 def test_a_copy_needs_no_lock_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:

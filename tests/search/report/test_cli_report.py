@@ -3,8 +3,6 @@
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.commands import pneumo_here
 from tests.search.report.conftest import MakeStudy
 
@@ -14,14 +12,14 @@ GOOD, POOR = 7.0, 0.5
 def test_report_with_the_data_writes_the_page_and_ends_with_0(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study()
     study.finish(GOOD)
-    done = pneumo_here("report", "made", "--out", "deep/report", "--data", study.spec.data.source, folder=tmp_path)
+    report = ("report", "made", "--out", "deep/report", "--data", study.spec.data.source)
+    done = pneumo_here(*report, folder=tmp_path, is_drawn=True)
     assert done.stdout.strip() == "deep/report/report.html"
     page = (tmp_path / "deep" / "report" / "report.html").read_text("utf-8")
     assert "data:image/png" in page or "None." in page
     assert "Trivial baselines" in page
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_report_without_feasible_trial_is_written_and_ends_with_3(make_study: MakeStudy, tmp_path: Path) -> None:
     make_study().finish(POOR)
     pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=3)
@@ -54,7 +52,6 @@ def test_report_into_a_place_that_is_a_file_is_refused(make_study: MakeStudy, tm
     assert "can't write" in pneumo_here("report", "made", "--out", "out", folder=tmp_path, code=2).stderr
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_report_of_a_study_whose_usual_images_are_others_goes_without(make_study: MakeStudy, tmp_path: Path) -> None:
     study = make_study()
     study.finish(GOOD)
