@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:  # Matplotlib takes a while to load
-    from search.report.svg import Paint, Picture
+    from search.report.svg import Drawing, Paint, Picture
 
 
 @pytest.fixture(scope="session", autouse=True)
