@@ -241,6 +241,12 @@ def test_a_misspelt_fixed_name_is_told_once_there_were_as_many_draws_as_probes(s
         misspelt._check_fixed(Drawn(spec=spec))
 
 
+def test_a_hypermodel_that_builds_another_model_of_the_same_values_is_refused(space: KerasTunerSpace) -> None:
+    space._is_pure = False  # as before its first model, which is built twice
+    with pytest.raises(StudyError, match="builds another model when it gets the values"):
+        drawn(space, kind="new", rate=0.01)
+
+
 def test_a_process_that_was_killed_is_replaced_and_one_that_dies_of_the_draw_is_told(space: KerasTunerSpace) -> None:
     expected = drawn(space, kind="deep", **{"layers [kind=deep]": 1, "rate": 0.01})
     space._known.clear()
@@ -251,9 +257,3 @@ def test_a_process_that_was_killed_is_replaced_and_one_that_dies_of_the_draw_is_
     assert process_of(space).pid != old.pid
     with pytest.raises(StudyError, match=r"(?s)that builds Net ended with exit code 7.*gone for good"):
         drawn(space, kind="dying")
-
-
-def test_a_hypermodel_that_builds_another_model_of_the_same_values_is_refused(space: KerasTunerSpace) -> None:
-    space._is_pure = False  # as before its first model, which is built twice
-    with pytest.raises(StudyError, match="builds another model when it gets the values"):
-        drawn(space, kind="new", rate=0.01)

@@ -15,7 +15,8 @@ from pneumo_core.bundles import bundle
 from pneumo_core.data import reading
 from pneumo_core.data.phantom import PhantomSpec, generate
 from search.cli.app import main
-from tests.commands import command, environment, last_json, pneumo, pneumo_here, wait_for, write_study
+from tests import in_process
+from tests.commands import command, environment, last_json, pneumo_here, wait_for, write_study
 from tests.pneumo_core import pictures
 from tests.search.finalizing.made import stored
 
@@ -91,15 +92,20 @@ def test_another_hospital_certifies_the_bundle_on_its_own_images_and_sees_drift_
     assert "those of the certificate" in rows.stderr
 
 
-def test_predict_has_one_row_a_file_and_goes_on_after_a_bad_one(place: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_predict_has_one_row_a_file_and_goes_on_after_a_bad_one(
+    place: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     good = next(phantoms.glob("NORMAL/*.png"))
     (tmp_path / "bad.jpeg").write_text("no image")
-    done = pneumo("predict", place / "b", good, "bad.jpeg", "--json", "--heatmaps", "maps", folder=tmp_path)
-    first, second = last_json(done)
+    words = ("predict", place / "b", good, "bad.jpeg", "--json", "--heatmaps", "maps")
+    code, out, said = in_process.run(capfd, *words)  # asks a process with the bundle
+    assert code == 0, said
+    first, second = json.loads(out.splitlines()[-1])
     assert list(first)[:4] == ["path", "score", "decision", "threshold"]
     assert second == {"path": "bad.jpeg", "error": reading.NOT_AN_IMAGE}
     assert [file.name for file in (tmp_path / "maps").iterdir()] == [f"{good.stem}.png"]
-    assert "oneDNN" not in done.stderr  # the libraries' own words stay out of sight
+    assert "oneDNN" not in said  # the libraries' own words stay out of sight
 
 
 WRONG = {

@@ -1,16 +1,26 @@
 """`pneumo export` as a user runs it."""
 
+import json
 from pathlib import Path
 
+import pytest
+
 from pneumo_core.bundles import exported
-from tests.commands import last_json, pneumo, pneumo_here
+from tests import in_process
+from tests.commands import pneumo_here
 from tests.pneumo_core import made_bundles
 
 
-def test_a_bundle_is_exported_once(tmp_path: Path) -> None:
+def test_a_bundle_is_exported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # for the process with the bundle
     made_bundles.make(tmp_path / "b", made_bundles.CNN)
     command = ("export", "b", "--format", "saved_model", "--out", "made/model")
-    answer = last_json(pneumo(*command, "--json", folder=tmp_path, KERAS_BACKEND="jax"))
+    code, out, said = in_process.run(capsys, *command, "--json")
+    assert code == 0, said
+    answer = json.loads(out.splitlines()[-1])
     assert (answer["path"], answer["format"]) == ("made/model", "saved_model")
     assert answer["largest_difference"] <= 1e-4
     assert exported.read_metadata(tmp_path / "made" / "model")["decision"]["threshold"] == 0.5

@@ -60,7 +60,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[None]:
     monkeypatch.chdir(place)
     monkeypatch.setattr(bundle_client, "ask", _answer)
     monkeypatch.setattr(fetch, "medmnist", lambda *_: Path(CONTROL))
-    with in_process.answering(monkeypatch):
+    with in_process.answering(monkeypatch), in_process.undrawn():
         yield
 
 
