@@ -65,8 +65,22 @@ def certify(place: Path, source: Path, out: str, *, old: str = "b", **more: obje
     return answer
 
 
-def test_a_threshold_is_certified_on_other_images_and_everything_follows_it(place: Path, theirs: Path) -> None:
-    answer = certify(place, theirs, "anew")
+@pytest.fixture(scope="module")
+def answer(place: Path, theirs: Path) -> dict[str, object]:
+    """What certifying `b` anew, as `anew`, says."""
+    return certify(place, theirs, "anew")
+
+
+@pytest.fixture(scope="module")
+def twice(place: Path, theirs: Path, answer: dict[str, object]) -> Path:
+    """The folder `again`: `anew` certified anew."""
+    certify(place, theirs, "again", old="anew", ceiling=0.2)
+    return place / "again"
+
+
+def test_a_threshold_is_certified_on_other_images_and_everything_follows_it(
+    place: Path, theirs: Path, answer: dict[str, object]
+) -> None:
     about, old = bundle.read(place / "anew"), bundle.read(place / "b")
     assert about.threshold == answer["threshold"] != old.threshold == answer["old_threshold"]
     assert about.guarantee == "patient"
@@ -83,30 +97,18 @@ def test_a_threshold_is_certified_on_other_images_and_everything_follows_it(plac
         certify(place, theirs, "anew")
 
 
-def test_the_history_grows_and_drift_is_measured_against_the_last_images(place: Path, theirs: Path) -> None:
-    if not (place / "anew").exists():
-        certify(place, theirs, "anew")
-    request = Certify(
-        bundle=str(place / "anew"),
-        source=SourceSpec(source=str(theirs)),
-        cache=str(place / "cache"),
-        out=str(place / "again"),
-        ceiling=0.2,
-    )
-    bundle_process.serve(request, silent)
-    about = bundle.read(place / "again")
+def test_the_history_grows_and_drift_is_measured_against_the_last_images(twice: Path, theirs: Path) -> None:
+    about = bundle.read(twice)
     assert [entry.ceiling for entry in about.certifications] == [0.03, 0.1, 0.2]
-    assert (place / "again" / bundle.CARD).read_text().count("certified anew on") == 1
-    here = bundle_process.serve(MeasureDrift(bundle=str(place / "again"), folder=str(theirs)), silent)
+    here = bundle_process.serve(MeasureDrift(bundle=str(twice), folder=str(theirs)), silent)
     assert here["n"] == here["n_reference"] == 160
     assert here["verdict"] == "alike"
 
 
-def test_card_and_report_say_that_they_are_about_the_threshold_before(place: Path, theirs: Path) -> None:
-    for old, out in (("b", "reported"), ("reported", "reported again")):
-        certify(place, theirs, out, old=old)
-        page, now = (place / out / bundle.REPORT).read_text(), bundle.read(place / out)
-        card = (place / out / bundle.CARD).read_text()
+def test_card_and_report_say_that_they_are_about_the_threshold_before(place: Path, twice: Path) -> None:
+    for made in (place / "anew", twice):
+        page, now = (made / bundle.REPORT).read_text(), bundle.read(made)
+        card = (made / bundle.CARD).read_text()
         assert card.startswith('---\ntags: ["certified"]\n---\n<!-- certified anew -->')
         assert card.count("certified anew on") == card.count("# Model card") == 1
         assert "threshold that `finalize` set, 0.5.\n" in card

@@ -25,6 +25,12 @@ def strided_1x1(model: keras.Model) -> list[str]:
     return [layer.name for layer in convolutions if set(layer.kernel_size) == {1} and max(layer.strides) > 1]
 
 
+def one_block_a_stage(patch: pytest.MonkeyPatch) -> None:
+    """Leave the first block of each stage of ResNet50, which is the one with a stride."""
+    stack = resnet.stack_residual_blocks_v1
+    patch.setattr(resnet, "stack_residual_blocks_v1", lambda x, filters, blocks, **more: stack(x, filters, 1, **more))
+
+
 @pytest.mark.parametrize("side_px", [16, 17], ids=["even", "odd"])
 def test_the_outputs_names_and_frozen_layers_stay(side_px: int) -> None:
     model = residual(side_px)
@@ -50,11 +56,7 @@ def test_a_sequential_model_is_rewritten_too_and_one_without_such_layers_is_left
 
 
 def test_a_fine_tuned_resnet_trains_without_any_and_computes_what_keras_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one block in each stage, which is the one with a stride."""
-    stack = resnet.stack_residual_blocks_v1
-    monkeypatch.setattr(
-        resnet, "stack_residual_blocks_v1", lambda x, filters, blocks, **more: stack(x, filters, 1, **more)
-    )
+    one_block_a_stage(monkeypatch)
     keras.utils.clear_session()
     spec = BackboneSpec(name="ResNet50", weights="none", trainable_from="conv5_block1_1_conv")
     model = backbones.build(spec, (32, 32, 3))

@@ -8,6 +8,7 @@ from pneumo_core.models import backbones
 from pneumo_core.specs import BackboneSpec
 from pneumo_core.training import features, frozen_part
 from tests.pneumo_core.eager import outputs
+from tests.pneumo_core.models.test_strided import one_block_a_stage
 
 CUTS = {  # block inputs, before the six times as many maps inside; None: nothing is frozen
     "stage-1": ("block10_add", (4, 4, 112)),
@@ -27,7 +28,8 @@ def test_a_network_is_cut_where_little_must_be_kept(trainable_from: str) -> None
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "MobileNetV2"])
-def test_the_parts_make_the_whole(name: str) -> None:
+def test_the_parts_make_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_block_a_stage(monkeypatch)
     spec = BackboneSpec(name=name, weights="none", trainable_from="stage-2", train_norms=True)
     network = backbones.build(spec, (32, 32, 3))
     trained = [variable.path for variable in network.trainable_variables]
