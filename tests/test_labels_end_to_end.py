@@ -80,7 +80,8 @@ def test_a_table_of_labels_is_checked_trained_on_finalized_and_predicted(
     monkeypatch.chdir(tmp_path)
     with (
         in_process.everything(),
-        in_process.answering(monkeypatch, lambda: in_process.training(Machine(device="cpu"), tmp_path)),
+        pytest.MonkeyPatch.context() as patch,  # undone before `everything` is, which patches the same names
+        in_process.answering(patch, lambda: in_process.training(Machine(device="cpu"), tmp_path)),
     ):
         home = ("--home", tmp_path / "runs")
         _, out, _ = in_process.run(capsys, "data", "check", "images", *labels, *home, "--json")

@@ -97,7 +97,7 @@ def test_launch_and_worker_share_a_study_through_the_command_line(tmp_path: Path
     )
     place = tmp_path / "worker"
     joined = pneumo_here(
-        "worker", file, "--data", phantoms, "--storage", url, "--wait", "1h", "--device", "cpu", "--home", place,
+        "worker", file, "--data", phantoms, "--storage", url, "--wait", "5m", "--device", "cpu", "--home", place,
         folder=tmp_path,
     )  # fmt: skip
     assert started.wait(600) in (0, 3)
