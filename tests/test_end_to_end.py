@@ -213,9 +213,12 @@ def one_trainer() -> Iterator[None]:
     def once(machine: Machine, logs: Path) -> LocalExecutor:
         return made[0] if made else made.append(in_process.LOCAL_EXECUTOR(machine, logs)) or made[0]
 
-    with mock.patch.object(in_process, "training", once), mock.patch.object(LocalExecutor, "close"):
-        yield
-    made[0].close()
+    try:
+        with mock.patch.object(in_process, "training", once), mock.patch.object(LocalExecutor, "close"):
+            yield
+    finally:
+        for executor in made:
+            executor.close()
 
 
 def test_a_killed_child_ctrl_c_and_a_killed_coordinator_change_nothing(phantoms: Path, tmp_path: Path) -> None:
