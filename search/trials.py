@@ -71,6 +71,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, result: "TrialResult", **ex
 
 def _write(trial: optuna.Trial, user: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> None:
     """Write attributes of a trial, at once where they are in a database."""
+    trial._cached_frozen_trial.user_attrs.update(user)  # which a pruner is shown
     storage: Any = getattr(trial.storage, "_backend", trial.storage)
     if isinstance(storage, PatientStorage):
         storage.set_trial_attributes(trial._trial_id, user, system or {})

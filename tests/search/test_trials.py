@@ -221,6 +221,7 @@ def test_a_database_holds_of_a_trial_what_memory_does(tmp_path: Path) -> None:
     for study in (new_study(), optuna.create_study(direction="maximize", storage=stored)):
         made = study.ask()
         trials.begin(made, spec, mine, preference=(1.0, 2.0))
+        assert made.user_attrs == study.trials[0].user_attrs != {}  # pruners are shown the former
         trials.finish(study, made, result(spec, constraint=-0.1), extra=1)
         [trial] = study.trials
         found.append((trial.state, trial.values, trial.user_attrs, trial.system_attrs))
