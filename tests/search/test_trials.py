@@ -211,6 +211,8 @@ def test_a_finished_trial_is_read_back_whole(stopped: Any, state: TrialState) ->
     assert stored.constraints == {trials.CONSTRAINT: -0.1}
     assert (stored.user_attrs["extra"], stored.user_attrs["spec_digest"]) == (1, spec.digest)
     assert trials.copy_of(stored) == came_to
+    del stored.user_attrs[trials.VALUE_SE]  # as trials of earlier versions are
+    assert trials.copy_of(stored).value_se == 0.0
     assert "n_folds" not in trials.attributes(replace(came_to, n_folds=None))
 
 
