@@ -53,7 +53,8 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """One run, whose reports are answered with "stop" wherever that must change nothing."""
     given, reported = list[FitArrays](), list[tuple[int, dict[str, float]]]()
-    checkpoint, one_fold = (tmp_path_factory.mktemp("folds") / name for name in ("7", "one"))
+    folder = tmp_path_factory.mktemp("folds")
+    checkpoint, one_fold = folder / "7", folder / "one"
 
     def listen(step: int, metrics: dict[str, float]) -> bool:
         reported.append((step, metrics))
@@ -74,6 +75,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 @pytest.fixture(scope="module")
 def unbroken(seen: Seen) -> TrialResult:
     return seen.result
+
+
+def test_finished_folds_leave_one_checkpoint(seen: Seen) -> None:
+    assert {file.name for file in seen.one_fold.parent.iterdir()} == {"7", "one"}
 
 
 def test_every_image_is_scored_once_by_a_model_that_saw_no_image_of_its_patient(seen: Seen) -> None:

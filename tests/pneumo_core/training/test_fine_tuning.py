@@ -88,7 +88,7 @@ def test_rates_fall_stage_by_stage_and_the_head_keeps_its_own() -> None:
 @pytest.mark.usefixtures("one_block")
 def test_the_head_is_trained_first_and_nothing_else_moves_until_then(tmp_path: Path) -> None:
     backbone = {"weights": "none", "trainable_from": "block0", "head_epochs": 2}
-    trial, path, phases = spec(3, backbone), tmp_path / "trial.npz", list[dict[str, np.ndarray]]()
+    trial, path, phases = spec(3, backbone, monitor="auc"), tmp_path / "trial.npz", list[dict[str, np.ndarray]]()
     network = model.build(trial.model, (SIDE_PX, SIDE_PX, 1))
     variables = train.changing_variables(network)
     start = dict(zip([variable.path for variable in variables], train.numpy_copies(variables), strict=True))
@@ -114,7 +114,9 @@ def test_the_head_is_trained_first_and_nothing_else_moves_until_then(tmp_path: P
 
     assert moved[0] == {"logit/kernel", "logit/bias"}
     assert {"block0_depthwise/kernel", "block0_depthwise_norm/moving_mean", "head/kernel"} < moved[1]
-    assert end.n_epochs == 3  # though the patience of 1 epoch may have run out while the head was trained
+    assert end.n_epochs == 3  # though the patience of 1 epoch ran out while the head was trained
+    assert end.history[0]["auc"] >= end.history[1]["auc"]
+    assert end.history[2]["learning_rate"] == pytest.approx(1e-3)  # not lowered by a plateau of the head's
     assert network.get_layer("head_norm").trainable
 
 
