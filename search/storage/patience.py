@@ -6,7 +6,8 @@ import random
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy
@@ -15,7 +16,6 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
@@ -154,13 +154,14 @@ def patiently(patience_s: float, call: Callable[[], T]) -> T:
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
 
+@cache
 def _upsert(kind: Any, dialect: str) -> Any:
     """Return the statement that writes rows of attributes, over those of the same trial and key."""
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(kind.__table__)  # one: all take 0.1 s to load
     if dialect == "mysql":
-        over = mysql.insert(kind.__table__)
-        return over.on_duplicate_key_update(value_json=over.inserted.value_json)
-    new = (postgresql if dialect == "postgresql" else sqlite).insert(kind.__table__)
-    return new.on_conflict_do_update(index_elements=["trial_id", "key"], set_={"value_json": new.excluded.value_json})
+        return insert.on_duplicate_key_update(value_json=insert.inserted.value_json)
+    new = {"value_json": insert.excluded.value_json}
+    return insert.on_conflict_do_update(index_elements=["trial_id", "key"], set_=new)
 
 
 def raise_lost(context: ExceptionContext) -> None:
